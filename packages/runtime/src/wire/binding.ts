@@ -1,0 +1,315 @@
+import {
+  type DescMethod,
+  type DescService,
+  getOption,
+  hasOption,
+  type MessageShape,
+} from "@bufbuild/protobuf";
+import { type Duration, durationMs, MethodOptions_IdempotencyLevel } from "@bufbuild/protobuf/wkt";
+import { Code, ConnectError } from "@connectrpc/connect";
+import {
+  Delivery,
+  type MethodOptionsSchema,
+  method as methodOption,
+  Resume,
+  type ServiceOptionsSchema,
+  Storage,
+  service as serviceOption,
+} from "../gen/jetrpc/v1/options_pb.js";
+
+/**
+ * Where a service lies on NATS: what its descriptor and its
+ * `(jetrpc.v1.service)` option say, with every default filled in.
+ */
+export interface ServiceBinding {
+  readonly desc: DescService;
+  /** First tokens of every subject of the service. */
+  readonly prefix: string;
+  /** Work-queue stream of its durable calls. */
+  readonly stream: string;
+  /** Stream of their call logs. */
+  readonly logStream: string;
+  /** Object Store bucket of payloads above the server's max_payload. */
+  readonly payloadBucket: string;
+  readonly replicas: number;
+  readonly storage: "file" | "memory";
+  /** How long a call's log is kept, in ms. */
+  readonly resultRetentionMs: number;
+  /** How long an accepted call may wait, in ms; 0 for no limit. */
+  readonly maxQueueAgeMs: number;
+  /** By the local name of the method. */
+  readonly methods: ReadonlyMap<string, MethodBinding>;
+}
+
+/**
+ * How a method is delivered: what its descriptor and its `(jetrpc.v1.method)`
+ * option say, with every default filled in.
+ */
+export interface MethodBinding {
+  readonly desc: DescMethod;
+  readonly service: ServiceBinding;
+  readonly delivery: "direct" | "durable";
+  /** Subject of direct requests: `<prefix>.rpc.<Method>`. */
+  readonly directSubject: string;
+  /** Queued requests: `<prefix>.queue.<Method>`, then owner and call id. */
+  readonly queueSubject: string;
+  /** Call logs: `<prefix>.log.<Method>`, then owner and call id. */
+  readonly logSubject: string;
+  /** What a call log accepts, as it happens: `<prefix>.live.<Method>`, then owner and call id. */
+  readonly liveSubject: string;
+  /** Name of the JetStream consumer that hands out queued requests. */
+  readonly consumer: string;
+  /** How long one attempt may take, in ms; 0 for no limit. */
+  readonly timeoutMs: number;
+  readonly maxAttempts: number;
+  /** Wait before attempt 2, 3, ..., in ms; the last value serves all further ones. */
+  readonly backoffMs: readonly number[];
+  /** Calls at once in one worker process; 0 for the worker's own limit. */
+  readonly concurrency: number;
+  /** Silence after which the server gives the call to another worker, in ms. */
+  readonly ackWaitMs: number;
+  readonly resume: "replay" | "handler";
+}
+
+/** An option that contradicts another one or the descriptor, or cannot be. */
+export interface OptionProblem {
+  /** The service or the method whose option it is. */
+  readonly desc: DescService | DescMethod;
+  /** Field of `jetrpc.v1.ServiceOptions` or `jetrpc.v1.MethodOptions`. */
+  readonly field: string;
+  /** What is wrong, and how to mend it. */
+  readonly message: string;
+}
+
+const bindings = new WeakMap<DescService, ServiceBinding>();
+
+/**
+ * Tells where a service and its methods lie on NATS.
+ *
+ * Throws a ConnectError with Code.InvalidArgument when an option is
+ * contradictory or impossible. The generator refuses such a .proto already.
+ */
+export function bindService(desc: DescService): ServiceBinding {
+  let binding = bindings.get(desc);
+  if (!binding) {
+    const problem = checkService(desc)[0];
+    if (problem) {
+      throw new ConnectError(
+        `${problem.desc.toString()}: ${problem.message}`,
+        Code.InvalidArgument,
+      );
+    }
+    binding = createBinding(desc);
+    bindings.set(desc, binding);
+  }
+  return binding;
+}
+
+/** Tells how a method is delivered. Errors: see {@link bindService}. */
+export function bindMethod(desc: DescMethod): MethodBinding {
+  // bindService() puts every method of the service into the map.
+  return bindService(desc.parent).methods.get(desc.localName) as MethodBinding;
+}
+
+function createBinding(desc: DescService): ServiceBinding {
+  const options = getOption(desc, serviceOption);
+  const stream = options.stream || desc.typeName.replaceAll(".", "_");
+  const methods = new Map<string, MethodBinding>();
+  const service: ServiceBinding = {
+    desc,
+    prefix: options.subjectPrefix || desc.typeName,
+    stream,
+    logStream: `${stream}_LOG`,
+    payloadBucket: `${stream}_PAYLOAD`,
+    replicas: options.replicas || 1,
+    storage: options.storage === Storage.MEMORY ? "memory" : "file",
+    resultRetentionMs: milliseconds(options.resultRetention) ?? 7 * 24 * 3_600_000,
+    maxQueueAgeMs: milliseconds(options.maxQueueAge) ?? 0,
+    methods,
+  };
+  for (const method of desc.methods) {
+    methods.set(method.localName, createMethodBinding(method, service));
+  }
+  return service;
+}
+
+function createMethodBinding(desc: DescMethod, service: ServiceBinding): MethodBinding {
+  const options = getOption(desc, methodOption);
+  const delivery = deliveryOf(desc, options);
+  const maxAttempts = options.maxAttempts || 5;
+  const subject = (kind: string) => `${service.prefix}.${kind}.${desc.name}`;
+  return {
+    desc,
+    service,
+    delivery,
+    directSubject: subject("rpc"),
+    queueSubject: subject("queue"),
+    logSubject: subject("log"),
+    liveSubject: subject("live"),
+    consumer: desc.name,
+    timeoutMs: milliseconds(options.timeout) ?? defaultTimeoutMs(desc, delivery),
+    maxAttempts,
+    backoffMs: options.backoff.length
+      ? options.backoff.map((d) => durationMs(d))
+      : defaultBackoffMs(maxAttempts),
+    concurrency: options.concurrency,
+    ackWaitMs: milliseconds(options.ackWait) ?? 15_000,
+    resume: options.resume === Resume.HANDLER ? "handler" : "replay",
+  };
+}
+
+function deliveryOf(
+  desc: DescMethod,
+  options: MessageShape<typeof MethodOptionsSchema>,
+): "direct" | "durable" {
+  switch (options.delivery) {
+    case Delivery.DIRECT:
+      return "direct";
+    case Delivery.DURABLE:
+      return "durable";
+    case Delivery.UNSPECIFIED:
+      return streamsRequests(desc) ||
+        desc.idempotency === MethodOptions_IdempotencyLevel.NO_SIDE_EFFECTS
+        ? "direct"
+        : "durable";
+  }
+}
+
+function streamsRequests(desc: DescMethod): boolean {
+  return desc.methodKind === "client_streaming" || desc.methodKind === "bidi_streaming";
+}
+
+function defaultTimeoutMs(desc: DescMethod, delivery: "direct" | "durable"): number {
+  if (delivery === "durable") {
+    return 600_000;
+  }
+  return desc.methodKind === "unary" ? 30_000 : 0;
+}
+
+function defaultBackoffMs(maxAttempts: number): number[] {
+  const waits = Math.min(maxAttempts - 1, 7);
+  return Array.from({ length: waits }, (_, i) => Math.min(1000 * 2 ** i, 60_000));
+}
+
+function milliseconds(duration: Duration | undefined): number | undefined {
+  return duration && durationMs(duration);
+}
+
+/** Finds what is wrong with the options of a service and of its methods. */
+export function checkService(desc: DescService): OptionProblem[] {
+  const problems: OptionProblem[] = [];
+  if (hasOption(desc, serviceOption)) {
+    checkServiceOptions(getOption(desc, serviceOption), (field, message) =>
+      problems.push({ desc, field, message }),
+    );
+  }
+  for (const method of desc.methods) {
+    if (hasOption(method, methodOption)) {
+      checkMethodOptions(method, getOption(method, methodOption), (field, message) =>
+        problems.push({ desc: method, field, message }),
+      );
+    }
+  }
+  return problems;
+}
+
+type Report = (field: string, message: string) => void;
+
+function checkServiceOptions(
+  options: MessageShape<typeof ServiceOptionsSchema>,
+  report: Report,
+): void {
+  const { stream, subjectPrefix, replicas, resultRetention, maxQueueAge } = options;
+  if (stream && !/^[A-Za-z0-9_-]{1,200}$/.test(stream)) {
+    report("stream", `stream "${stream}" must be 1 to 200 letters, digits, "-" or "_"`);
+  }
+  if (subjectPrefix && !/^[^\s.*>\p{Cc}]+(\.[^\s.*>\p{Cc}]+)*$/u.test(subjectPrefix)) {
+    report(
+      "subject_prefix",
+      `subject_prefix "${subjectPrefix}" must be tokens joined by single dots, without spaces and without the wildcards "*" and ">"`,
+    );
+  } else if (/^[$_]/.test(subjectPrefix)) {
+    report(
+      "subject_prefix",
+      `subject_prefix "${subjectPrefix}" must not start with "$" or "_": NATS keeps those for itself`,
+    );
+  }
+  if (replicas < 0 || replicas > 5) {
+    report("replicas", `replicas ${replicas} must be 1 to 5`);
+  }
+  checkDuration("result_retention", resultRetention, 1000, report);
+  checkDuration("max_queue_age", maxQueueAge, 1000, report);
+}
+
+function checkMethodOptions(
+  desc: DescMethod,
+  options: MessageShape<typeof MethodOptionsSchema>,
+  report: Report,
+): void {
+  const { maxAttempts, backoff, concurrency, timeout, ackWait, resume } = options;
+  const delivery = deliveryOf(desc, options);
+  if (delivery === "durable" && streamsRequests(desc)) {
+    report(
+      "delivery",
+      "a method that streams its requests cannot be durable: remove `delivery`, or send one request",
+    );
+  }
+  if (maxAttempts < 0) {
+    report("max_attempts", `max_attempts ${maxAttempts} must be 1 or more`);
+  }
+  const waits = Math.max(0, (maxAttempts || 5) - 1);
+  if (backoff.length > waits) {
+    report(
+      "backoff",
+      `backoff has ${backoff.length} values, but ${maxAttempts || 5} attempts leave only ${waits} waits: remove values or raise max_attempts`,
+    );
+  }
+  for (const wait of backoff) {
+    checkDuration("backoff", wait, 0, report);
+  }
+  if (concurrency < 0) {
+    report("concurrency", `concurrency ${concurrency} must be 1 or more`);
+  }
+  checkDuration("timeout", timeout, 1, report);
+  checkDuration("ack_wait", ackWait, 1000, report);
+  if (delivery === "direct") {
+    const durableOnly: [string, boolean][] = [
+      ["max_attempts", maxAttempts !== 0],
+      ["backoff", backoff.length > 0],
+      ["ack_wait", ackWait !== undefined],
+      ["resume", resume !== Resume.UNSPECIFIED],
+    ];
+    for (const [field, isSet] of durableOnly) {
+      if (isSet) {
+        report(
+          field,
+          `${field} is for durable methods, and ${desc.name} is direct: remove it, or set delivery: DELIVERY_DURABLE`,
+        );
+      }
+    }
+  } else if (resume !== Resume.UNSPECIFIED && desc.methodKind !== "server_streaming") {
+    report("resume", `resume is for methods that stream their response: remove it`);
+  }
+}
+
+/** Above this many ms a timer or a NATS duration overflows: about 24 days for timers. */
+const maxDurationMs = 2 ** 31 - 1;
+
+function checkDuration(
+  field: string,
+  duration: Duration | undefined,
+  minMs: number,
+  report: Report,
+): void {
+  if (!duration) {
+    return;
+  }
+  const ms = durationMs(duration);
+  if (ms < minMs) {
+    report(field, `${field} of ${ms} ms must be at least ${minMs} ms`);
+  }
+  const isTimer = field === "timeout" || field === "backoff" || field === "ack_wait";
+  if (isTimer && ms > maxDurationMs) {
+    report(field, `${field} of ${ms} ms must be at most ${maxDurationMs} ms (24 days)`);
+  }
+}
