@@ -3,7 +3,27 @@
  *
  * @module
  */
-export { Code, ConnectError } from "@connectrpc/connect";
+export {
+  type CallOptions,
+  Code,
+  ConnectError,
+  type HandlerContext,
+  type Interceptor,
+  type Transport,
+} from "@connectrpc/connect";
+export type { Call, StreamingCall, SubmitOptions, UnaryCall, WaitOptions } from "./client/call.js";
+export { createClient } from "./client/client.js";
+export type {
+  BidiStreamingMethod,
+  ClientStreamingMethod,
+  Durable,
+  DurableServerStreamingMethod,
+  DurableUnaryMethod,
+  ServerStreamingMethod,
+  UnaryMethod,
+} from "./client/method.js";
+export { type Connection, type ConnectionOptions, createConnection } from "./connection.js";
+export type { Progress } from "./gen/jetrpc/v1/call_pb.js";
 export {
   bindMethod,
   bindService,
@@ -12,3 +32,8 @@ export {
   type OptionProblem,
   type ServiceBinding,
 } from "./wire/binding.js";
+export { permanent } from "./wire/status.js";
+export type { DurableHandlerContext, ProgressReport } from "./worker/context.js";
+export type { WorkerImpl } from "./worker/handler.js";
+export type { Logger, LogLevel, LogRecord } from "./worker/log.js";
+export { startWorker, type Worker, type WorkerOptions } from "./worker/worker.js";

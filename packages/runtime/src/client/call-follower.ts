@@ -1,0 +1,263 @@
+import { Code, ConnectError } from "@connectrpc/connect";
+import type { Msg } from "@nats-io/nats-core";
+import type { MethodBinding } from "../wire/binding.js";
+import type { CallName } from "../wire/call-id.js";
+import { CallState, type Entry, entrySubject, parseEntry, queueSubject } from "../wire/call-log.js";
+import { Header } from "../wire/header.js";
+import { getLast } from "../wire/jetstream.js";
+import type { Link } from "../wire/link.js";
+import { readLog } from "../wire/log-reader.js";
+import type { LiveRouter } from "./live-router.js";
+
+/**
+ * Bytes of live entries that wait for their reader. What comes above it is
+ * dropped and read from the log later: the log is the buffer of slow readers.
+ */
+const bufferLimit = 8 * 1024 * 1024;
+
+/** Wait before the log is looked at although nothing was heard, in ms: doubled each time. */
+const firstPollMs = 1_000;
+const lastPollMs = 30_000;
+
+/** What a follower knows of its call when it begins. */
+export type FollowFrom =
+  /** Made by this client just now: nothing is in its log. */
+  | "new"
+  /** Submitted before: its log may hold anything. */
+  | "submitted"
+  /** Known by its id only: it may not exist. */
+  | "unknown";
+
+/**
+ * Follows the log of one call: what is stored first, then what is accepted
+ * live, each entry once and in order, through lost connections.
+ */
+export class CallFollower {
+  private readonly state = new CallState();
+  private readonly buffer: Entry[] = [];
+  private bufferedBytes = 0;
+  /** The log holds entries that were not heard live. */
+  private isBehind: boolean;
+  private stored: AsyncGenerator<Entry> | undefined;
+  private wake: (() => void) | undefined;
+  private failure: ConnectError | undefined;
+  private isKnown: boolean;
+  private cleanups: (() => void)[] | undefined;
+  private pollMs = firstPollMs;
+
+  constructor(
+    private readonly link: Link,
+    private readonly live: LiveRouter,
+    private readonly method: MethodBinding,
+    private readonly call: CallName,
+    from: FollowFrom,
+    /** Reads no more of the log than its end. */
+    private readonly endOnly = method.desc.methodKind === "unary",
+  ) {
+    this.isBehind = from !== "new";
+    this.isKnown = from !== "unknown";
+  }
+
+  /** Begins to listen. Called by next(); earlier for a call that is yet to be submitted. */
+  start(): void {
+    this.cleanups ??= [
+      this.live.listen(this.method, this.call, (message) => this.hear(message)),
+      this.link.onReconnect(() => {
+        this.isBehind = true;
+        this.wake?.();
+      }),
+    ];
+  }
+
+  /** Ends what waits in next(), and everything after it, with an error. */
+  stop(error: ConnectError): void {
+    this.failure ??= error;
+    this.close();
+    this.wake?.();
+  }
+
+  /** Stops listening. */
+  close(): void {
+    for (const cleanup of this.cleanups ?? []) {
+      cleanup();
+    }
+    this.cleanups = [];
+    void this.stored?.return(undefined);
+  }
+
+  /**
+   * The next message of the response, or the end of the call.
+   * Errors: NotFound when there is no such call; what stop() was given.
+   */
+  async next(): Promise<Entry> {
+    this.start();
+    for (;;) {
+      if (this.failure) {
+        throw this.failure;
+      }
+      const entry = this.buffer.shift() ?? (this.isBehind ? await this.readStored() : undefined);
+      if (!entry) {
+        await this.waitForEntry();
+        continue;
+      }
+      this.bufferedBytes -= entry.message.data.length;
+      if (entry.kind === "end") {
+        this.close();
+      }
+      if (entry.kind === "end" || entry.kind === "message") {
+        return entry;
+      }
+    }
+  }
+
+  private hear(message: Msg): void {
+    if (!message.subject.endsWith(".entry")) {
+      return;
+    }
+    const entry = parseEntry(message);
+    if (!entry || this.isBehind) {
+      return;
+    }
+    const before = Number(message.headers?.get(Header.lastSequence));
+    if (before > this.state.sequence || this.bufferedBytes > bufferLimit) {
+      this.isBehind = true;
+      this.wake?.();
+      return;
+    }
+    this.accept(entry);
+  }
+
+  private accept(entry: Entry): void {
+    if (this.state.apply(entry)) {
+      this.buffer.push(entry);
+      this.bufferedBytes += entry.message.data.length;
+      this.wake?.();
+    }
+  }
+
+  /** Reads on in the log until an entry counts; undefined when its end is reached. */
+  private async readStored(): Promise<Entry | undefined> {
+    try {
+      if (this.endOnly) {
+        return await this.readEnd();
+      }
+      this.stored ??= readLog(this.link, this.method.service, {
+        subject: entrySubject(this.method, this.call),
+        from: this.state.sequence && this.state.sequence + 1,
+      });
+      for (;;) {
+        const { value, done } = await this.stored.next();
+        if (done) {
+          this.stored = undefined;
+          await this.caughtUp();
+          return undefined;
+        }
+        if (this.state.apply(value)) {
+          this.bufferedBytes += value.message.data.length;
+          return value;
+        }
+      }
+    } catch (error) {
+      this.stored = undefined;
+      await this.waitAfter(error);
+      return undefined;
+    }
+  }
+
+  /** The last entry tells whether the call has ended, and is cheap to get. */
+  private async readEnd(): Promise<Entry | undefined> {
+    const subject = entrySubject(this.method, this.call);
+    this.isBehind = false;
+    const last = await getLast(this.link, this.method.service.logStream, subject).catch((error) => {
+      this.isBehind = true;
+      throw error;
+    });
+    const entry = last && parseEntry(last);
+    if (!entry) {
+      await this.caughtUp();
+      return undefined;
+    }
+    this.isKnown = true;
+    if (this.state.apply(entry) && entry.kind === "end") {
+      this.bufferedBytes += entry.message.data.length;
+      return entry;
+    }
+    return undefined;
+  }
+
+  /** The log is read to its end; entries accepted meanwhile show up as a gap or by the poll. */
+  private async caughtUp(): Promise<void> {
+    this.isBehind = false;
+    if (this.state.sequence > 0 || this.isKnown) {
+      this.isKnown = true;
+      await this.checkForMissed();
+      return;
+    }
+    const { stream, logStream } = this.method.service;
+    const queued = await getLast(this.link, stream, queueSubject(this.method, this.call));
+    // It may have left the queue between the two looks.
+    const logged =
+      queued ?? (await getLast(this.link, logStream, entrySubject(this.method, this.call)));
+    if (!logged) {
+      this.stop(
+        new ConnectError(
+          `${this.method.desc.toString()}: no call "${this.call.callId}" of owner "${this.call.owner}" is known: it was never accepted, or its result is older than its retention`,
+          Code.NotFound,
+        ),
+      );
+      return;
+    }
+    this.isKnown = true;
+    await this.checkForMissed();
+  }
+
+  /** Looks whether the log holds more than was read or heard. */
+  private async checkForMissed(): Promise<void> {
+    const subject = entrySubject(this.method, this.call);
+    const last = await getLast(this.link, this.method.service.logStream, subject);
+    const sequence = Number(last?.headers?.get(Header.sequence) ?? 0);
+    if (sequence > this.state.sequence) {
+      this.isBehind = true;
+    }
+  }
+
+  private async waitForEntry(): Promise<void> {
+    if (this.isBehind || this.buffer.length > 0 || this.failure) {
+      return;
+    }
+    const heard = await this.sleep(this.pollMs);
+    if (heard || this.failure) {
+      this.pollMs = firstPollMs;
+      return;
+    }
+    this.pollMs = Math.min(this.pollMs * 2, lastPollMs);
+    try {
+      await this.checkForMissed();
+    } catch (error) {
+      await this.waitAfter(error);
+    }
+  }
+
+  /** A failed look at the log is repeated, unless waiting does not help. */
+  private async waitAfter(error: unknown): Promise<void> {
+    const failure = ConnectError.from(error);
+    if (failure.code === Code.PermissionDenied || this.link.nats.isClosed()) {
+      this.stop(failure);
+      return;
+    }
+    await this.sleep(this.link.connected ? 250 : firstPollMs);
+  }
+
+  /** True when something woke it before the time was over. */
+  private sleep(ms: number): Promise<boolean> {
+    return new Promise((resolve) => {
+      const done = (heard: boolean) => {
+        clearTimeout(timer);
+        this.wake = undefined;
+        resolve(heard);
+      };
+      const timer = setTimeout(done, ms, false);
+      this.wake = () => done(true);
+    });
+  }
+}

@@ -1,0 +1,53 @@
+import type { DescMessage, MessageShape } from "@bufbuild/protobuf";
+import type { CallOptions } from "@connectrpc/connect";
+import type { Progress } from "../gen/jetrpc/v1/call_pb.js";
+
+/** Options of `submit()`. */
+export interface SubmitOptions extends Pick<CallOptions, "headers" | "timeoutMs"> {
+  /**
+   * Names the call, so that it can be attached to and is not run twice:
+   * 1 to 128 letters, digits or any of `_ = + @ : -`. Default: a new unique id.
+   */
+  callId?: string;
+  // timeoutMs: time in ms, from its acceptance, after which the call is not
+  // started any more and a running attempt is stopped. Default: none.
+}
+
+/** What can be done with every durable call. */
+export interface Call {
+  /** Identifies the call: give it to `attach()`. */
+  readonly id: string;
+
+  /**
+   * What the call's handler reports of its progress: the last report, if there
+   * is one, then each as it comes, until the call ends. Reports may be skipped;
+   * the last one never is. Throws NotFound when there is no such call.
+   */
+  progress(): AsyncIterable<Progress>;
+}
+
+/** A durable call that ends with one message. */
+export interface UnaryCall<O extends DescMessage> extends Call {
+  /**
+   * Waits for the end of the call. Throws the error it ended with, and NotFound
+   * when there is no such call.
+   */
+  result(options?: WaitOptions): Promise<MessageShape<O>>;
+}
+
+/**
+ * A durable call that answers with a stream of messages. Each iteration begins
+ * with the first message, and throws the error that the call ended with, or
+ * NotFound when there is no such call.
+ */
+export interface StreamingCall<O extends DescMessage>
+  extends Call,
+    AsyncIterable<MessageShape<O>> {}
+
+/** Options of waiting for a call; the call itself goes on when the wait ends. */
+export interface WaitOptions {
+  /** Ends the wait with Canceled. */
+  signal?: AbortSignal;
+  /** Ends the wait with DeadlineExceeded after so many ms. Default: none. */
+  timeoutMs?: number;
+}

@@ -1,0 +1,264 @@
+import type {
+  DescMessage,
+  DescMethodStreaming,
+  DescMethodUnary,
+  MessageInitShape,
+} from "@bufbuild/protobuf";
+import {
+  Code,
+  ConnectError,
+  type ContextValues,
+  createContextValues,
+  type Interceptor,
+  type StreamResponse,
+  type Transport,
+  type UnaryResponse,
+} from "@connectrpc/connect";
+import { runStreamingCall, runUnaryCall } from "@connectrpc/connect/protocol";
+import type { Msg } from "@nats-io/nats-core";
+import { bindMethod, type MethodBinding } from "../wire/binding.js";
+import type { Entry } from "../wire/call-log.js";
+import { readMetadata } from "../wire/header.js";
+import type { Link } from "../wire/link.js";
+import { callDirect } from "./direct-call.js";
+import { type DurableCalls, limitWait } from "./durable-calls.js";
+
+/**
+ * Makes a Connect transport over NATS. Each method goes the way its delivery
+ * says; a durable method is submitted and waited for.
+ */
+export function createTransport(
+  link: Link,
+  calls: DurableCalls,
+  interceptors: Interceptor[],
+): Transport {
+  async function unary<I extends DescMessage, O extends DescMessage>(
+    binding: MethodBinding,
+    desc: DescMethodUnary<I, O>,
+    call: CallArguments,
+    input: MessageInitShape<I>,
+  ): Promise<UnaryResponse<I, O>> {
+    if (binding.delivery === "direct") {
+      const { message, wire } = await callDirect<I, O>(link, binding, input, call);
+      return new LazyUnaryResponse<I, O>(desc, message, wire);
+    }
+    const name = calls.name(undefined);
+    const follower = calls.follow(binding, name, "new");
+    const release = limitWait(follower, waitOptions(call));
+    try {
+      follower.start();
+      await calls.submit(binding, name, input, submitOptions(call));
+      const end = await calls.end(follower);
+      return new LazyUnaryResponse<I, O>(desc, await calls.read<O>(binding, end), end.message);
+    } finally {
+      release();
+    }
+  }
+
+  async function stream<I extends DescMessage, O extends DescMessage>(
+    binding: MethodBinding,
+    desc: DescMethodStreaming<I, O>,
+    call: CallArguments,
+    input: AsyncIterable<MessageInitShape<I>>,
+  ): Promise<StreamResponse<I, O>> {
+    if (binding.delivery === "direct") {
+      throw new ConnectError(
+        `${desc.toString()} streams over direct delivery, which this version cannot: make it durable`,
+        Code.Unimplemented,
+      );
+    }
+    const request = await only(input, desc);
+    const name = calls.name(undefined);
+    const follower = calls.follow(binding, name, "new");
+    const release = limitWait(follower, waitOptions(call));
+    const entries: { first?: Entry; last?: Entry } = {};
+    const messages = calls.messages<O>(binding, follower, (entry) => {
+      entries.first ??= entry;
+      entries.last = entry;
+    });
+    try {
+      follower.start();
+      await calls.submit(binding, name, request, submitOptions(call));
+      // The response header comes with the first entry, as it does over HTTP.
+      const first = await messages.next();
+      return {
+        stream: true,
+        service: desc.parent,
+        method: desc,
+        message: resume(first, messages, release),
+        get header() {
+          return readMetadata(entries.first?.message.headers);
+        },
+        get trailer() {
+          return readMetadata(entries.last?.message.headers, "trailer");
+        },
+      };
+    } catch (error) {
+      release();
+      throw error;
+    }
+  }
+
+  return {
+    async unary<I extends DescMessage, O extends DescMessage>(
+      method: DescMethodUnary<I, O>,
+      signal: AbortSignal | undefined,
+      timeoutMs: number | undefined,
+      header: HeadersInit | undefined,
+      input: MessageInitShape<I>,
+      contextValues?: ContextValues,
+    ): Promise<UnaryResponse<I, O>> {
+      const binding = bindMethod(method);
+      if (interceptors.length === 0) {
+        return unary<I, O>(
+          binding,
+          method,
+          { signal, timeoutMs, header: toHeaders(header) },
+          input,
+        );
+      }
+      return runUnaryCall<I, O>({
+        interceptors,
+        ...(signal && { signal }),
+        ...(timeoutMs !== undefined && { timeoutMs }),
+        req: {
+          stream: false,
+          ...requestInit(binding, header, contextValues),
+          method,
+          message: input,
+        },
+        next: (req) =>
+          unary<I, O>(
+            binding,
+            method,
+            { signal: req.signal, timeoutMs, header: req.header },
+            req.message as MessageInitShape<I>,
+          ),
+      });
+    },
+
+    async stream<I extends DescMessage, O extends DescMessage>(
+      method: DescMethodStreaming<I, O>,
+      signal: AbortSignal | undefined,
+      timeoutMs: number | undefined,
+      header: HeadersInit | undefined,
+      input: AsyncIterable<MessageInitShape<I>>,
+      contextValues?: ContextValues,
+    ): Promise<StreamResponse<I, O>> {
+      const binding = bindMethod(method);
+      if (interceptors.length === 0) {
+        return stream<I, O>(
+          binding,
+          method,
+          { signal, timeoutMs, header: toHeaders(header) },
+          input,
+        );
+      }
+      return runStreamingCall<I, O>({
+        interceptors,
+        ...(signal && { signal }),
+        ...(timeoutMs !== undefined && { timeoutMs }),
+        req: {
+          stream: true,
+          ...requestInit(binding, header, contextValues),
+          method,
+          message: input,
+        },
+        next: (req) =>
+          stream<I, O>(
+            binding,
+            method,
+            { signal: req.signal, timeoutMs, header: req.header },
+            req.message as AsyncIterable<MessageInitShape<I>>,
+          ),
+      });
+    },
+  };
+}
+
+/** What a Headers can be made from; the name is not global in every runtime. */
+type HeadersInit = ConstructorParameters<typeof Headers>[0];
+
+interface CallArguments {
+  readonly signal: AbortSignal | undefined;
+  readonly timeoutMs: number | undefined;
+  readonly header: Headers | undefined;
+}
+
+function toHeaders(init: HeadersInit | undefined): Headers | undefined {
+  return init === undefined ? undefined : new Headers(init);
+}
+
+function requestInit(
+  binding: MethodBinding,
+  header: HeadersInit | undefined,
+  contextValues: ContextValues | undefined,
+) {
+  return {
+    service: binding.service.desc,
+    requestMethod: "POST",
+    url: `nats:///${binding.service.desc.typeName}/${binding.desc.name}`,
+    header: new Headers(header),
+    contextValues: contextValues ?? createContextValues(),
+  };
+}
+
+function waitOptions({ signal, timeoutMs }: CallArguments) {
+  return { ...(signal && { signal }), ...(timeoutMs !== undefined && { timeoutMs }) };
+}
+
+function submitOptions({ header, timeoutMs }: CallArguments) {
+  return {
+    ...(header && { headers: header }),
+    ...(timeoutMs !== undefined && { timeoutMs }),
+  };
+}
+
+/** The one request message of a method that takes one. */
+async function only<T>(input: AsyncIterable<T>, desc: DescMethodStreaming): Promise<T> {
+  for await (const message of input) {
+    return message;
+  }
+  throw new ConnectError(`${desc.toString()} needs a request message`, Code.InvalidArgument);
+}
+
+/** The rest of an iteration whose first step was taken already. */
+async function* resume<T>(
+  first: IteratorResult<T, void>,
+  rest: AsyncGenerator<T, void, undefined>,
+  release: () => void,
+): AsyncGenerator<T, void, undefined> {
+  try {
+    if (!first.done) {
+      yield first.value;
+      yield* rest;
+    }
+  } finally {
+    release();
+  }
+}
+
+/** A response whose metadata is read only when someone asks for it. */
+class LazyUnaryResponse<I extends DescMessage, O extends DescMessage>
+  implements UnaryResponse<I, O>
+{
+  readonly stream = false;
+
+  constructor(
+    readonly method: DescMethodUnary<I, O>,
+    readonly message: UnaryResponse<I, O>["message"],
+    private readonly wire: Msg,
+  ) {}
+
+  get service() {
+    return this.method.parent;
+  }
+
+  get header(): Headers {
+    return readMetadata(this.wire.headers);
+  }
+
+  get trailer(): Headers {
+    return readMetadata(this.wire.headers, "trailer");
+  }
+}

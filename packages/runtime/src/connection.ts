@@ -1,0 +1,80 @@
+import { Code, ConnectError, type Interceptor, type Transport } from "@connectrpc/connect";
+import type { NatsConnection } from "@nats-io/nats-core";
+import { DurableCalls } from "./client/durable-calls.js";
+import { createTransport } from "./client/transport.js";
+import { anyOwner } from "./wire/call-id.js";
+import { Link } from "./wire/link.js";
+
+/** What the runtime keeps of a connection for itself. */
+export const internals = Symbol("jetrpc.internals");
+
+/** A NATS connection that carries jetrpc: clients and workers are made on it. */
+export interface Connection {
+  /** The NATS connection itself. */
+  readonly nats: NatsConnection;
+  /** A Connect transport: any Connect client works over it. */
+  readonly transport: Transport;
+  /** Whose durable calls this connection submits and attaches to. */
+  readonly owner: string;
+  /** Sends what is still to be sent and closes the NATS connection. */
+  close(): Promise<void>;
+  /** @internal */
+  readonly [internals]: { readonly link: Link; readonly calls: DurableCalls };
+}
+
+/** Options of {@link createConnection}. */
+export interface ConnectionOptions {
+  /**
+   * Keeps the durable calls of one owner (a tenant, a team, a user) from those
+   * of others: 1 to 128 letters, digits or any of `_ = + @ : -`. Default: `_`.
+   */
+  owner?: string;
+  /** Run around every call of a client. Default: none. */
+  interceptors?: Interceptor[];
+  /** First tokens of the subjects that replies come to. Default: `_INBOX`. */
+  inboxPrefix?: string;
+}
+
+/** The oldest nats-server that has what the call log needs (atomic batches). */
+const oldestServer = [2, 12] as const;
+
+/**
+ * Makes a jetrpc connection of a NATS connection, however that was made.
+ *
+ * Throws FailedPrecondition when the server is older than 2.12, and
+ * InvalidArgument for an impossible owner.
+ */
+export function createConnection(
+  nats: NatsConnection,
+  options: ConnectionOptions = {},
+): Connection {
+  checkServer(nats);
+  const link = new Link(nats, {
+    owner: options.owner ?? anyOwner,
+    inboxPrefix: options.inboxPrefix,
+  });
+  const calls = new DurableCalls(link);
+  return {
+    nats,
+    transport: createTransport(link, calls, options.interceptors ?? []),
+    owner: link.owner,
+    async close() {
+      if (!nats.isClosed()) {
+        await nats.drain();
+      }
+    },
+    [internals]: { link, calls },
+  };
+}
+
+function checkServer(nats: NatsConnection): void {
+  const version = nats.info?.version ?? "";
+  const [major = 0, minor = 0] = version.split(".").map(Number);
+  const [wantedMajor, wantedMinor] = oldestServer;
+  if (major < wantedMajor || (major === wantedMajor && minor < wantedMinor)) {
+    throw new ConnectError(
+      `nats-server ${version} is too old: jetrpc needs ${oldestServer.join(".")} or newer. Upgrade the server at ${nats.getServer()}.`,
+      Code.FailedPrecondition,
+    );
+  }
+}

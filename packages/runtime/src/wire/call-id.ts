@@ -1,0 +1,73 @@
+import { Code, ConnectError } from "@connectrpc/connect";
+import type { MethodBinding } from "./binding.js";
+
+/** Owner of a call when the connection names none. */
+export const anyOwner = "_";
+
+/** Second last token of the subjects of calls whose id was given by the caller. */
+const givenSession = "_";
+
+const token = /^[A-Za-z0-9_=+@:-]{1,128}$/;
+
+/**
+ * Checks the token that keeps the calls of one owner from those of others.
+ * Throws Code.InvalidArgument.
+ */
+export function checkOwner(owner: string): string {
+  if (!token.test(owner)) {
+    throw new ConnectError(
+      `owner "${owner}" must be 1 to 128 letters, digits or any of _ = + @ : -`,
+      Code.InvalidArgument,
+    );
+  }
+  return owner;
+}
+
+/** Checks a call id that a caller gives. Throws Code.InvalidArgument. */
+export function checkCallId(callId: string): string {
+  if (!token.test(callId)) {
+    throw new ConnectError(
+      `call id "${callId}" must be 1 to 128 letters, digits or any of _ = + @ : -`,
+      Code.InvalidArgument,
+    );
+  }
+  return callId;
+}
+
+/**
+ * The last two subject tokens of a call: `<session>.<number>` for an id that a
+ * client made, so that the client hears all its calls by one subscription, and
+ * `_.<id>` for an id that the caller gave.
+ */
+export function callTokens(callId: string): string {
+  const dot = callId.indexOf(".");
+  if (dot < 0) {
+    return `${givenSession}.${checkCallId(callId)}`;
+  }
+  checkCallId(callId.slice(0, dot));
+  checkCallId(callId.slice(dot + 1));
+  return callId;
+}
+
+/** Who a queued request belongs to, and which call it is. */
+export interface CallName {
+  readonly owner: string;
+  readonly callId: string;
+  /** `<owner>.<session>.<id>`: what all subjects of the call end with. */
+  readonly suffix: string;
+}
+
+/** Names a call. Throws Code.InvalidArgument for an impossible id. */
+export function nameCall(owner: string, callId: string): CallName {
+  return { owner, callId, suffix: `${owner}.${callTokens(callId)}` };
+}
+
+/** Reads a call's name from the subject of its queued request. */
+export function parseQueueSubject(method: MethodBinding, subject: string): CallName | undefined {
+  const suffix = subject.slice(method.queueSubject.length + 1);
+  const [owner, session, id, ...rest] = suffix.split(".");
+  if (!owner || !session || !id || rest.length > 0) {
+    return undefined;
+  }
+  return { owner, callId: session === givenSession ? id : `${session}.${id}`, suffix };
+}

@@ -1,0 +1,106 @@
+import type { Msg, MsgHdrs } from "@nats-io/nats-core";
+import type { MethodBinding } from "./binding.js";
+import type { CallName } from "./call-id.js";
+import { Header } from "./header.js";
+
+/**
+ * What an entry of a call log says:
+ * - `attempt`: a worker claims the call; older attempts are stale from here on.
+ * - `message`: a message of a streamed response.
+ * - `retry`: an attempt failed, and another one follows.
+ * - `release`: a worker that stops gave the call back; this counts as no attempt.
+ * - `end`: the one end of the call: its result or its error.
+ */
+export type EntryKind = "attempt" | "message" | "retry" | "release" | "end";
+
+/** An entry as it is stored. */
+export interface Entry {
+  readonly kind: EntryKind;
+  /** Number of the attempt that wrote it, from 1. */
+  readonly attempt: number;
+  /** Where it is stored in the log stream. */
+  readonly sequence: number;
+  readonly message: Msg;
+}
+
+/** Subject of the entries of a call's log. */
+export function entrySubject(method: MethodBinding, call: CallName): string {
+  return `${method.logSubject}.${call.suffix}.entry`;
+}
+
+/** Subject of the last progress that a call reported. */
+export function progressSubject(method: MethodBinding, call: CallName): string {
+  return `${method.logSubject}.${call.suffix}.progress`;
+}
+
+/** Subject of everything that the log of a call accepts, as it happens. */
+export function liveSubject(method: MethodBinding, call: CallName): string {
+  return `${method.liveSubject}.${call.suffix}.*`;
+}
+
+/** Subject of a call's queued request. */
+export function queueSubject(method: MethodBinding, call: CallName): string {
+  return `${method.queueSubject}.${call.suffix}`;
+}
+
+/** Value of the {@link Header.entry} header. */
+export function formatEntry(kind: EntryKind, attempt: number): string {
+  return `${kind} ${attempt}`;
+}
+
+/** Reads an entry. Undefined for what no worker of ours wrote. */
+export function parseEntry(
+  message: Msg,
+  sequence = sequenceOf(message.headers),
+): Entry | undefined {
+  const value = message.headers?.get(Header.entry) ?? "";
+  const match = /^(attempt|message|retry|release|end) (\d+)$/.exec(value);
+  if (!match) {
+    return undefined;
+  }
+  return {
+    kind: match[1] as EntryKind,
+    attempt: Number(match[2]),
+    sequence,
+    message,
+  };
+}
+
+function sequenceOf(headers: MsgHdrs | undefined): number {
+  return Number(headers?.get(Header.sequence) ?? 0);
+}
+
+/**
+ * The state of a call, folded from the entries of its log in their order.
+ *
+ * Every entry is stored only if its writer knew the last one, so an attempt that
+ * lost its claim cannot write, and all that is stored counts.
+ */
+export class CallState {
+  /** Latest attempt that is known of; the first one is not always announced. */
+  attempt = 0;
+  /** How many messages of the response are stored. */
+  messages = 0;
+  /** How often a worker gave the call back. */
+  releases = 0;
+  /** Sequence of the last entry; 0 when the log is empty. */
+  sequence = 0;
+  hasEnded = false;
+
+  /** Takes the next entry; false when it was taken before. */
+  apply(entry: Entry): boolean {
+    if (entry.sequence <= this.sequence) {
+      return false;
+    }
+    this.sequence = entry.sequence;
+    this.attempt = Math.max(this.attempt, entry.attempt);
+    if (entry.kind === "message") {
+      this.messages++;
+    } else if (entry.kind === "release") {
+      this.releases++;
+    } else if (entry.kind === "end") {
+      this.hasEnded = true;
+    }
+    return true;
+  }
+}

@@ -1,0 +1,113 @@
+import type { MsgHdrs } from "@nats-io/nats-core";
+
+/**
+ * Names of the NATS headers that jetrpc writes and reads. All other headers
+ * are metadata of the call. docs/protocol.md is the specification.
+ */
+export const Header = {
+  /** Kind of a call-log entry and the number of its attempt. */
+  entry: "Jetrpc-Entry",
+  /** Time the caller leaves for the call, in ms. */
+  timeout: "Jetrpc-Timeout-Ms",
+  /** Object that holds the payload, when it is too large for one NATS message. */
+  payload: "Jetrpc-Payload",
+  /** Wait before the next attempt, in ms. */
+  delay: "Jetrpc-Delay-Ms",
+  /** Set on a request whose call id may have been used before. */
+  replay: "Jetrpc-Replay",
+  contentType: "Content-Type",
+  // Of NATS micro (ADR-32).
+  errorCode: "Nats-Service-Error-Code",
+  error: "Nats-Service-Error",
+  // Of JetStream.
+  messageId: "Nats-Msg-Id",
+  expectedLastSubjectSequence: "Nats-Expected-Last-Subject-Sequence",
+  rollup: "Nats-Rollup",
+  batchId: "Nats-Batch-Id",
+  batchSequence: "Nats-Batch-Sequence",
+  batchCommit: "Nats-Batch-Commit",
+  sequence: "Nats-Sequence",
+  lastSequence: "Nats-Last-Sequence",
+} as const;
+
+/** Response trailers carry this prefix, as in Connect's unary protocol. */
+const trailerPrefix = "trailer-";
+
+const encoder = new TextEncoder();
+
+/**
+ * A NATS header block that is written as text, line by line. The client's own
+ * MsgHdrs costs three times as much, and publish() needs no more than encode().
+ */
+export class HeaderBlock {
+  private text = "NATS/1.0\r\n";
+
+  /** Adds a line. Neither name nor value may hold a line break. */
+  add(name: string, value: string | number): this {
+    this.text += `${name}: ${value}\r\n`;
+    return this;
+  }
+
+  /** Adds metadata: `Headers` refuses names and values that could break a line. */
+  addMetadata(metadata: Headers): this {
+    metadata.forEach((value, name) => {
+      if (!isReserved(name)) {
+        this.add(name, value);
+      }
+    });
+    return this;
+  }
+
+  /** Adds trailing metadata. */
+  addTrailer(metadata: Headers): this {
+    metadata.forEach((value, name) => {
+      this.add(trailerPrefix + name, value);
+    });
+    return this;
+  }
+
+  encode(): Uint8Array {
+    return encoder.encode(`${this.text}\r\n`);
+  }
+
+  /** What publish() takes: it calls encode() and nothing else. */
+  asHeaders(): MsgHdrs {
+    return this as unknown as MsgHdrs;
+  }
+}
+
+/** Size in bytes of an encoded header block; 0 when there is none. */
+export function headerSize(block: HeaderBlock | undefined): number {
+  return block ? block.encode().length : 0;
+}
+
+/** Metadata that a message carries; `trailer` names its trailing part. */
+export function readMetadata(
+  from: MsgHdrs | undefined,
+  part: "header" | "trailer" = "header",
+): Headers {
+  const metadata = new Headers();
+  if (!from) {
+    return metadata;
+  }
+  for (const [name, values] of from) {
+    const lower = name.toLowerCase();
+    const isTrailer = lower.startsWith(trailerPrefix);
+    if (isReserved(lower) || isTrailer !== (part === "trailer")) {
+      continue;
+    }
+    const key = isTrailer ? lower.slice(trailerPrefix.length) : lower;
+    for (const value of values) {
+      try {
+        metadata.append(key, value);
+      } catch {
+        // A name or value that no Headers can hold was not put there by us.
+      }
+    }
+  }
+  return metadata;
+}
+
+function isReserved(name: string): boolean {
+  return name.startsWith("nats-") || name.startsWith("jetrpc-") || name === "content-type";
+}

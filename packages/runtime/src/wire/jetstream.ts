@@ -1,0 +1,166 @@
+import { Code, ConnectError } from "@connectrpc/connect";
+import type { Msg } from "@nats-io/nats-core";
+import type { HeaderBlock } from "./header.js";
+import { isNoResponders, type Link } from "./link.js";
+
+/** JetStream's error codes that we act on. */
+const ErrorCode = {
+  streamNotFound: 10059,
+  wrongLastSequence: 10071,
+  /** The same, found while another write of the subject was being stored. */
+  wrongLastSequenceRacing: 10164,
+  maximumMessages: 10077,
+  insufficientResources: 10023,
+  storageExceeded: 10047,
+  memoryExceeded: 10028,
+} as const;
+
+/** How long a server may take for one answer of JetStream, in ms. */
+const apiTimeoutMs = 5_000;
+
+/** The expected last sequence of a subject was not the last one: someone else wrote. */
+export class SequenceConflict extends Error {}
+
+/** Nothing captures the subject: its stream does not exist. */
+export class NoStream extends Error {}
+
+interface ApiError {
+  readonly code: number;
+  readonly err_code?: number;
+  readonly description?: string;
+}
+
+/**
+ * Publishes into a stream and waits for its acknowledgement; returns the
+ * sequence at which the message is stored.
+ *
+ * Throws {@link SequenceConflict}, {@link NoStream}, or a ConnectError:
+ * ResourceExhausted when the stream is full, otherwise see {@link Link.request}.
+ */
+export async function publishStored(
+  link: Link,
+  subject: string,
+  payload: Uint8Array,
+  headers: HeaderBlock,
+): Promise<number> {
+  const reply = await link.request({ subject, payload, headers, timeoutMs: apiTimeoutMs });
+  if (isNoResponders(reply)) {
+    throw new NoStream(`no stream captures ${subject}`);
+  }
+  const ack = parse(reply) as { seq?: number; error?: ApiError };
+  if (ack.error) {
+    throw toError(ack.error, subject);
+  }
+  if (ack.seq === undefined) {
+    throw new ConnectError(`${subject} was not answered by JetStream`, Code.Internal);
+  }
+  return ack.seq;
+}
+
+/**
+ * Publishes into a stream until the server confirms it: through lost
+ * connections, elections of leaders, and answers that do not come. The message
+ * must be one that does no harm when stored twice.
+ *
+ * Throws what {@link publishStored} throws, but Unavailable and
+ * DeadlineExceeded only after `patienceMs`.
+ */
+export async function publishUntilStored(
+  link: Link,
+  subject: string,
+  payload: Uint8Array,
+  headers: (isRetry: boolean) => HeaderBlock,
+  patienceMs: number,
+): Promise<number> {
+  const giveUpAt = Date.now() + patienceMs;
+  for (let retry = 0; ; retry++) {
+    try {
+      await link.whenConnected();
+      return await publishStored(link, subject, payload, headers(retry > 0));
+    } catch (error) {
+      const isTransient =
+        error instanceof ConnectError &&
+        (error.code === Code.Unavailable || error.code === Code.DeadlineExceeded);
+      if (!isTransient || link.nats.isClosed() || Date.now() >= giveUpAt) {
+        throw error;
+      }
+      await pause(Math.min(50 * 2 ** retry, 1_000));
+    }
+  }
+}
+
+function pause(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms));
+}
+
+/** Calls JetStream's API. Returns undefined when what was asked for does not exist. */
+export async function callApi<T>(link: Link, api: string, body: object): Promise<T | undefined> {
+  const subject = `$JS.API.${api}`;
+  const reply = await link.request({
+    subject,
+    payload: new TextEncoder().encode(JSON.stringify(body)),
+    timeoutMs: apiTimeoutMs,
+  });
+  if (isNoResponders(reply)) {
+    throw new ConnectError(
+      "JetStream does not answer: is it enabled on the server, and are these credentials allowed to use it?",
+      Code.Unavailable,
+    );
+  }
+  const answer = parse(reply) as T & { error?: ApiError };
+  if (answer.error?.code === 404) {
+    return undefined;
+  }
+  if (answer.error) {
+    throw toError(answer.error, subject);
+  }
+  return answer;
+}
+
+/** Reads the last message of a subject, headers and all, or undefined when there is none. */
+export async function getLast(
+  link: Link,
+  stream: string,
+  subject: string,
+): Promise<Msg | undefined> {
+  const reply = await link.request({
+    subject: `$JS.API.DIRECT.GET.${stream}.${subject}`,
+    payload: new Uint8Array(0),
+    timeoutMs: apiTimeoutMs,
+  });
+  const status = reply.headers?.code ?? 0;
+  // No responders: the stream does not exist, so nothing is stored in it.
+  return status === 404 || status === 503 ? undefined : reply;
+}
+
+function parse(reply: Msg): object {
+  try {
+    return reply.json();
+  } catch (cause) {
+    throw new ConnectError(
+      `${reply.subject}: the server's answer is no JSON`,
+      Code.Internal,
+      undefined,
+      undefined,
+      cause,
+    );
+  }
+}
+
+function toError(error: ApiError, subject: string): Error {
+  const text = `${subject}: ${error.description ?? "JetStream error"} (${error.err_code ?? error.code})`;
+  switch (error.err_code) {
+    case ErrorCode.wrongLastSequence:
+    case ErrorCode.wrongLastSequenceRacing:
+      return new SequenceConflict(text);
+    case ErrorCode.streamNotFound:
+      return new NoStream(text);
+    case ErrorCode.maximumMessages:
+    case ErrorCode.insufficientResources:
+    case ErrorCode.storageExceeded:
+    case ErrorCode.memoryExceeded:
+      return new ConnectError(text, Code.ResourceExhausted);
+    default:
+      return new ConnectError(text, error.code === 503 ? Code.Unavailable : Code.Internal);
+  }
+}

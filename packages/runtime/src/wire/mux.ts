@@ -1,0 +1,67 @@
+import { createInbox, type Msg, type NatsConnection } from "@nats-io/nats-core";
+
+/** What waits for messages on one reply subject. */
+export interface Reply {
+  /** Takes a message. Its payload aliases the socket's buffer: copy what is kept. */
+  receive(message: Msg): void;
+  /** The connection is lost: what was under way will not be answered. */
+  disconnected(): void;
+  /** Subject that was published to, to find the reply whose request was denied. */
+  readonly subject: string;
+  /** The server refused the publish. */
+  denied(cause: Error): void;
+}
+
+/**
+ * Receives the replies of all requests of a connection by one wildcard
+ * subscription. It does what `nc.request()` does without its timer, race and
+ * error objects for each request (design, fact 11).
+ */
+export class Mux {
+  private readonly replies = new Map<string, Reply>();
+  private readonly prefix: string;
+  private next = 0;
+
+  constructor(nats: NatsConnection, inboxPrefix?: string) {
+    this.prefix = `${createInbox(inboxPrefix)}.`;
+    const start = this.prefix.length;
+    nats.subscribe(`${this.prefix}*`, {
+      callback: (_error, message) => {
+        this.replies.get(message.subject.slice(start))?.receive(message);
+      },
+    });
+  }
+
+  /** Opens a reply subject; the token closes it. */
+  open(reply: Reply): string {
+    const token = (this.next++).toString(36);
+    this.replies.set(token, reply);
+    return token;
+  }
+
+  /** Subject that belongs to a token. */
+  subject(token: string): string {
+    return this.prefix + token;
+  }
+
+  /** Closes a reply subject: what still arrives there is dropped. */
+  close(token: string): void {
+    this.replies.delete(token);
+  }
+
+  /** Tells everything that waits that the connection is lost. */
+  disconnected(): void {
+    for (const reply of [...this.replies.values()]) {
+      reply.disconnected();
+    }
+  }
+
+  /** Tells whoever published to a subject that the server refused it. */
+  denied(subject: string, cause: Error): void {
+    for (const reply of [...this.replies.values()]) {
+      if (reply.subject === subject) {
+        reply.denied(cause);
+      }
+    }
+  }
+}

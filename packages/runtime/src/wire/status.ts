@@ -1,0 +1,109 @@
+import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
+import { anyPack } from "@bufbuild/protobuf/wkt";
+import { Code, ConnectError } from "@connectrpc/connect";
+import type { Msg } from "@nats-io/nats-core";
+import { StatusSchema } from "../gen/google/rpc/status_pb.js";
+import { Header, HeaderBlock, readMetadata } from "./header.js";
+
+/** An error as it crosses the wire: ADR-32 headers and a google.rpc.Status. */
+export interface WireStatus {
+  readonly headers: HeaderBlock;
+  readonly payload: Uint8Array;
+}
+
+/**
+ * Writes an error: code and a one-line text as the NATS micro error headers,
+ * and the whole of it as a google.rpc.Status in the payload.
+ */
+export function encodeStatus(error: ConnectError, headers = new HeaderBlock()): WireStatus {
+  const status = create(StatusSchema, {
+    code: error.code,
+    message: error.rawMessage,
+    details: error.details.map((detail) =>
+      "desc" in detail
+        ? anyPack(detail.desc, create(detail.desc, detail.value))
+        : { typeUrl: `type.googleapis.com/${detail.type}`, value: detail.value },
+    ),
+  });
+  headers
+    .add(Header.errorCode, error.code)
+    .add(Header.error, oneLine(error.rawMessage))
+    .addTrailer(error.metadata);
+  return { headers, payload: toBinary(StatusSchema, status) };
+}
+
+/** True when the message carries an error instead of a result. */
+export function isStatus(message: Msg): boolean {
+  return message.headers?.has(Header.errorCode) ?? false;
+}
+
+/** Reads an error. What cannot be read becomes Code.Unknown or Code.Internal, never a throw. */
+export function decodeStatus(message: Msg): ConnectError {
+  const headers = message.headers;
+  const headerCode = Number(headers?.get(Header.errorCode));
+  const metadata = readMetadata(headers, "trailer");
+  try {
+    const status = fromBinary(StatusSchema, message.data);
+    const error = new ConnectError(
+      status.message || headers?.get(Header.error) || "",
+      toCode(status.code || headerCode),
+      metadata,
+    );
+    error.details = status.details.map(({ typeUrl, value }) => ({
+      type: typeUrl.slice(typeUrl.lastIndexOf("/") + 1),
+      value: value.slice(),
+    }));
+    return error;
+  } catch (cause) {
+    // Another NATS micro service may send its error as text.
+    const text = headers?.get(Header.error) || "the error cannot be read";
+    return new ConnectError(text, toCode(headerCode), metadata, undefined, cause);
+  }
+}
+
+/** Maps an HTTP-like or unknown number to Unknown: not every micro service speaks gRPC. */
+function toCode(code: number): Code {
+  return Code[code] === undefined ? Code.Unknown : code;
+}
+
+/** Makes a text fit into one header line. */
+function oneLine(text: string): string {
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: these are what must go
+  return text.replace(/[\u0000-\u001f\u007f]+/g, " ").slice(0, 512);
+}
+
+/**
+ * Turns what a handler threw into the error that its caller may see. The text
+ * of anything but a ConnectError stays here: it may hold what is not for callers.
+ */
+export function toCallerError(thrown: unknown): ConnectError {
+  if (thrown instanceof ConnectError) {
+    return thrown;
+  }
+  return new ConnectError("internal error", Code.Internal, undefined, undefined, thrown);
+}
+
+const permanentErrors = new WeakSet<ConnectError>();
+
+/**
+ * Marks an error as final: a durable call that ends with it is not attempted
+ * again, whatever its code.
+ */
+export function permanent(error: ConnectError): ConnectError {
+  permanentErrors.add(error);
+  return error;
+}
+
+const retriedCodes: ReadonlySet<Code> = new Set([
+  Code.Unavailable,
+  Code.ResourceExhausted,
+  Code.Aborted,
+  Code.DeadlineExceeded,
+  Code.Internal,
+  Code.Unknown,
+]);
+
+/** True when a further attempt of a durable call may help. */
+export function isRetried(error: ConnectError): boolean {
+  return retriedCodes.has(error.code) && !permanentErrors.has(error);
+}

@@ -1,0 +1,203 @@
+import { Code, ConnectError } from "@connectrpc/connect";
+import { nuid } from "@nats-io/nats-core";
+import type { MethodBinding } from "../wire/binding.js";
+import type { CallName } from "../wire/call-id.js";
+import { CallState, type EntryKind, entrySubject, formatEntry } from "../wire/call-log.js";
+import { Header, HeaderBlock } from "../wire/header.js";
+import { publishStored, SequenceConflict } from "../wire/jetstream.js";
+import type { Link } from "../wire/link.js";
+import { readLog } from "../wire/log-reader.js";
+
+/** The call is not this attempt's any more: it has ended, or a later attempt runs. */
+export class LostClaim extends Error {
+  constructor(readonly hasEnded: boolean) {
+    super(hasEnded ? "the call has ended" : "a later attempt of the call runs");
+  }
+}
+
+/** An entry that is to be stored. */
+export interface NewEntry {
+  readonly kind: EntryKind;
+  readonly payload: Uint8Array;
+  /** Adds to the entry's headers. */
+  readonly headers?: (block: HeaderBlock) => HeaderBlock;
+}
+
+/** Messages and bytes that may wait for being stored before the handler has to. */
+const queueLimit = 512;
+const queueLimitBytes = 8 * 1024 * 1024;
+
+/**
+ * From so many waiting messages on they are stored as one atomic batch. A batch
+ * costs about as much as 15 single messages (docs/decisions/0003).
+ */
+const batchFrom = 24;
+const batchLimit = 512;
+
+/** How long to try to reach the server before the attempt fails, in ms. */
+const patienceMs = 30_000;
+
+/**
+ * Writes the log of a call for one attempt. Every append names the entry it
+ * follows, so an attempt that lost its claim cannot write.
+ */
+export class CallLogWriter {
+  private readonly subject: string;
+  private readonly queue: NewEntry[] = [];
+  private queuedBytes = 0;
+  private storing: Promise<void> | undefined;
+  private failure: unknown;
+  private sequence = 0;
+  /** Messages of the response that are stored. */
+  private stored = 0;
+
+  constructor(
+    private readonly link: Link,
+    private readonly method: MethodBinding,
+    call: CallName,
+    readonly attempt: number,
+  ) {
+    this.subject = entrySubject(method, call);
+  }
+
+  /** Reads the state of the call and goes on from there. */
+  async readState(): Promise<CallState> {
+    const state = new CallState();
+    const range = { subject: this.subject, from: 0, headersOnly: true };
+    for await (const entry of readLog(this.link, this.method.service, range)) {
+      state.apply(entry);
+    }
+    this.sequence = state.sequence;
+    this.stored = state.messages;
+    return state;
+  }
+
+  /**
+   * Takes a message of the response. Returns a promise when the handler must
+   * wait for room. Throws {@link LostClaim}, or why the log cannot be written.
+   */
+  push(entry: NewEntry): Promise<void> | undefined {
+    if (this.failure) {
+      throw this.failure;
+    }
+    this.queue.push(entry);
+    this.queuedBytes += entry.payload.length;
+    this.storing ??= this.storeQueue();
+    return this.queue.length >= queueLimit || this.queuedBytes >= queueLimitBytes
+      ? this.storing
+      : undefined;
+  }
+
+  /** Waits until all that was pushed is stored, then stores one more entry. */
+  async append(entry: NewEntry): Promise<void> {
+    while (this.storing) {
+      await this.storing;
+    }
+    if (this.failure) {
+      throw this.failure;
+    }
+    await this.store([entry]);
+  }
+
+  private async storeQueue(): Promise<void> {
+    try {
+      while (this.queue.length > 0) {
+        await this.storeSome();
+      }
+    } catch (error) {
+      this.failure = error;
+    } finally {
+      this.storing = undefined;
+    }
+  }
+
+  private async storeSome(): Promise<void> {
+    const entries: NewEntry[] = [];
+    const most = this.queue.length >= batchFrom ? batchLimit : 1;
+    let bytes = 0;
+    for (const entry of this.queue) {
+      if (entries.length === most || (entries.length > 0 && bytes > queueLimitBytes)) {
+        break;
+      }
+      entries.push(entry);
+      bytes += entry.payload.length;
+    }
+    await this.store(entries);
+    this.queue.splice(0, entries.length);
+    this.queuedBytes -= bytes;
+  }
+
+  /** Stores entries, all or none, however often it takes. */
+  private async store(entries: readonly NewEntry[]): Promise<void> {
+    const isMessage = entries[0]?.kind === "message";
+    const wanted = this.stored + entries.length;
+    const giveUpAt = Date.now() + patienceMs;
+    for (let mustCheck = false, retry = 0; ; retry++) {
+      try {
+        await this.link.whenConnected();
+        if (mustCheck) {
+          await this.checkClaim();
+          if (isMessage && this.stored >= wanted) {
+            return;
+          }
+        }
+        this.sequence = await this.publish(entries);
+        if (isMessage) {
+          this.stored = wanted;
+        }
+        return;
+      } catch (error) {
+        if (!isTransient(error) || Date.now() > giveUpAt) {
+          throw error;
+        }
+        // It may be stored although its acknowledgement was lost.
+        mustCheck = true;
+        if (!(error instanceof SequenceConflict)) {
+          await new Promise((resolve) => setTimeout(resolve, Math.min(50 * 2 ** retry, 1_000)));
+        }
+      }
+    }
+  }
+
+  /** Throws {@link LostClaim} when another attempt has written. */
+  private async checkClaim(): Promise<void> {
+    const state = await this.readState();
+    if (state.hasEnded || state.attempt > this.attempt) {
+      throw new LostClaim(state.hasEnded);
+    }
+  }
+
+  private async publish(entries: readonly NewEntry[]): Promise<number> {
+    const last = entries.length - 1;
+    const batchId = nuid.next();
+    for (const [index, entry] of entries.entries()) {
+      const headers = new HeaderBlock().add(Header.entry, formatEntry(entry.kind, this.attempt));
+      entry.headers?.(headers);
+      if (index === 0) {
+        headers.add(Header.expectedLastSubjectSequence, this.sequence);
+      }
+      if (last > 0) {
+        headers.add(Header.batchId, batchId).add(Header.batchSequence, index + 1);
+      }
+      if (index === last) {
+        if (last > 0) {
+          headers.add(Header.batchCommit, 1);
+        }
+        return await publishStored(this.link, this.subject, entry.payload, headers);
+      }
+      this.link.nats.publish(this.subject, entry.payload, { headers: headers.asHeaders() });
+    }
+    throw new Error("nothing to store");
+  }
+}
+
+function isTransient(error: unknown): boolean {
+  return (
+    error instanceof SequenceConflict ||
+    (error instanceof ConnectError &&
+      (error.code === Code.Unavailable ||
+        error.code === Code.DeadlineExceeded ||
+        // Batches that were cut short, or are too many at once.
+        error.code === Code.Internal))
+  );
+}

@@ -1,0 +1,126 @@
+import type { DescMethod, DescService } from "@bufbuild/protobuf";
+import {
+  Code,
+  ConnectError,
+  type ContextValues,
+  createContextValues,
+  type HandlerContext,
+} from "@connectrpc/connect";
+import type { Msg } from "@nats-io/nats-core";
+import type { MethodBinding } from "../wire/binding.js";
+import { readMetadata } from "../wire/header.js";
+
+/** What a handler may report of its progress. */
+export interface ProgressReport {
+  /** Units of work done so far. */
+  done: number;
+  /** Units of work in all. Default: 0, unknown. */
+  total?: number;
+  /** What is being done, for a person to read. Default: empty. */
+  message?: string;
+}
+
+/** What the handler of a durable method knows of its call. */
+export interface DurableHandlerContext extends HandlerContext {
+  /** Identifies the call; the same for all its attempts. */
+  readonly callId: string;
+  /** Number of this attempt, from 1. */
+  readonly attempt: number;
+  /**
+   * How many messages of a streamed response earlier attempts stored. With
+   * `resume: RESUME_HANDLER` the handler yields only those that follow.
+   */
+  readonly resumeFrom: number;
+  /**
+   * Tells the followers of the call how far it is. Cheap: a report is sent at
+   * most four times a second, the last one always.
+   */
+  progress(report: ProgressReport): void;
+}
+
+/**
+ * Context of a call whose parts are made when a handler asks for them: most
+ * handlers look at none.
+ */
+export class LazyHandlerContext implements HandlerContext {
+  readonly requestMethod = "POST";
+  readonly protocolName = "jetrpc";
+  private controller: AbortController | undefined;
+  private abortReason: { readonly reason: unknown } | undefined;
+  private timer: ReturnType<typeof setTimeout> | undefined;
+  private readonly endsAt: number | undefined;
+  private header: Headers | undefined;
+  private trailer: Headers | undefined;
+  private requestMetadata: Headers | undefined;
+  private contextValues: ContextValues | undefined;
+
+  constructor(
+    private readonly binding: MethodBinding,
+    private readonly request: Msg,
+    timeoutMs: number,
+  ) {
+    this.endsAt = timeoutMs > 0 ? Date.now() + timeoutMs : undefined;
+  }
+
+  get method(): DescMethod {
+    return this.binding.desc;
+  }
+
+  get service(): DescService {
+    return this.binding.service.desc;
+  }
+
+  get url(): string {
+    return `nats:///${this.service.typeName}/${this.method.name}`;
+  }
+
+  get signal(): AbortSignal {
+    if (!this.controller) {
+      this.controller = new AbortController();
+      if (this.abortReason) {
+        this.controller.abort(this.abortReason.reason);
+      } else if (this.endsAt !== undefined) {
+        const abort = () =>
+          this.abort(new ConnectError("the deadline is over", Code.DeadlineExceeded));
+        this.timer = setTimeout(abort, this.endsAt - Date.now());
+      }
+    }
+    return this.controller.signal;
+  }
+
+  get requestHeader(): Headers {
+    this.requestMetadata ??= readMetadata(this.request.headers);
+    return this.requestMetadata;
+  }
+
+  get responseHeader(): Headers {
+    this.header ??= new Headers();
+    return this.header;
+  }
+
+  get responseTrailer(): Headers {
+    this.trailer ??= new Headers();
+    return this.trailer;
+  }
+
+  get values(): ContextValues {
+    this.contextValues ??= createContextValues();
+    return this.contextValues;
+  }
+
+  /** Time left for the call in ms; undefined when it has no limit. */
+  readonly timeoutMs = (): number | undefined =>
+    this.endsAt === undefined ? undefined : this.endsAt - Date.now();
+
+  /** Response header and trailer, where the handler set any. */
+  get responseMetadata(): { header: Headers | undefined; trailer: Headers | undefined } {
+    return { header: this.header, trailer: this.trailer };
+  }
+
+  /** Fires the signal, at the end of every call. The first reason counts. */
+  abort(reason: unknown): void {
+    clearTimeout(this.timer);
+    this.abortReason ??= { reason };
+    this.controller?.abort(this.abortReason.reason);
+  }
+}

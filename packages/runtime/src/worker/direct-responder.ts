@@ -1,0 +1,136 @@
+import type { DescMessage, MessageInitShape } from "@bufbuild/protobuf";
+import { Code, ConnectError } from "@connectrpc/connect";
+import type { Msg, Subscription } from "@nats-io/nats-core";
+import type { MethodBinding } from "../wire/binding.js";
+import { decode, encode } from "../wire/codec.js";
+import { Header, HeaderBlock, headerSize } from "../wire/header.js";
+import type { Link } from "../wire/link.js";
+import { isOversize } from "../wire/payload-store.js";
+import { encodeStatus, toCallerError } from "../wire/status.js";
+import { LazyHandlerContext } from "./context.js";
+import type { AnyHandler } from "./handler.js";
+import type { Logger } from "./log.js";
+
+/** Queue group of all workers of a method: each request goes to one of them. */
+const queueGroup = "q";
+
+/** Answers direct unary calls of one method. */
+export class DirectResponder {
+  private subscription: Subscription | undefined;
+  private readonly running = new Set<LazyHandlerContext>();
+  private onIdle: (() => void) | undefined;
+
+  constructor(
+    private readonly link: Link,
+    private readonly method: MethodBinding,
+    private readonly handler: AnyHandler,
+    private readonly log: Logger,
+  ) {}
+
+  start(): void {
+    this.subscription = this.link.nats.subscribe(this.method.directSubject, {
+      queue: queueGroup,
+      callback: (_error, message) => void this.answer(message),
+    });
+  }
+
+  /** Takes nothing new, once all that the server sent already is taken. */
+  async stop(): Promise<void> {
+    if (this.subscription && !this.subscription.isClosed() && this.link.connected) {
+      await this.subscription.drain();
+    }
+  }
+
+  /** Waits until nothing runs. */
+  async idle(): Promise<void> {
+    if (this.running.size > 0) {
+      await new Promise<void>((resolve) => {
+        this.onIdle = resolve;
+      });
+    }
+  }
+
+  /** Fires the signals of what runs. */
+  abort(reason: ConnectError): void {
+    for (const context of this.running) {
+      context.abort(reason);
+    }
+  }
+
+  private async answer(request: Msg): Promise<void> {
+    const context = new LazyHandlerContext(this.method, request, this.timeoutMs(request));
+    this.running.add(context);
+    try {
+      const stored = request.headers?.get(Header.payload);
+      const bytes = stored
+        ? await this.link.payloads.get(this.method.service, stored)
+        : request.data;
+      const message = decode(this.method.desc.input, bytes, Code.InvalidArgument);
+      const result = await this.handler(message, context);
+      await this.respond(request, result, context);
+    } catch (thrown) {
+      this.respondError(request, thrown);
+    } finally {
+      this.running.delete(context);
+      context.abort(new ConnectError("the call has ended", Code.Canceled));
+      if (this.running.size === 0) {
+        this.onIdle?.();
+      }
+    }
+  }
+
+  private timeoutMs(request: Msg): number {
+    const wanted = Number(request.headers?.get(Header.timeout));
+    return wanted > 0 ? wanted : this.method.timeoutMs;
+  }
+
+  private async respond(
+    request: Msg,
+    result: MessageInitShape<DescMessage>,
+    context: LazyHandlerContext,
+  ): Promise<void> {
+    let payload = encode(this.method.desc.output, result, Code.Internal);
+    const { header, trailer } = context.responseMetadata;
+    let headers: HeaderBlock | undefined;
+    if (header || trailer) {
+      headers = new HeaderBlock();
+      if (header) {
+        headers.addMetadata(header);
+      }
+      if (trailer) {
+        headers.addTrailer(trailer);
+      }
+    }
+    if (isOversize(payload, headerSize(headers), this.link.maxPayload)) {
+      headers ??= new HeaderBlock();
+      headers.add(Header.payload, await this.link.payloads.put(this.method.service, payload));
+      payload = new Uint8Array(0);
+    }
+    this.publish(request, payload, headers);
+  }
+
+  private respondError(request: Msg, thrown: unknown): void {
+    const error = toCallerError(thrown);
+    if (error !== thrown) {
+      this.log({
+        level: "error",
+        message: "a handler threw what is no ConnectError",
+        method: this.method.desc.toString(),
+        error: thrown,
+      });
+    }
+    const { headers, payload } = encodeStatus(error);
+    this.publish(request, payload, headers);
+  }
+
+  private publish(request: Msg, payload: Uint8Array, headers: HeaderBlock | undefined): void {
+    if (!request.reply || this.link.nats.isClosed()) {
+      return;
+    }
+    this.link.nats.publish(
+      request.reply,
+      payload,
+      headers ? { headers: headers.asHeaders() } : undefined,
+    );
+  }
+}

@@ -1,0 +1,436 @@
+import type { DescMessage, MessageInitShape } from "@bufbuild/protobuf";
+import { Code, ConnectError } from "@connectrpc/connect";
+import { type Msg, nanos } from "@nats-io/nats-core";
+import { ProgressSchema } from "../gen/jetrpc/v1/call_pb.js";
+import type { MethodBinding } from "../wire/binding.js";
+import type { CallName } from "../wire/call-id.js";
+import { type EntryKind, progressSubject } from "../wire/call-log.js";
+import { decode, encode } from "../wire/codec.js";
+import { Header, HeaderBlock } from "../wire/header.js";
+import type { Link } from "../wire/link.js";
+import { deliveryOf } from "../wire/log-reader.js";
+import { isOversize } from "../wire/payload-store.js";
+import { encodeStatus, isRetried, toCallerError } from "../wire/status.js";
+import { CallLogWriter, LostClaim, type NewEntry } from "./call-log-writer.js";
+import { type DurableHandlerContext, LazyHandlerContext, type ProgressReport } from "./context.js";
+import type { AnyHandler } from "./handler.js";
+import type { Logger, LogLevel } from "./log.js";
+
+/** Shortest time between two reports of progress, in ms. */
+const progressIntervalMs = 250;
+
+/** Bytes of metadata that a log entry may carry beside its payload. */
+const metadataReserve = 64 * 1024;
+
+/** Why an attempt is stopped when its worker stops. */
+const shutdown = new ConnectError("the worker stops", Code.Unavailable);
+
+/** Runs one delivery of a queued request: one attempt of a durable call. */
+export class DurableAttempt {
+  private readonly deliveries: number;
+  private readonly storedAtMs: number;
+  private context: AttemptContext | undefined;
+  private writer: CallLogWriter;
+  private rejectStep: ((reason: unknown) => void) | undefined;
+  private stopReason: { readonly reason: unknown } | undefined;
+
+  constructor(
+    private readonly link: Link,
+    private readonly method: MethodBinding,
+    private readonly handler: AnyHandler,
+    private readonly request: Msg,
+    private readonly call: CallName,
+    private readonly log: Logger,
+  ) {
+    const { deliveries, storedAtMs } = deliveryOf(request);
+    this.deliveries = deliveries;
+    this.storedAtMs = storedAtMs;
+    this.writer = this.createWriter(deliveries);
+  }
+
+  /** Tells the server that the attempt is alive. */
+  working(): void {
+    this.answer("+WPI");
+  }
+
+  /** Stops the attempt because the worker stops, and gives the call back. */
+  release(): void {
+    this.stop(shutdown);
+  }
+
+  /** Runs the attempt to its end. Never throws. */
+  async run(): Promise<void> {
+    try {
+      await this.attempt();
+    } catch (thrown) {
+      await this.settle(thrown);
+    } finally {
+      this.context?.finish();
+    }
+  }
+
+  private async attempt(): Promise<void> {
+    const resumeFrom = await this.claim();
+    const timeoutMs = this.timeLeft();
+    const bytes = await this.link.payloads.load(this.method.service, this.request);
+    const message = decode(this.method.desc.input, bytes, Code.InvalidArgument);
+    this.context = new AttemptContext(
+      this.method,
+      this.request,
+      timeoutMs,
+      this.call.callId,
+      this.writer.attempt,
+      resumeFrom,
+      (report) => this.publishProgress(report),
+    );
+    const timer =
+      timeoutMs > 0
+        ? setTimeout(() => {
+            const text = `attempt ${this.writer.attempt} took longer than ${timeoutMs} ms`;
+            this.stop(new ConnectError(text, Code.DeadlineExceeded));
+          }, timeoutMs)
+        : undefined;
+    try {
+      if (this.method.desc.methodKind === "unary") {
+        await this.runUnary(message, this.context);
+      } else {
+        await this.runStream(message, this.context, resumeFrom);
+      }
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  /**
+   * Makes the call this attempt's own, and tells how many messages are stored.
+   * The first delivery of a new call needs no entry for that: its first append
+   * expects an empty log.
+   */
+  private async claim(): Promise<number> {
+    if (this.deliveries === 1 && !this.request.headers?.has(Header.replay)) {
+      return 0;
+    }
+    const state = await this.writer.readState();
+    if (state.hasEnded) {
+      throw new LostClaim(true);
+    }
+    if (state.sequence === 0 && this.deliveries === 1) {
+      return 0;
+    }
+    const attempt = Math.max(this.deliveries, state.attempt + 1);
+    this.writer = this.createWriter(attempt);
+    await this.writer.readState();
+    const spent = attempt - 1 - state.releases;
+    if (spent >= this.method.maxAttempts) {
+      throw new GaveUp(spent);
+    }
+    await this.writer.append({ kind: "attempt", payload: new Uint8Array(0) });
+    return state.messages;
+  }
+
+  private createWriter(attempt: number): CallLogWriter {
+    return new CallLogWriter(this.link, this.method, this.call, attempt);
+  }
+
+  /** Time for this attempt in ms, 0 for no limit. Throws when the call's own time is over. */
+  private timeLeft(): number {
+    const callMs = Number(this.request.headers?.get(Header.timeout) || 0);
+    if (!(callMs > 0)) {
+      return this.method.timeoutMs;
+    }
+    const left = callMs - (Date.now() - this.storedAtMs);
+    if (left <= 0) {
+      throw new Expired(callMs);
+    }
+    return this.method.timeoutMs > 0 ? Math.min(left, this.method.timeoutMs) : left;
+  }
+
+  private async runUnary(message: unknown, context: AttemptContext): Promise<void> {
+    const result = await this.step(() => this.handler(message, context));
+    await this.end(await this.toEntry("end", result, context));
+  }
+
+  private async runStream(
+    message: unknown,
+    context: AttemptContext,
+    resumeFrom: number,
+  ): Promise<void> {
+    let toSkip = this.method.resume === "replay" ? resumeFrom : 0;
+    let isFirst = resumeFrom === 0;
+    const iterator = this.startStream(message, context);
+    try {
+      for (;;) {
+        const next = await this.step(() => iterator.next());
+        if (next.done) {
+          break;
+        }
+        if (toSkip > 0) {
+          toSkip--;
+          continue;
+        }
+        const entry = await this.toEntry("message", next.value, isFirst ? context : undefined);
+        isFirst = false;
+        const room = this.writer.push(entry);
+        if (room) {
+          await this.step(() => room);
+        }
+      }
+    } catch (error) {
+      // Lets the handler clean up; whether and when it does changes nothing here.
+      void Promise.resolve(iterator.return?.()).catch(() => undefined);
+      throw error;
+    }
+    await this.end({
+      kind: "end",
+      payload: new Uint8Array(0),
+      headers: (block) => addMetadata(block, context, isFirst),
+    });
+  }
+
+  private startStream(
+    message: unknown,
+    context: AttemptContext,
+  ): AsyncIterator<MessageInitShape<DescMessage>> {
+    const stream = this.handler(message, context) as AsyncIterable<MessageInitShape<DescMessage>>;
+    return stream[Symbol.asyncIterator]();
+  }
+
+  /** Waits for a step of the handler, or for what stops the attempt. */
+  private step<T>(run: () => Promise<T> | T): Promise<Awaited<T>> {
+    return new Promise((resolve, reject) => {
+      if (this.stopReason) {
+        reject(this.stopReason.reason);
+        return;
+      }
+      this.rejectStep = reject;
+      // An async function, so that a handler that throws at once rejects as well.
+      (async () => resolve(await run()))().catch(reject);
+    });
+  }
+
+  private stop(reason: unknown): void {
+    this.stopReason ??= { reason };
+    this.context?.abort(this.stopReason.reason);
+    this.rejectStep?.(this.stopReason.reason);
+  }
+
+  private async toEntry(
+    kind: EntryKind,
+    init: unknown,
+    context: AttemptContext | undefined,
+  ): Promise<NewEntry> {
+    let payload = encode(
+      this.method.desc.output,
+      init as MessageInitShape<DescMessage>,
+      Code.Internal,
+    );
+    let object: string | undefined;
+    if (isOversize(payload, context ? metadataReserve : 0, this.link.maxPayload)) {
+      object = await this.link.payloads.put(this.method.service, payload);
+      payload = new Uint8Array(0);
+    }
+    return {
+      kind,
+      payload,
+      headers: (block) => {
+        if (object) {
+          block.add(Header.payload, object);
+        }
+        return context ? addMetadata(block, context, true, kind === "end") : block;
+      },
+    };
+  }
+
+  /** Stores the end of the call, and only then removes it from the queue. */
+  private async end(entry: NewEntry): Promise<void> {
+    this.context?.flushProgress();
+    await this.writer.append(entry);
+    this.acknowledge();
+  }
+
+  private acknowledge(): void {
+    this.answer("+ACK");
+    const object = this.request.headers?.get(Header.payload);
+    if (object) {
+      void this.link.payloads.delete(this.method.service, object);
+    }
+  }
+
+  /** Decides what follows from what ended the attempt. */
+  private async settle(thrown: unknown): Promise<void> {
+    try {
+      if (thrown instanceof LostClaim) {
+        if (thrown.hasEnded) {
+          this.acknowledge();
+        }
+        this.context?.abort(
+          new ConnectError(thrown.message, Code.Aborted, undefined, undefined, thrown),
+        );
+        this.report("warn", "an attempt lost its claim", thrown);
+      } else if (thrown === shutdown) {
+        await this.writer.append({ kind: "release", payload: new Uint8Array(0) });
+        this.answer("-NAK");
+        this.report("info", "a call was given back");
+      } else {
+        await this.settleFailure(thrown);
+      }
+    } catch (error) {
+      if (error instanceof LostClaim) {
+        await this.settle(error);
+        return;
+      }
+      // The log cannot be written: the server gives the call out again.
+      this.report("error", "the outcome of an attempt could not be stored", error);
+    }
+  }
+
+  private async settleFailure(thrown: unknown): Promise<void> {
+    const error = toCallerError(thrown);
+    this.context?.abort(error);
+    const isFinal = thrown instanceof GaveUp || thrown instanceof Expired || !isRetried(error);
+    if (!isFinal && this.writer.attempt < this.method.maxAttempts) {
+      const delayMs = this.backoffMs();
+      await this.writer.append(
+        statusEntry("retry", error, (block) => block.add(Header.delay, delayMs)),
+      );
+      this.answer(`-NAK ${JSON.stringify({ delay: nanos(delayMs) })}`);
+      this.report("warn", "an attempt failed and will be repeated", thrown);
+      return;
+    }
+    await this.end(statusEntry("end", error));
+    this.report(isRetried(error) ? "error" : "info", "a call failed", thrown);
+  }
+
+  private backoffMs(): number {
+    const { backoffMs } = this.method;
+    const wait = backoffMs[Math.min(this.writer.attempt, backoffMs.length) - 1] ?? 0;
+    return Math.round(wait * (0.8 + 0.4 * Math.random()));
+  }
+
+  private publishProgress(report: ProgressReport): void {
+    if (!this.link.connected) {
+      return;
+    }
+    const headers = new HeaderBlock()
+      .add(Header.entry, `progress ${this.writer.attempt}`)
+      .add(Header.rollup, "sub");
+    this.link.nats.publish(
+      progressSubject(this.method, this.call),
+      encode(ProgressSchema, report, Code.Internal),
+      { headers: headers.asHeaders() },
+    );
+  }
+
+  /** Acknowledges the delivery in one of JetStream's ways. */
+  private answer(how: string): void {
+    // Lost when disconnected: then the server delivers again, and the log decides.
+    if (this.request.reply && this.link.connected) {
+      this.link.nats.publish(this.request.reply, how);
+    }
+  }
+
+  private report(level: LogLevel, message: string, error?: unknown): void {
+    this.log({
+      level,
+      message,
+      method: this.method.desc.toString(),
+      callId: this.call.callId,
+      attempt: this.writer.attempt,
+      ...(error !== undefined && { error }),
+    });
+  }
+}
+
+/** Attempts are used up by workers that died without a word. */
+class GaveUp extends ConnectError {
+  constructor(attempts: number) {
+    super(
+      `gave up after ${attempts} attempts: the last worker was lost while it ran the call`,
+      Code.Internal,
+    );
+  }
+}
+
+/** The call's own time was over before it could start. */
+class Expired extends ConnectError {
+  constructor(timeoutMs: number) {
+    super(`the call did not end within ${timeoutMs} ms`, Code.DeadlineExceeded);
+  }
+}
+
+function statusEntry(
+  kind: EntryKind,
+  error: ConnectError,
+  more?: (block: HeaderBlock) => HeaderBlock,
+): NewEntry {
+  return {
+    kind,
+    payload: encodeStatus(error).payload,
+    headers: (block) => {
+      encodeStatus(error, block);
+      return more ? more(block) : block;
+    },
+  };
+}
+
+function addMetadata(
+  block: HeaderBlock,
+  context: AttemptContext,
+  withHeader: boolean,
+  withTrailer = true,
+): HeaderBlock {
+  const { header, trailer } = context.responseMetadata;
+  if (header && withHeader) {
+    block.addMetadata(header);
+  }
+  if (trailer && withTrailer) {
+    block.addTrailer(trailer);
+  }
+  return block;
+}
+
+/** Context of one attempt. */
+class AttemptContext extends LazyHandlerContext implements DurableHandlerContext {
+  private pending: ProgressReport | undefined;
+  private progressTimer: ReturnType<typeof setTimeout> | undefined;
+  private reportedAt = 0;
+
+  constructor(
+    method: MethodBinding,
+    request: Msg,
+    timeoutMs: number,
+    readonly callId: string,
+    readonly attempt: number,
+    readonly resumeFrom: number,
+    private readonly send: (report: ProgressReport) => void,
+  ) {
+    super(method, request, timeoutMs);
+  }
+
+  /** Sends the first report at once and then at most one in each interval. */
+  progress(report: ProgressReport): void {
+    this.pending = report;
+    const wait = this.reportedAt + progressIntervalMs - Date.now();
+    if (wait <= 0) {
+      this.flushProgress();
+    } else {
+      this.progressTimer ??= setTimeout(() => this.flushProgress(), wait);
+    }
+  }
+
+  flushProgress(): void {
+    clearTimeout(this.progressTimer);
+    this.progressTimer = undefined;
+    if (this.pending) {
+      this.send(this.pending);
+      this.pending = undefined;
+      this.reportedAt = Date.now();
+    }
+  }
+
+  finish(): void {
+    clearTimeout(this.progressTimer);
+    this.pending = undefined;
+    this.abort(new ConnectError("the call has ended", Code.Canceled));
+  }
+}

@@ -1,0 +1,16 @@
+/** How much a {@link LogRecord} matters. */
+export type LogLevel = "debug" | "info" | "warn" | "error";
+
+/** Something that an operator may want to know, in fields for machines. */
+export interface LogRecord {
+  readonly level: LogLevel;
+  /** What happened, in words that never vary. */
+  readonly message: string;
+  readonly method?: string;
+  readonly callId?: string;
+  readonly attempt?: number;
+  readonly error?: unknown;
+}
+
+/** Takes what a worker has to say. The runtime itself prints nothing. */
+export type Logger = (record: LogRecord) => void;

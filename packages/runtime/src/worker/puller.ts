@@ -1,0 +1,153 @@
+import { createInbox, type Msg, nanos, type Subscription } from "@nats-io/nats-core";
+import type { MethodBinding } from "../wire/binding.js";
+import type { Link } from "../wire/link.js";
+import { provision } from "../wire/provision.js";
+import type { Logger } from "./log.js";
+
+/** How long a pull waits at the server, in ms. */
+const expiresMs = 30_000;
+/** How often the server says that a pull still waits, in ms. */
+const heartbeatMs = 2_000;
+/** Silence after which a pull counts as lost, in ms: after a change of leader, for example. */
+const silenceMs = 5_000;
+/** Wait before a pull that the server refused is repeated, in ms. */
+const pauseMs = 500;
+
+/**
+ * Pulls queued requests of one method, only as many as there are free slots, so
+ * that no message waits in a process that has no time for it.
+ */
+export class Puller {
+  private readonly inbox: string;
+  private readonly running = new Set<Promise<void>>();
+  private subscription: Subscription | undefined;
+  private stopListening: (() => void) | undefined;
+  private watchdog: ReturnType<typeof setInterval> | undefined;
+  private outstanding = 0;
+  private heardAt = 0;
+  private pulls = 0;
+  private isPaused = false;
+
+  constructor(
+    private readonly link: Link,
+    private readonly method: MethodBinding,
+    private readonly concurrency: number,
+    private readonly run: (request: Msg) => Promise<void>,
+    private readonly log: Logger,
+  ) {
+    this.inbox = `${createInbox(link.options.inboxPrefix)}.`;
+  }
+
+  start(): void {
+    this.subscription = this.link.nats.subscribe(`${this.inbox}*`, {
+      callback: (_error, message) => this.receive(message),
+    });
+    this.stopListening = this.link.onReconnect(() => this.pullAnew());
+    this.watchdog = setInterval(() => {
+      if (this.outstanding > 0 && Date.now() - this.heardAt > silenceMs) {
+        this.pullAnew();
+      }
+    }, heartbeatMs);
+    this.pull();
+  }
+
+  /** Takes nothing new. What came already keeps running. */
+  async stop(): Promise<void> {
+    clearInterval(this.watchdog);
+    this.stopListening?.();
+    const subscription = this.subscription;
+    this.subscription = undefined;
+    // Without interest in its inbox the server drops the pull.
+    subscription?.unsubscribe();
+    if (this.link.connected) {
+      await this.link.nats.flush().catch(() => undefined);
+    }
+  }
+
+  /** Waits until nothing runs. */
+  async idle(): Promise<void> {
+    while (this.running.size > 0) {
+      await Promise.all(this.running);
+    }
+  }
+
+  private pullAnew(): void {
+    this.outstanding = 0;
+    this.pull();
+  }
+
+  private pull(): void {
+    const free = this.concurrency - this.running.size - this.outstanding;
+    const isWorthIt = this.outstanding === 0 || free > this.concurrency / 2;
+    if (!this.subscription || this.isPaused || !this.link.connected || free <= 0 || !isWorthIt) {
+      return;
+    }
+    this.outstanding += free;
+    this.heardAt = Date.now();
+    this.link.nats.publish(
+      `$JS.API.CONSUMER.MSG.NEXT.${this.method.service.stream}.${this.method.consumer}`,
+      JSON.stringify({
+        batch: free,
+        expires: nanos(expiresMs),
+        idle_heartbeat: nanos(heartbeatMs),
+      }),
+      { reply: `${this.inbox}${this.pulls++}` },
+    );
+  }
+
+  private receive(message: Msg): void {
+    this.heardAt = Date.now();
+    // A request keeps the subject it was queued on; a status comes to the inbox.
+    if (message.subject.startsWith(this.inbox)) {
+      this.receiveStatus(message);
+      return;
+    }
+    this.outstanding = Math.max(0, this.outstanding - 1);
+    const task = this.run(message).finally(() => {
+      this.running.delete(task);
+      this.pull();
+    });
+    this.running.add(task);
+  }
+
+  private receiveStatus(message: Msg): void {
+    const code = message.headers?.code ?? 0;
+    if (code === 100) {
+      return;
+    }
+    const unfilled = message.headers?.get("Nats-Pending-Messages");
+    this.outstanding = unfilled ? Math.max(0, this.outstanding - Number(unfilled)) : 0;
+    if (code === 408) {
+      this.pull();
+    } else {
+      void this.recover(code, message.headers?.description ?? "");
+    }
+  }
+
+  /** The server refused a pull: its consumer may be gone, or its leader changes. */
+  private async recover(code: number, description: string): Promise<void> {
+    if (this.isPaused) {
+      return;
+    }
+    this.isPaused = true;
+    this.log({
+      level: "warn",
+      message: "a pull was refused",
+      method: this.method.desc.toString(),
+      error: `${code} ${description}`,
+    });
+    await new Promise((resolve) => setTimeout(resolve, pauseMs));
+    if (this.subscription && this.link.connected) {
+      await provision(this.link, this.method.service, [this.method]).catch((error) =>
+        this.log({
+          level: "error",
+          message: "the queue of a method is out of order",
+          method: this.method.desc.toString(),
+          error,
+        }),
+      );
+    }
+    this.isPaused = false;
+    this.pullAnew();
+  }
+}

@@ -1,0 +1,210 @@
+import type { DescService } from "@bufbuild/protobuf";
+import { Code, ConnectError } from "@connectrpc/connect";
+import { type Connection, internals } from "../connection.js";
+import { bindService, type MethodBinding } from "../wire/binding.js";
+import { parseQueueSubject } from "../wire/call-id.js";
+import type { Link } from "../wire/link.js";
+import { provision } from "../wire/provision.js";
+import { DirectResponder } from "./direct-responder.js";
+import { DurableAttempt } from "./durable-attempt.js";
+import type { AnyHandler, WorkerImpl } from "./handler.js";
+import type { Logger } from "./log.js";
+import { Puller } from "./puller.js";
+
+/** Options of a worker. */
+export interface WorkerOptions {
+  /**
+   * How many calls of each durable method run at once, unless its option
+   * `concurrency` says otherwise. Default: 10.
+   */
+  concurrency?: number;
+  /** How long drain() waits for running calls before it stops them, in ms. Default: 30 s. */
+  drainTimeoutMs?: number;
+  /** Takes what the worker has to say. Default: nothing is logged. */
+  logger?: Logger;
+}
+
+/** A running worker. */
+export interface Worker {
+  /**
+   * Takes nothing new, and resolves when what runs has ended. Calls that run
+   * longer than `drainTimeoutMs` are stopped; durable ones go to another worker.
+   */
+  drain(): Promise<void>;
+  /** Resolves when the worker is drained or its connection is closed. */
+  readonly closed: Promise<void>;
+}
+
+/**
+ * Serves the methods that `impl` implements. Streams and consumers are made
+ * where they are absent. Resolves when the worker takes calls.
+ *
+ * Throws InvalidArgument when nothing is implemented or an option is wrong,
+ * FailedPrecondition when a stream is not as the schema says, and Unavailable
+ * when JetStream does not answer.
+ */
+export async function startWorker<S extends DescService>(
+  service: S,
+  impl: Partial<WorkerImpl<S>>,
+  connection: Connection,
+  options: WorkerOptions = {},
+): Promise<Worker> {
+  const { link } = connection[internals];
+  const worker = new ServiceWorker(link, options);
+  await worker.start(service, impl);
+  return worker;
+}
+
+class ServiceWorker implements Worker {
+  readonly closed: Promise<void>;
+  private readonly responders: DirectResponder[] = [];
+  private readonly pullers: Puller[] = [];
+  private readonly attempts = new Map<DurableAttempt, MethodBinding>();
+  private readonly heartbeats: ReturnType<typeof setInterval>[] = [];
+  private readonly log: Logger;
+  private resolveClosed: () => void = () => undefined;
+  private draining: Promise<void> | undefined;
+
+  constructor(
+    private readonly link: Link,
+    private readonly options: WorkerOptions,
+  ) {
+    this.log = options.logger ?? (() => undefined);
+    this.closed = new Promise((resolve) => {
+      this.resolveClosed = resolve;
+    });
+    void link.nats.closed().then(() => {
+      this.stopHeartbeats();
+      this.resolveClosed();
+    });
+  }
+
+  async start(service: DescService, impl: object): Promise<void> {
+    const handlers = findHandlers(service, impl);
+    const durable = [...handlers.keys()].filter((method) => method.delivery === "durable");
+    if (durable.length > 0) {
+      await provision(this.link, bindService(service), durable);
+    }
+    for (const [method, handler] of handlers) {
+      if (method.delivery === "durable") {
+        this.serveDurable(method, handler);
+      } else {
+        this.serveDirect(method, handler);
+      }
+    }
+    // The server knows of every subscription when it answers.
+    await this.link.nats.flush();
+  }
+
+  drain(): Promise<void> {
+    this.draining ??= this.stop();
+    return this.draining;
+  }
+
+  private serveDirect(method: MethodBinding, handler: AnyHandler): void {
+    const responder = new DirectResponder(this.link, method, handler, this.log);
+    this.responders.push(responder);
+    responder.start();
+  }
+
+  private serveDurable(method: MethodBinding, handler: AnyHandler): void {
+    const concurrency = method.concurrency || this.options.concurrency || 10;
+    const puller = new Puller(
+      this.link,
+      method,
+      concurrency,
+      async (request) => {
+        const call = parseQueueSubject(method, request.subject);
+        if (!call) {
+          // Nobody can wait for it, and no worker can answer it.
+          this.link.nats.publish(request.reply ?? "", "+TERM");
+          this.log({
+            level: "error",
+            message: "a queued message without call id was removed",
+            method: method.desc.toString(),
+            error: request.subject,
+          });
+          return;
+        }
+        const attempt = new DurableAttempt(this.link, method, handler, request, call, this.log);
+        this.attempts.set(attempt, method);
+        await attempt.run();
+        this.attempts.delete(attempt);
+      },
+      this.log,
+    );
+    this.pullers.push(puller);
+    this.heartbeats.push(
+      setInterval(() => {
+        for (const [attempt, its] of this.attempts) {
+          if (its === method) {
+            attempt.working();
+          }
+        }
+      }, method.ackWaitMs / 3),
+    );
+    puller.start();
+  }
+
+  private async stop(): Promise<void> {
+    const all = [...this.responders, ...this.pullers];
+    await Promise.all(all.map((each) => each.stop()));
+    const timer = setTimeout(() => this.release(), this.options.drainTimeoutMs ?? 30_000);
+    await Promise.all(all.map((each) => each.idle()));
+    clearTimeout(timer);
+    this.stopHeartbeats();
+    if (this.link.connected) {
+      // What was acknowledged last is on its way.
+      await this.link.nats.flush();
+    }
+    this.resolveClosed();
+  }
+
+  private release(): void {
+    for (const responder of this.responders) {
+      responder.abort(new ConnectError("the worker stops", Code.Unavailable));
+    }
+    for (const attempt of this.attempts.keys()) {
+      attempt.release();
+    }
+  }
+
+  private stopHeartbeats(): void {
+    for (const heartbeat of this.heartbeats) {
+      clearInterval(heartbeat);
+    }
+  }
+}
+
+function findHandlers(service: DescService, impl: object): Map<MethodBinding, AnyHandler> {
+  const handlers = new Map<MethodBinding, AnyHandler>();
+  for (const [name, method] of bindService(service).methods) {
+    // Only what the object itself or its class defines: a method may be named
+    // like one that every object has.
+    const handler =
+      name in Object.prototype && !Object.hasOwn(impl, name) && isPlain(impl)
+        ? undefined
+        : (impl as Record<string, unknown>)[name];
+    if (typeof handler !== "function") {
+      continue;
+    }
+    if (method.delivery === "direct" && method.desc.methodKind !== "unary") {
+      throw new ConnectError(
+        `${method.desc.toString()} streams over direct delivery, which this version cannot: make it durable`,
+        Code.Unimplemented,
+      );
+    }
+    handlers.set(method, handler.bind(impl));
+  }
+  if (handlers.size === 0) {
+    throw new ConnectError(
+      `the worker implements no method of ${service.typeName}: it needs at least one of ${service.methods.map((m) => m.localName).join(", ")}`,
+      Code.InvalidArgument,
+    );
+  }
+  return handlers;
+}
+
+function isPlain(impl: object): boolean {
+  return Object.getPrototypeOf(impl) === Object.prototype;
+}
