@@ -59,8 +59,11 @@ export function createConnection(
     transport: createTransport(link, calls, options.interceptors ?? []),
     owner: link.owner,
     async close() {
-      if (!nats.isClosed()) {
-        await nats.drain();
+      if (link.connected) {
+        // A connection that is lost meanwhile has nothing left to send.
+        await nats.drain().catch(() => nats.close());
+      } else {
+        await nats.close();
       }
     },
     [internals]: { link, calls },

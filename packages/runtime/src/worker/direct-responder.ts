@@ -14,10 +14,13 @@ import type { Logger } from "./log.js";
 /** Queue group of all workers of a method: each request goes to one of them. */
 const queueGroup = "q";
 
+/** Why the signal of a call fires that ended well. */
+const callEnded = new ConnectError("the call has ended", Code.Canceled);
+
 /** Answers direct unary calls of one method. */
 export class DirectResponder {
   private subscription: Subscription | undefined;
-  private readonly running = new Set<LazyHandlerContext>();
+  private readonly running = new Map<LazyHandlerContext, Msg>();
   private onIdle: (() => void) | undefined;
 
   constructor(
@@ -50,16 +53,17 @@ export class DirectResponder {
     }
   }
 
-  /** Fires the signals of what runs. */
+  /** Fires the signals of what runs, and answers its callers. */
   abort(reason: ConnectError): void {
-    for (const context of this.running) {
-      context.abort(reason);
+    for (const [context, request] of this.running) {
+      this.respondError(request, reason);
+      this.finish(context, reason);
     }
   }
 
   private async answer(request: Msg): Promise<void> {
     const context = new LazyHandlerContext(this.method, request, this.timeoutMs(request));
-    this.running.add(context);
+    this.running.set(context, request);
     try {
       const stored = request.headers?.get(Header.payload);
       const bytes = stored
@@ -67,15 +71,23 @@ export class DirectResponder {
         : request.data;
       const message = decode(this.method.desc.input, bytes, Code.InvalidArgument);
       const result = await this.handler(message, context);
-      await this.respond(request, result, context);
-    } catch (thrown) {
-      this.respondError(request, thrown);
-    } finally {
-      this.running.delete(context);
-      context.abort(new ConnectError("the call has ended", Code.Canceled));
-      if (this.running.size === 0) {
-        this.onIdle?.();
+      if (this.running.has(context)) {
+        await this.respond(request, result, context);
       }
+    } catch (thrown) {
+      if (this.running.has(context)) {
+        this.respondError(request, thrown);
+      }
+    } finally {
+      this.finish(context, callEnded);
+    }
+  }
+
+  private finish(context: LazyHandlerContext, reason: ConnectError): void {
+    this.running.delete(context);
+    context.abort(reason);
+    if (this.running.size === 0) {
+      this.onIdle?.();
     }
   }
 

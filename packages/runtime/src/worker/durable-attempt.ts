@@ -10,7 +10,7 @@ import { Header, HeaderBlock } from "../wire/header.js";
 import type { Link } from "../wire/link.js";
 import { deliveryOf } from "../wire/log-reader.js";
 import { isOversize } from "../wire/payload-store.js";
-import { encodeStatus, isRetried, toCallerError } from "../wire/status.js";
+import { encodeStatus, isRetried, permanent, toCallerError } from "../wire/status.js";
 import { CallLogWriter, LostClaim, type NewEntry } from "./call-log-writer.js";
 import { type DurableHandlerContext, LazyHandlerContext, type ProgressReport } from "./context.js";
 import type { AnyHandler } from "./handler.js";
@@ -30,6 +30,8 @@ export class DurableAttempt {
   private readonly deliveries: number;
   private readonly storedAtMs: number;
   private context: AttemptContext | undefined;
+  /** Earlier attempts that count for nothing: their workers gave the call back. */
+  private releases = 0;
   private writer: CallLogWriter;
   private rejectStep: ((reason: unknown) => void) | undefined;
   private stopReason: { readonly reason: unknown } | undefined;
@@ -120,9 +122,10 @@ export class DurableAttempt {
     const attempt = Math.max(this.deliveries, state.attempt + 1);
     this.writer = this.createWriter(attempt);
     await this.writer.readState();
+    this.releases = state.releases;
     const spent = attempt - 1 - state.releases;
     if (spent >= this.method.maxAttempts) {
-      throw new GaveUp(spent);
+      throw gaveUp(spent);
     }
     await this.writer.append({ kind: "attempt", payload: new Uint8Array(0) });
     return state.messages;
@@ -140,7 +143,7 @@ export class DurableAttempt {
     }
     const left = callMs - (Date.now() - this.storedAtMs);
     if (left <= 0) {
-      throw new Expired(callMs);
+      throw expired(callMs);
     }
     return this.method.timeoutMs > 0 ? Math.min(left, this.method.timeoutMs) : left;
   }
@@ -287,8 +290,7 @@ export class DurableAttempt {
   private async settleFailure(thrown: unknown): Promise<void> {
     const error = toCallerError(thrown);
     this.context?.abort(error);
-    const isFinal = thrown instanceof GaveUp || thrown instanceof Expired || !isRetried(error);
-    if (!isFinal && this.writer.attempt < this.method.maxAttempts) {
+    if (isRetried(error) && this.writer.attempt - this.releases < this.method.maxAttempts) {
       const delayMs = this.backoffMs();
       await this.writer.append(
         statusEntry("retry", error, (block) => block.add(Header.delay, delayMs)),
@@ -342,20 +344,15 @@ export class DurableAttempt {
 }
 
 /** Attempts are used up by workers that died without a word. */
-class GaveUp extends ConnectError {
-  constructor(attempts: number) {
-    super(
-      `gave up after ${attempts} attempts: the last worker was lost while it ran the call`,
-      Code.Internal,
-    );
-  }
+function gaveUp(attempts: number): ConnectError {
+  const text = `gave up after ${attempts} attempts: the last worker was lost while it ran the call`;
+  return permanent(new ConnectError(text, Code.Internal));
 }
 
 /** The call's own time was over before it could start. */
-class Expired extends ConnectError {
-  constructor(timeoutMs: number) {
-    super(`the call did not end within ${timeoutMs} ms`, Code.DeadlineExceeded);
-  }
+function expired(timeoutMs: number): ConnectError {
+  const text = `the call did not end within ${timeoutMs} ms`;
+  return permanent(new ConnectError(text, Code.DeadlineExceeded));
 }
 
 function statusEntry(
