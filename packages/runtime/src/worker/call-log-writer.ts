@@ -29,7 +29,7 @@ const queueLimitBytes = 8 * 1024 * 1024;
 
 /**
  * From so many waiting messages on they are stored as one atomic batch. A batch
- * costs about as much as 15 single messages (docs/decisions/0003).
+ * costs about as much as 15 single messages (docs/decisions/0002).
  */
 const batchFrom = 24;
 const batchLimit = 512;
