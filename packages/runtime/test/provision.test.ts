@@ -1,0 +1,96 @@
+import { Code } from "@jetrpc/runtime";
+import { startNats } from "@jetrpc/testing";
+import { expect, test } from "vitest";
+import { until, useNats } from "./support.js";
+
+const nats = useNats();
+const impl = { do: () => ({ text: "done" }) };
+
+async function streamInfo(name: string) {
+  const connection = await nats.connect();
+  const reply = await connection.nats.request(`$JS.API.STREAM.INFO.${name}`);
+  return reply.json() as { created: string; config: Record<string, unknown> };
+}
+
+test("streams are made once and left alone by all who come later", async () => {
+  await Promise.all([nats.worker(impl), nats.worker(impl), nats.worker(impl)]);
+  const first = await streamInfo("TEST");
+  expect(first.config).toMatchObject({
+    subjects: ["test.v1.TestService.queue.>"],
+    retention: "workqueue",
+    discard: "new",
+    num_replicas: 1,
+    storage: "file",
+  });
+  expect((await streamInfo("TEST_LOG")).config).toMatchObject({
+    subjects: ["test.v1.TestService.log.>"],
+    retention: "limits",
+    allow_direct: true,
+    republish: { src: "test.v1.TestService.log.>", dest: "test.v1.TestService.live.>" },
+  });
+  await nats.worker(impl);
+  expect((await streamInfo("TEST")).created).toBe(first.created);
+});
+
+test("a stream that differs from the schema is an error that shows the difference", async () => {
+  const connection = await nats.connect();
+  await connection.nats.request(
+    "$JS.API.STREAM.CREATE.TEST",
+    JSON.stringify({
+      name: "TEST",
+      subjects: ["test.v1.TestService.queue.>"],
+      retention: "limits",
+      storage: "file",
+      num_replicas: 1,
+    }),
+  );
+  await expect(nats.worker(impl)).rejects.toMatchObject({
+    code: Code.FailedPrecondition,
+    rawMessage: expect.stringMatching(
+      /stream TEST .*retention is "limits", the schema says "workqueue"/,
+    ),
+  });
+});
+
+test("a consumer that differs is shown in the same way", async () => {
+  const worker = await nats.worker(impl);
+  await worker.drain();
+  const connection = await nats.connect();
+  await connection.nats.request("$JS.API.CONSUMER.DELETE.TEST.Do");
+  await connection.nats.request(
+    "$JS.API.CONSUMER.DURABLE.CREATE.TEST.Do",
+    JSON.stringify({
+      stream_name: "TEST",
+      config: {
+        durable_name: "Do",
+        filter_subject: "test.v1.TestService.queue.Do.>",
+        ack_policy: "explicit",
+        ack_wait: 7_000_000_000,
+        max_ack_pending: -1,
+      },
+    }),
+  );
+  await expect(nats.worker(impl)).rejects.toMatchObject({
+    code: Code.FailedPrecondition,
+    rawMessage: expect.stringContaining("consumer Do of stream TEST"),
+  });
+});
+
+test("a consumer that is deleted under a worker is made again", async () => {
+  const worker = await nats.worker(impl);
+  const client = await nats.client();
+  await client.do({});
+  await worker.connection.nats.request("$JS.API.CONSUMER.DELETE.TEST.Do");
+  await until(() => worker.logged.some((record) => record.message === "a pull was refused"));
+  expect((await client.do({})).text).toBe("done");
+});
+
+test("a server without JetStream is named", async () => {
+  await using server = await startNats({ jetstream: false });
+  await expect(nats.worker(impl, { url: server.url })).rejects.toMatchObject({
+    code: Code.Unavailable,
+    rawMessage: expect.stringContaining("JetStream"),
+  });
+  const client = await nats.client({ url: server.url });
+  await expect(client.do({})).rejects.toMatchObject({ code: Code.Unavailable });
+});

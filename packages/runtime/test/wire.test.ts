@@ -1,0 +1,207 @@
+import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
+import { AnySchema, anyPack, StringValueSchema } from "@bufbuild/protobuf/wkt";
+import { Code, ConnectError } from "@jetrpc/runtime";
+import { type Msg, MsgHdrsImpl } from "@nats-io/nats-core";
+import fc from "fast-check";
+import { describe, expect, test } from "vitest";
+import { bindService } from "../src/wire/binding.js";
+import { nameCall, parseQueueSubject } from "../src/wire/call-id.js";
+import {
+  CallState,
+  type Entry,
+  entrySubject,
+  formatEntry,
+  liveSubject,
+  parseEntry,
+  progressSubject,
+  queueSubject,
+} from "../src/wire/call-log.js";
+import { HeaderBlock, readMetadata } from "../src/wire/header.js";
+import { deliveryOf } from "../src/wire/log-reader.js";
+import { decodeStatus, encodeStatus, isStatus } from "../src/wire/status.js";
+import { TestService } from "./gen/test/v1/test_pb.js";
+
+/** A received message with the given header block. */
+function received(block: HeaderBlock, data: Uint8Array = new Uint8Array(0)): Msg {
+  return { headers: MsgHdrsImpl.decode(block.encode()), data } as unknown as Msg;
+}
+
+const binding = bindService(TestService).methods.get("count");
+if (!binding) {
+  throw new Error("no method count");
+}
+
+describe("subjects", () => {
+  test("of a call with a given id", () => {
+    const call = nameCall("_", "invoice-42");
+    expect(queueSubject(binding, call)).toBe("test.v1.TestService.queue.Count._._.invoice-42");
+    expect(entrySubject(binding, call)).toBe("test.v1.TestService.log.Count._._.invoice-42.entry");
+    expect(progressSubject(binding, call)).toBe(
+      "test.v1.TestService.log.Count._._.invoice-42.progress",
+    );
+    expect(liveSubject(binding, call)).toBe("test.v1.TestService.live.Count._._.invoice-42.*");
+  });
+
+  test("of a call whose id its client made", () => {
+    expect(queueSubject(binding, nameCall("acme", "Vd9kXbTn.7"))).toBe(
+      "test.v1.TestService.queue.Count.acme.Vd9kXbTn.7",
+    );
+  });
+
+  test("bring the call's name back, whatever it is", () => {
+    const token = fc.stringMatching(/^[A-Za-z0-9_=+@:-]{1,128}$/);
+    const id = fc.oneof(
+      token,
+      fc.tuple(token, token).map(([a, b]) => `${a}.${b}`),
+    );
+    fc.assert(
+      fc.property(token, id, (owner, callId) => {
+        const call = nameCall(owner, callId);
+        const parsed = parseQueueSubject(binding, queueSubject(binding, call));
+        expect(parsed?.owner).toBe(owner);
+        expect(parsed?.suffix).toBe(call.suffix);
+      }),
+    );
+  });
+
+  test.each(["", ".", "_", "_._", "a.b.c.d", "a..b"])("without a call: %j", (suffix) => {
+    expect(parseQueueSubject(binding, `${binding.queueSubject}.${suffix}`)).toBeUndefined();
+  });
+});
+
+describe("metadata", () => {
+  const name = fc
+    .stringMatching(/^[a-z][a-z0-9-]{0,20}$/)
+    .filter((n) => !/^(nats-|jetrpc-|trailer-|content-type$)/.test(n));
+  const value = fc.stringMatching(/^[!-~]([ -~]{0,40}[!-~])?$/);
+  const metadata = fc.dictionary(name, value, { maxKeys: 8 });
+
+  test("arrives as sent, leading and trailing", () => {
+    fc.assert(
+      fc.property(metadata, metadata, (leading, trailing) => {
+        const block = new HeaderBlock()
+          .addMetadata(new Headers(leading))
+          .addTrailer(new Headers(trailing));
+        const { headers } = received(block);
+        expect(Object.fromEntries(readMetadata(headers))).toEqual({ ...leading });
+        expect(Object.fromEntries(readMetadata(headers, "trailer"))).toEqual({ ...trailing });
+      }),
+    );
+  });
+
+  test("cannot pose as a header of NATS or of jetrpc", () => {
+    const block = new HeaderBlock().addMetadata(
+      new Headers({ "Nats-Msg-Id": "x", "Jetrpc-Entry": "end 1", "x-mine": "y" }),
+    );
+    expect([...(received(block).headers ?? [])].map(([key]) => key)).toEqual(["x-mine"]);
+  });
+});
+
+describe("a status", () => {
+  test("arrives as sent, details and all", () => {
+    fc.assert(
+      fc.property(
+        fc.integer({ min: 1, max: 16 }),
+        fc.string({ unit: "binary" }),
+        fc.array(fc.string(), { maxLength: 4 }),
+        (code, message, details) => {
+          const error = new ConnectError(
+            message,
+            code,
+            undefined,
+            details.map((text) => ({ desc: StringValueSchema, value: { value: text } })),
+          );
+          const { headers, payload } = encodeStatus(error);
+          const message_ = received(headers, payload);
+          expect(isStatus(message_)).toBe(true);
+          const decoded = decodeStatus(message_);
+          expect(decoded.code).toBe(code);
+          expect(decoded.rawMessage).toBe(message);
+          expect(decoded.findDetails(StringValueSchema).map((d) => d.value)).toEqual(details);
+        },
+      ),
+    );
+  });
+
+  test("is what the protocol's test vector says", () => {
+    const { headers, payload } = encodeStatus(new ConnectError("gone", Code.NotFound));
+    expect(Buffer.from(payload).toString("hex")).toBe("08051204676f6e65");
+    expect(new TextDecoder().decode(headers.encode())).toBe(
+      "NATS/1.0\r\nNats-Service-Error-Code: 5\r\nNats-Service-Error: gone\r\n\r\n",
+    );
+  });
+
+  test("is passed on with details of types that are not known here", () => {
+    const packed = anyPack(StringValueSchema, create(StringValueSchema, { value: "x" }));
+    const first = new ConnectError("x", Code.Aborted, undefined, [
+      { desc: StringValueSchema, value: { value: "x" } },
+    ]);
+    const once = encodeStatus(first);
+    const received1 = decodeStatus(received(once.headers, once.payload));
+    const twice = encodeStatus(received1);
+    expect([...twice.payload]).toEqual([...once.payload]);
+    expect(fromBinary(AnySchema, toBinary(AnySchema, packed)).typeUrl).toContain("StringValue");
+  });
+
+  test.each([
+    ["an HTTP code", "404", Code.Unknown],
+    ["no number", "x", Code.Unknown],
+    ["zero", "0", Code.Unknown],
+    ["a gRPC code", "7", Code.PermissionDenied],
+  ])("of another service with %s and a text can be read", (_what, code, expected) => {
+    const block = new HeaderBlock()
+      .add("Nats-Service-Error-Code", code)
+      .add("Nats-Service-Error", "odd");
+    const error = decodeStatus(received(block, new Uint8Array([255, 255, 1])));
+    expect([error.code, error.rawMessage]).toEqual([expected, "odd"]);
+  });
+});
+
+describe("a call log", () => {
+  test("folds to the same state, however its entries arrive again", () => {
+    const kind = fc.constantFrom("attempt", "message", "retry", "release", "end" as const);
+    const log = fc.array(fc.tuple(kind, fc.integer({ min: 1, max: 5 })), { maxLength: 30 });
+    fc.assert(
+      fc.property(log, fc.nat(), (kinds, seed) => {
+        const entries = kinds.map(
+          ([k, attempt], i) => ({ kind: k, attempt, sequence: i + 1 }) as unknown as Entry,
+        );
+        const once = new CallState();
+        const taken = entries.filter((entry) => once.apply(entry));
+        expect(taken).toHaveLength(entries.length);
+        const again = new CallState();
+        for (const [i, entry] of entries.entries()) {
+          again.apply(entry);
+          // A redelivery of anything that came before changes nothing.
+          const earlier = entries[(seed * (i + 1)) % (i + 1)];
+          expect(earlier && again.apply(earlier)).toBe(false);
+        }
+        expect(again).toEqual(once);
+      }),
+    );
+  });
+
+  test("reads its own entries and nothing else", () => {
+    for (const kind of ["attempt", "message", "retry", "release", "end"] as const) {
+      const message = received(new HeaderBlock().add("Jetrpc-Entry", formatEntry(kind, 3)));
+      expect(parseEntry(message, 9)).toMatchObject({ kind, attempt: 3, sequence: 9 });
+    }
+    for (const value of ["", "end", "end x", "end 1 2", "END 1", "other 1"]) {
+      expect(parseEntry(received(new HeaderBlock().add("Jetrpc-Entry", value)), 1)).toBeUndefined();
+    }
+  });
+});
+
+describe("a delivery", () => {
+  test.each([
+    ["$JS.ACK.S.C.3.17.5.1700000000000000000.0"],
+    ["$JS.ACK.domain.hash.S.C.3.17.5.1700000000000000000.0"],
+    ["$JS.ACK.domain.hash.S.C.3.17.5.1700000000000000000.0.random"],
+  ])("is read from %s", (reply) => {
+    expect(deliveryOf({ reply } as Msg)).toEqual({
+      deliveries: 3,
+      streamSequence: 17,
+      storedAtMs: 1_700_000_000_000,
+    });
+  });
+});
