@@ -85,8 +85,12 @@ test("a consumer that is deleted under a worker is made again", async () => {
   expect((await client.do({})).text).toBe("done");
 });
 
-test("a server without JetStream is named", async () => {
-  await using server = await startNats({ jetstream: false });
+test("an account without JetStream is named", async () => {
+  await using server = await startNats({
+    config: `
+      accounts { PLAIN { users: [{ user: plain, password: plain }] } }
+      no_auth_user: plain`,
+  });
   await expect(nats.worker(impl, { url: server.url })).rejects.toMatchObject({
     code: Code.Unavailable,
     rawMessage: expect.stringContaining("JetStream"),

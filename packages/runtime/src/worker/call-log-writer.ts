@@ -11,7 +11,7 @@ import { readLog } from "../wire/log-reader.js";
 /** The call is not this attempt's any more: it has ended, or a later attempt runs. */
 export class LostClaim extends Error {
   constructor(readonly hasEnded: boolean) {
-    super(hasEnded ? "the call has ended" : "a later attempt of the call runs");
+    super(hasEnded ? "another attempt has ended the call" : "another attempt runs the call");
   }
 }
 
