@@ -164,7 +164,8 @@ describe("a call log", () => {
     fc.assert(
       fc.property(log, fc.nat(), (kinds, seed) => {
         const entries = kinds.map(
-          ([k, attempt], i) => ({ kind: k, attempt, sequence: i + 1 }) as unknown as Entry,
+          ([k, attempt], i) =>
+            ({ kind: k, attempt, delivery: 0, sequence: i + 1 }) as unknown as Entry,
         );
         const once = new CallState();
         const taken = entries.filter((entry) => once.apply(entry));
@@ -183,10 +184,15 @@ describe("a call log", () => {
 
   test("reads its own entries and nothing else", () => {
     for (const kind of ["attempt", "message", "retry", "release", "end"] as const) {
-      const message = received(new HeaderBlock().add("Jetrpc-Entry", formatEntry(kind, 3)));
-      expect(parseEntry(message, 9)).toMatchObject({ kind, attempt: 3, sequence: 9 });
+      const message = received(new HeaderBlock().add("Jetrpc-Entry", formatEntry(kind, 3, 7)));
+      expect(parseEntry(message, 9)).toMatchObject({
+        kind,
+        attempt: 3,
+        delivery: kind === "attempt" ? 7 : 0,
+        sequence: 9,
+      });
     }
-    for (const value of ["", "end", "end x", "end 1 2", "END 1", "other 1"]) {
+    for (const value of ["", "end", "end x", "end 1 2", "attempt 1", "END 1", "other 1"]) {
       expect(parseEntry(received(new HeaderBlock().add("Jetrpc-Entry", value)), 1)).toBeUndefined();
     }
   });

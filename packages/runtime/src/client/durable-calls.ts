@@ -11,7 +11,7 @@ import { type CallName, checkCallId, nameCall } from "../wire/call-id.js";
 import { type Entry, progressSubject, queueSubject } from "../wire/call-log.js";
 import { decode, encode } from "../wire/codec.js";
 import { Header, HeaderBlock, headerSize } from "../wire/header.js";
-import { getLast, NoStream, publishUntilStored } from "../wire/jetstream.js";
+import { getLast, publishUntilStored } from "../wire/jetstream.js";
 import type { Link } from "../wire/link.js";
 import { isOversize } from "../wire/payload-store.js";
 import { provision } from "../wire/provision.js";
@@ -74,24 +74,17 @@ export class DurableCalls {
     if (isOversize(bytes, metadata ? headerSize(block(true)) : 0, this.link.maxPayload)) {
       object = await this.link.payloads.put(service, bytes);
     }
-    const store = () =>
-      publishUntilStored(
-        this.link,
-        queueSubject(method, call),
-        object ? new Uint8Array(0) : bytes,
-        (isRetry) => (object ? block(isRetry).add(Header.payload, object) : block(isRetry)),
-        options.timeoutMs || submitPatienceMs,
-      );
-    try {
-      await store();
-    } catch (error) {
-      if (!(error instanceof NoStream)) {
-        throw error;
-      }
-      // The first call of a service may come before its first worker.
-      await provision(this.link, service, [method]);
-      await store();
-    }
+    await publishUntilStored(
+      this.link,
+      queueSubject(method, call),
+      object ? new Uint8Array(0) : bytes,
+      (isRetry) => (object ? block(isRetry).add(Header.payload, object) : block(isRetry)),
+      {
+        timeoutMs: options.timeoutMs || submitPatienceMs,
+        // The first call of a service may come before its first worker.
+        makeStream: () => provision(this.link, service, [method]),
+      },
+    );
   }
 
   /** Waits for the end of a unary call and returns it. Throws the error it ended with. */

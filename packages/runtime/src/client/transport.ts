@@ -17,9 +17,11 @@ import {
 import { runStreamingCall, runUnaryCall } from "@connectrpc/connect/protocol";
 import type { Msg } from "@nats-io/nats-core";
 import { bindMethod, type MethodBinding } from "../wire/binding.js";
+import type { CallName } from "../wire/call-id.js";
 import type { Entry } from "../wire/call-log.js";
 import { readMetadata } from "../wire/header.js";
 import type { Link } from "../wire/link.js";
+import type { CallFollower } from "./call-follower.js";
 import { callDirect } from "./direct-call.js";
 import { type DurableCalls, limitWait } from "./durable-calls.js";
 
@@ -32,6 +34,20 @@ export function createTransport(
   calls: DurableCalls,
   interceptors: Interceptor[],
 ): Transport {
+  /** Submits a call that is followed already; its follower tells when that fails. */
+  function submit<I extends DescMessage>(
+    binding: MethodBinding,
+    name: CallName,
+    follower: CallFollower,
+    input: MessageInitShape<I>,
+    call: CallArguments,
+  ): void {
+    follower.start();
+    calls
+      .submit(binding, name, input, submitOptions(call))
+      .catch((error) => follower.stop(ConnectError.from(error)));
+  }
+
   async function unary<I extends DescMessage, O extends DescMessage>(
     binding: MethodBinding,
     desc: DescMethodUnary<I, O>,
@@ -46,8 +62,7 @@ export function createTransport(
     const follower = calls.follow(binding, name, "new");
     const release = limitWait(follower, waitOptions(call));
     try {
-      follower.start();
-      await calls.submit(binding, name, input, submitOptions(call));
+      submit(binding, name, follower, input, call);
       const end = await calls.end(follower);
       return new LazyUnaryResponse<I, O>(desc, await calls.read<O>(binding, end), end.message);
     } finally {
@@ -77,8 +92,7 @@ export function createTransport(
       entries.last = entry;
     });
     try {
-      follower.start();
-      await calls.submit(binding, name, request, submitOptions(call));
+      submit(binding, name, follower, request, call);
       // The response header comes with the first entry, as it does over HTTP.
       const first = await messages.next();
       return {

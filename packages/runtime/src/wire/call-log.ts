@@ -18,6 +18,8 @@ export interface Entry {
   readonly kind: EntryKind;
   /** Number of the attempt that wrote it, from 1. */
   readonly attempt: number;
+  /** Of an `attempt`: which delivery of the request it runs. Otherwise 0. */
+  readonly delivery: number;
   /** Where it is stored in the log stream. */
   readonly sequence: number;
   readonly message: Msg;
@@ -44,8 +46,8 @@ export function queueSubject(method: MethodBinding, call: CallName): string {
 }
 
 /** Value of the {@link Header.entry} header. */
-export function formatEntry(kind: EntryKind, attempt: number): string {
-  return `${kind} ${attempt}`;
+export function formatEntry(kind: EntryKind, attempt: number, delivery: number): string {
+  return kind === "attempt" ? `${kind} ${attempt} ${delivery}` : `${kind} ${attempt}`;
 }
 
 /** Reads an entry. Undefined for what no worker of ours wrote. */
@@ -54,13 +56,14 @@ export function parseEntry(
   sequence = sequenceOf(message.headers),
 ): Entry | undefined {
   const value = message.headers?.get(Header.entry) ?? "";
-  const match = /^(attempt|message|retry|release|end) (\d+)$/.exec(value);
+  const match = /^(?:(attempt) (\d+) (\d+)|(message|retry|release|end) (\d+))$/.exec(value);
   if (!match) {
     return undefined;
   }
   return {
-    kind: match[1] as EntryKind,
-    attempt: Number(match[2]),
+    kind: (match[1] ?? match[4]) as EntryKind,
+    attempt: Number(match[2] ?? match[5]),
+    delivery: Number(match[3] ?? 0),
     sequence,
     message,
   };
@@ -77,8 +80,10 @@ function sequenceOf(headers: MsgHdrs | undefined): number {
  * lost its claim cannot write, and all that is stored counts.
  */
 export class CallState {
-  /** Latest attempt that is known of; the first one is not always announced. */
+  /** Latest attempt that is known of; the first one is not announced. */
   attempt = 0;
+  /** Latest delivery that was announced. */
+  delivery = 0;
   /** How many messages of the response are stored. */
   messages = 0;
   /** How often a worker gave the call back. */
@@ -94,6 +99,7 @@ export class CallState {
     }
     this.sequence = entry.sequence;
     this.attempt = Math.max(this.attempt, entry.attempt);
+    this.delivery = Math.max(this.delivery, entry.delivery);
     if (entry.kind === "message") {
       this.messages++;
     } else if (entry.kind === "release") {

@@ -21,7 +21,7 @@ const apiTimeoutMs = 5_000;
 /** The expected last sequence of a subject was not the last one: someone else wrote. */
 export class SequenceConflict extends Error {}
 
-/** Nothing captures the subject: its stream does not exist. */
+/** Nothing captures the subject: its stream does not exist, or has no leader yet. */
 export class NoStream extends Error {}
 
 interface ApiError {
@@ -57,40 +57,66 @@ export async function publishStored(
   return ack.seq;
 }
 
+/** How {@link publishUntilStored} goes about it. */
+export interface Patience {
+  /** How long it tries, in ms. */
+  readonly timeoutMs: number;
+  /** Called when there is no stream, to make it. */
+  readonly makeStream?: () => Promise<void>;
+}
+
 /**
  * Publishes into a stream until the server confirms it: through lost
  * connections, elections of leaders, and answers that do not come. The message
- * must be one that does no harm when stored twice.
+ * must be one that does no harm when stored twice; `headers` is told whether it
+ * is published again.
  *
- * Throws what {@link publishStored} throws, but Unavailable and
- * DeadlineExceeded only after `patienceMs`.
+ * Throws what {@link publishStored} throws, and why the last try failed when
+ * time is over: Unavailable or DeadlineExceeded.
  */
 export async function publishUntilStored(
   link: Link,
   subject: string,
   payload: Uint8Array,
   headers: (isRetry: boolean) => HeaderBlock,
-  patienceMs: number,
+  { timeoutMs, makeStream }: Patience,
 ): Promise<number> {
-  const giveUpAt = Date.now() + patienceMs;
+  const giveUpAt = Date.now() + timeoutMs;
   for (let retry = 0; ; retry++) {
     try {
-      await link.whenConnected();
+      await link.whenConnected(giveUpAt - Date.now());
       return await publishStored(link, subject, payload, headers(retry > 0));
     } catch (error) {
-      const isTransient =
-        error instanceof ConnectError &&
-        (error.code === Code.Unavailable || error.code === Code.DeadlineExceeded);
-      if (!isTransient || link.nats.isClosed() || Date.now() >= giveUpAt) {
-        throw error;
+      let failure = error;
+      if (error instanceof NoStream && makeStream) {
+        failure = await makeStream().then(
+          () => undefined,
+          (e: unknown) => e,
+        );
       }
-      await pause(Math.min(50 * 2 ** retry, 1_000));
+      if (failure === undefined) {
+        continue;
+      }
+      if (!isTransient(failure) || link.nats.isClosed() || Date.now() >= giveUpAt) {
+        throw failure;
+      }
+      await pause(retry);
     }
   }
 }
 
-function pause(ms: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, ms));
+/** True when the same request may succeed a moment later. */
+export function isTransient(error: unknown): boolean {
+  return (
+    error instanceof NoStream ||
+    (error instanceof ConnectError &&
+      (error.code === Code.Unavailable || error.code === Code.DeadlineExceeded))
+  );
+}
+
+/** Waits before a further try, longer each time. */
+export function pause(retry: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, Math.min(50 * 2 ** retry, 1_000)));
 }
 
 /** Calls JetStream's API. Returns undefined when what was asked for does not exist. */

@@ -71,24 +71,30 @@ export class Link {
     return () => this.reconnectListeners.delete(listener);
   }
 
-  /** Waits until the connection is there. Throws Unavailable when it is closed for good. */
-  async whenConnected(): Promise<void> {
-    if (this.connected) {
-      return;
-    }
-    this.throwIfClosed();
-    await new Promise<void>((resolve) => {
-      const stop = this.onReconnect(() => {
-        stop();
-        resolve();
+  /**
+   * Waits until the connection is there. Throws Unavailable when it is closed
+   * for good, or is not there after `timeoutMs`.
+   */
+  async whenConnected(timeoutMs: number): Promise<void> {
+    if (!this.connected && !this.nats.isClosed()) {
+      await new Promise<void>((resolve) => {
+        const done = () => {
+          clearTimeout(timer);
+          stopListening();
+          resolve();
+        };
+        const timer = setTimeout(done, timeoutMs);
+        const stopListening = this.onReconnect(done);
       });
-    });
-    this.throwIfClosed();
-  }
-
-  private throwIfClosed(): void {
+    }
     if (this.nats.isClosed()) {
       throw new ConnectError("the NATS connection is closed", Code.Unavailable);
+    }
+    if (!this.connected) {
+      throw new ConnectError(
+        `the connection to NATS was not made anew within ${timeoutMs} ms`,
+        Code.Unavailable,
+      );
     }
   }
 

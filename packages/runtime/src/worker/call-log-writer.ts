@@ -4,7 +4,7 @@ import type { MethodBinding } from "../wire/binding.js";
 import type { CallName } from "../wire/call-id.js";
 import { CallState, type EntryKind, entrySubject, formatEntry } from "../wire/call-log.js";
 import { Header, HeaderBlock } from "../wire/header.js";
-import { publishStored, SequenceConflict } from "../wire/jetstream.js";
+import { isTransient, pause, publishStored, SequenceConflict } from "../wire/jetstream.js";
 import type { Link } from "../wire/link.js";
 import { readLog } from "../wire/log-reader.js";
 
@@ -42,6 +42,8 @@ const patienceMs = 30_000;
  * follows, so an attempt that lost its claim cannot write.
  */
 export class CallLogWriter {
+  /** Number of the attempt that writes. */
+  attempt = 1;
   private readonly subject: string;
   private readonly queue: NewEntry[] = [];
   private queuedBytes = 0;
@@ -55,7 +57,7 @@ export class CallLogWriter {
     private readonly link: Link,
     private readonly method: MethodBinding,
     call: CallName,
-    readonly attempt: number,
+    private readonly delivery: number,
   ) {
     this.subject = entrySubject(method, call);
   }
@@ -134,7 +136,7 @@ export class CallLogWriter {
     const giveUpAt = Date.now() + patienceMs;
     for (let mustCheck = false, retry = 0; ; retry++) {
       try {
-        await this.link.whenConnected();
+        await this.link.whenConnected(giveUpAt - Date.now());
         if (mustCheck) {
           await this.checkClaim();
           if (isMessage && this.stored >= wanted) {
@@ -147,13 +149,13 @@ export class CallLogWriter {
         }
         return;
       } catch (error) {
-        if (!isTransient(error) || Date.now() > giveUpAt) {
+        if (!mayRepeat(error) || Date.now() >= giveUpAt || this.link.nats.isClosed()) {
           throw error;
         }
         // It may be stored although its acknowledgement was lost.
         mustCheck = true;
         if (!(error instanceof SequenceConflict)) {
-          await new Promise((resolve) => setTimeout(resolve, Math.min(50 * 2 ** retry, 1_000)));
+          await pause(retry);
         }
       }
     }
@@ -171,7 +173,10 @@ export class CallLogWriter {
     const last = entries.length - 1;
     const batchId = nuid.next();
     for (const [index, entry] of entries.entries()) {
-      const headers = new HeaderBlock().add(Header.entry, formatEntry(entry.kind, this.attempt));
+      const headers = new HeaderBlock().add(
+        Header.entry,
+        formatEntry(entry.kind, this.attempt, this.delivery),
+      );
       entry.headers?.(headers);
       if (index === 0) {
         headers.add(Header.expectedLastSubjectSequence, this.sequence);
@@ -191,13 +196,11 @@ export class CallLogWriter {
   }
 }
 
-function isTransient(error: unknown): boolean {
+function mayRepeat(error: unknown): boolean {
   return (
     error instanceof SequenceConflict ||
-    (error instanceof ConnectError &&
-      (error.code === Code.Unavailable ||
-        error.code === Code.DeadlineExceeded ||
-        // Batches that were cut short, or are too many at once.
-        error.code === Code.Internal))
+    isTransient(error) ||
+    // A batch that was cut short, or is one too many.
+    (error instanceof ConnectError && error.code === Code.Internal)
   );
 }

@@ -32,7 +32,7 @@ export class DurableAttempt {
   private context: AttemptContext | undefined;
   /** Earlier attempts that count for nothing: their workers gave the call back. */
   private releases = 0;
-  private writer: CallLogWriter;
+  private readonly writer: CallLogWriter;
   private rejectStep: ((reason: unknown) => void) | undefined;
   private stopReason: { readonly reason: unknown } | undefined;
 
@@ -47,7 +47,7 @@ export class DurableAttempt {
     const { deliveries, storedAtMs } = deliveryOf(request);
     this.deliveries = deliveries;
     this.storedAtMs = storedAtMs;
-    this.writer = this.createWriter(deliveries);
+    this.writer = new CallLogWriter(link, method, call, deliveries);
   }
 
   /** Tells the server that the attempt is alive. */
@@ -116,23 +116,22 @@ export class DurableAttempt {
     if (state.hasEnded) {
       throw new LostClaim(true);
     }
+    if (state.delivery >= this.deliveries) {
+      // A later delivery was begun while this one lay in a process that stood still.
+      throw new LostClaim(false);
+    }
     if (state.sequence === 0 && this.deliveries === 1) {
       return 0;
     }
-    const attempt = Math.max(this.deliveries, state.attempt + 1);
-    this.writer = this.createWriter(attempt);
-    await this.writer.readState();
+    // The first attempt leaves no entry when its worker is lost.
+    this.writer.attempt = Math.max(1, state.attempt) + 1;
     this.releases = state.releases;
-    const spent = attempt - 1 - state.releases;
+    const spent = this.writer.attempt - 1 - state.releases;
     if (spent >= this.method.maxAttempts) {
       throw gaveUp(spent);
     }
     await this.writer.append({ kind: "attempt", payload: new Uint8Array(0) });
     return state.messages;
-  }
-
-  private createWriter(attempt: number): CallLogWriter {
-    return new CallLogWriter(this.link, this.method, this.call, attempt);
   }
 
   /** Time for this attempt in ms, 0 for no limit. Throws when the call's own time is over. */
