@@ -1,0 +1,51 @@
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { join } from "node:path";
+
+const main = join(import.meta.dirname, "../../services/pdf/dist/main.js");
+
+/** A worker of services/pdf in a process of its own. */
+export interface WorkerProcess extends AsyncDisposable {
+  readonly pid: number;
+  /** Resolves when it takes calls. */
+  readonly ready: Promise<void>;
+  /** Ends it as a crash does. */
+  kill(): Promise<void>;
+}
+
+/** Starts a worker. Resolves when it takes calls, or at once when it need not wait. */
+export async function startWorker(
+  url: string,
+  { waits = false }: { waits?: boolean } = {},
+): Promise<WorkerProcess> {
+  const child = spawn(process.execPath, [main], {
+    // The pipe of stdin ends with this process, and the worker with the pipe.
+    stdio: ["pipe", "pipe", "inherit"],
+    env: { ...process.env, NATS_URL: url, PDF_EXIT_WITH_STDIN: "1" },
+  });
+  const exited = once(child, "exit");
+  const ready = Promise.race([
+    once(child.stdout, "data").then(() => undefined),
+    exited.then(([code]) => {
+      throw new Error(`the worker ended with code ${code} before it was ready`);
+    }),
+  ]);
+  ready.catch(() => undefined);
+  const end = async (signal: NodeJS.Signals) => {
+    child.kill(signal);
+    await exited;
+  };
+  if (!waits) {
+    await ready;
+  }
+  return {
+    pid: child.pid as number,
+    ready,
+    kill: () => end("SIGKILL"),
+    async [Symbol.asyncDispose]() {
+      if (child.exitCode === null && child.signalCode === null) {
+        await end("SIGTERM");
+      }
+    },
+  };
+}

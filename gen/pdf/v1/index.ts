@@ -1,0 +1,2 @@
+export * from "./pdf_jetrpc.js";
+export * from "./pdf_pb.js";

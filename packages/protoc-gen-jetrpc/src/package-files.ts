@@ -1,0 +1,203 @@
+import { createRequire } from "node:module";
+import { posix } from "node:path";
+import type { DescFile, DescService } from "@bufbuild/protobuf";
+import type { Schema } from "@bufbuild/protoplugin";
+import { bindService, type MethodBinding } from "@jetrpc/runtime";
+import type { ServiceNames } from "./names.js";
+import type { Options } from "./options.js";
+
+/** A proto package and what is generated for it. */
+export interface ProtoPackage {
+  /** Its full name; empty for files without a package. */
+  readonly name: string;
+  readonly files: readonly DescFile[];
+  readonly names: ReadonlyMap<DescService, ServiceNames>;
+}
+
+/** The runtime that the generated code is for. */
+const runtime = createRequire(import.meta.url)("@jetrpc/runtime/package.json") as {
+  version: string;
+  dependencies: Record<string, string>;
+};
+
+/** Generates what makes an npm package of a proto package. */
+export function generatePackage(schema: Schema<Options>, pkg: ProtoPackage): void {
+  const folder = pkg.name.replaceAll(".", "/");
+  const write = (name: string, text: string) => {
+    const f = schema.generateFile(posix.join(folder, name));
+    f.print(text.trimEnd());
+  };
+  const npmName = npmNameOf(pkg, schema.options);
+  write("package.json", packageJson(pkg, npmName, schema.options));
+  write("index.ts", index(pkg, folder));
+  write("tsup.config.ts", tsupConfig);
+  write("tsconfig.json", tsconfig);
+  write("README.md", readme(pkg, npmName));
+}
+
+/** `@acme/pdf-v1-client` for the package `pdf.v1` and the scope `@acme`. */
+function npmNameOf(pkg: ProtoPackage, { npmScope }: Options): string {
+  const name = [...pkg.name.split("."), "client"].filter((part) => part !== "").join("-");
+  // npm refuses capitals and a leading underscore; protobuf has both.
+  const legal = name.replace(/[A-Z]/g, (c) => c.toLowerCase()).replace(/^[_.]+/, "");
+  return npmScope ? `${npmScope}/${legal}` : legal;
+}
+
+function packageJson(pkg: ProtoPackage, name: string, options: Options): string {
+  const json = {
+    name,
+    version: options.npmVersion,
+    description: `Client and worker interface of ${describe(pkg)}, over NATS by jetrpc`,
+    license: options.npmLicense,
+    type: "module",
+    sideEffects: false,
+    engines: { node: ">=20" },
+    files: ["dist"],
+    exports: {
+      ".": {
+        import: { types: "./dist/index.d.ts", default: "./dist/index.js" },
+        require: { types: "./dist/index.d.cts", default: "./dist/index.cjs" },
+      },
+      "./package.json": "./package.json",
+    },
+    scripts: { build: "tsup" },
+    dependencies: {
+      "@bufbuild/protobuf": runtime.dependencies["@bufbuild/protobuf"],
+      "@jetrpc/runtime": `^${runtime.version}`,
+    },
+    devDependencies: { tsup: "^8.5.1", typescript: "^5.9.3" },
+  };
+  return JSON.stringify(json, undefined, 2);
+}
+
+function describe(pkg: ProtoPackage): string {
+  const services = pkg.files.flatMap((file) => file.services).map((s) => s.typeName);
+  return services.length > 0 ? services.join(", ") : `the messages of ${pkg.name || "no package"}`;
+}
+
+/** Exports all that was generated, which protoc-gen-es puts where the .proto file is. */
+function index(pkg: ProtoPackage, folder: string): string {
+  const lines: string[] = [];
+  for (const file of pkg.files) {
+    const path = posix.relative(folder, file.name);
+    const from = path.startsWith(".") ? path : `./${path}`;
+    if (file.services.length > 0) {
+      lines.push(`export * from ${JSON.stringify(`${from}_jetrpc.js`)};`);
+    }
+    lines.push(`export * from ${JSON.stringify(`${from}_pb.js`)};`);
+  }
+  return lines.join("\n");
+}
+
+const tsupConfig = `
+import { defineConfig } from "tsup";
+
+export default defineConfig({
+  entry: { index: "index.ts" },
+  format: ["esm", "cjs"],
+  dts: true,
+  sourcemap: true,
+  clean: true,
+});
+`.trimStart();
+
+const tsconfig = JSON.stringify(
+  {
+    compilerOptions: {
+      target: "ES2022",
+      module: "NodeNext",
+      moduleResolution: "NodeNext",
+      strict: true,
+      skipLibCheck: true,
+      noEmit: true,
+    },
+    include: ["index.ts"],
+  },
+  undefined,
+  2,
+);
+
+function readme(pkg: ProtoPackage, npmName: string): string {
+  const sections = [
+    `# ${npmName}`,
+    `${describe(pkg)}, over NATS by [jetrpc](https://github.com/jetrpc/jetrpc). Generated: change the .proto files instead.`,
+  ];
+  for (const service of pkg.files.flatMap((file) => file.services)) {
+    const names = pkg.names.get(service);
+    if (names && service.methods.length > 0) {
+      sections.push(
+        `## ${service.name}`,
+        fence(clientSnippet(service, names, npmName)),
+        "Implemented by a worker, all of it or some methods only:",
+        fence(workerSnippet(service, names, npmName)),
+      );
+    }
+  }
+  return sections.join("\n\n");
+}
+
+function fence(code: string): string {
+  return `\`\`\`ts\n${code}\n\`\`\``;
+}
+
+function clientSnippet(service: DescService, names: ServiceNames, npmName: string): string {
+  const methods = [...bindService(service).methods.values()];
+  const direct = methods.find((m) => m.delivery === "direct");
+  const durable = methods.find((m) => m.delivery === "durable");
+  const lines = [
+    `import { connect } from "@jetrpc/runtime/node";`,
+    `import { ${names.createClient} } from "${npmName}";`,
+    "",
+    "const connection = await connect(); // reads NATS_URL, NATS_TOKEN, ... and .env",
+    `const client = ${names.createClient}(connection);`,
+    ...(direct ? ["", ...callSnippet(direct)] : []),
+    ...(durable ? ["", ...submitSnippet(durable)] : []),
+    "",
+    "await connection.close();",
+  ];
+  return lines.join("\n");
+}
+
+function callSnippet({ desc }: MethodBinding): string[] {
+  const streams = desc.methodKind === "client_streaming" || desc.methodKind === "bidi_streaming";
+  const call = `client.${desc.localName}(${streams ? "(async function* () {\n  yield {};\n})()" : "{}"})`;
+  return desc.methodKind === "unary" || desc.methodKind === "client_streaming"
+    ? [`console.log(await ${call});`]
+    : [`for await (const response of ${call}) {`, "  console.log(response);", "}"];
+}
+
+function submitSnippet({ desc }: MethodBinding): string[] {
+  const name = desc.localName;
+  const read =
+    desc.methodKind === "unary"
+      ? (call: string) => [`console.log(await ${call}.result());`]
+      : (call: string) => [
+          `for await (const response of ${call}) {`,
+          "  console.log(response);",
+          "}",
+        ];
+  return [
+    "// Stored when submit() returns; then done, whatever crashes.",
+    `const call = await client.${name}.submit({}, { callId: "example-1" });`,
+    ...read("call"),
+    "// In any process, on any day while the result is kept:",
+    ...read(`client.${name}.attach("example-1")`),
+  ];
+}
+
+function workerSnippet(service: DescService, names: ServiceNames, npmName: string): string {
+  const method = service.methods[0];
+  const isStream =
+    method?.methodKind === "server_streaming" || method?.methodKind === "bidi_streaming";
+  return [
+    `import { serve } from "@jetrpc/runtime/node";`,
+    `import { ${service.name}, type ${names.worker} } from "${npmName}";`,
+    "",
+    `const worker: Partial<${names.worker}> = {`,
+    isStream
+      ? `  async *${method.localName}(request, context) {\n    yield {};\n  },`
+      : `  async ${method?.localName}(request, context) {\n    return {};\n  },`,
+    "};",
+    `await serve(${service.name}, worker);`,
+  ].join("\n");
+}

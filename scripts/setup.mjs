@@ -1,0 +1,101 @@
+// `npm run setup`: all that a bare clone needs for its demo and its tests.
+// What is there already is only looked at, which takes less than a second.
+import { spawn } from "node:child_process";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+
+const top = fileURLToPath(new URL("..", import.meta.url));
+const oldestNode = 20;
+
+async function setup() {
+  const node = process.versions.node;
+  if (Number(node.split(".")[0]) < oldestNode) {
+    throw new Error(
+      `Node ${oldestNode} or newer is needed, and this is ${node}: install it from https://nodejs.org, or run nvm install.`,
+    );
+  }
+  // Loaded when they can be: by a Node that is new enough, and after the build.
+  const { build, withLock } = await import("./build.mjs");
+  if (!isInstalled()) {
+    await withLock("install", report, async () => {
+      if (!isInstalled()) {
+        report("installing dependencies with npm");
+        await install();
+        report("installed dependencies");
+      }
+    });
+  }
+  const { packages, built } = await build(report);
+  if (built === 0) {
+    report(`${packages} packages are up to date`);
+  }
+  const { findNatsServer } = await import("../packages/testing/dist/find-nats-server.js");
+  const { path, version, source } = await findNatsServer({ onProgress: report });
+  report(`nats-server ${version} (${source}): ${path}`);
+}
+
+const started = performance.now();
+
+function report(line) {
+  const seconds = ((performance.now() - started) / 1000).toFixed(1);
+  console.log(`${seconds.padStart(6)} s  ${line}`);
+}
+
+/** True when node_modules holds what package-lock.json asks for, whoever installed it. */
+function isInstalled() {
+  let present;
+  try {
+    present = readPackages("node_modules/.package-lock.json");
+  } catch {
+    return false;
+  }
+  return Object.entries(readPackages("package-lock.json")).every(([path, wanted]) => {
+    const found = present[path];
+    if (path === "") {
+      return true;
+    }
+    if (!found) {
+      // Made for another system.
+      return wanted.optional === true;
+    }
+    return found.version === wanted.version && found.integrity === wanted.integrity;
+  });
+}
+
+function readPackages(path) {
+  return JSON.parse(readFileSync(join(top, path), "utf8")).packages;
+}
+
+/**
+ * Runs the npm that runs this script, if one does. Not `npm ci`, which refuses a
+ * package-lock.json without the optional packages of every other system, and
+ * throws away what is there already.
+ */
+function install() {
+  const npm = process.env.npm_execpath;
+  const [command, ...args] = npm ? [process.execPath, npm] : ["npm"];
+  const child = spawn(command, [...args, "install", "--no-save", "--prefer-offline"], {
+    cwd: top,
+    stdio: ["ignore", "pipe", "pipe"],
+  });
+  const output = [];
+  child.stdout.on("data", (chunk) => output.push(chunk));
+  child.stderr.on("data", (chunk) => output.push(chunk));
+  return new Promise((resolve, reject) => {
+    child.once("error", (error) => reject(new Error(`npm cannot be run: ${error.message}`)));
+    child.once("close", (code) => {
+      if (code === 0) {
+        resolve();
+      } else {
+        const text = Buffer.concat(output).toString().trimEnd();
+        reject(new Error(`npm install failed (exit code ${code}):\n${text}`));
+      }
+    });
+  });
+}
+
+setup().catch((error) => {
+  console.error(`\nSet-up failed. ${error.message}`);
+  process.exitCode = 1;
+});
