@@ -39,7 +39,7 @@ export function checkCallId(callId: string): string {
  * client made, so that the client hears all its calls by one subscription, and
  * `_.<id>` for an id that the caller gave.
  */
-export function callTokens(callId: string): string {
+function callTokens(callId: string): string {
   const dot = callId.indexOf(".");
   if (dot < 0) {
     return `${givenSession}.${checkCallId(callId)}`;

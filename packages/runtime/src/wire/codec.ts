@@ -29,10 +29,7 @@ export function encode<D extends DescMessage>(
 }
 
 /** Makes a message of what a caller or handler gave. */
-export function normalize<D extends DescMessage>(
-  schema: D,
-  init: MessageInitShape<D>,
-): MessageShape<D> {
+function normalize<D extends DescMessage>(schema: D, init: MessageInitShape<D>): MessageShape<D> {
   return isMessage(init, schema) ? init : create(schema, init);
 }
 

@@ -22,7 +22,7 @@ const apiTimeoutMs = 5_000;
 export class SequenceConflict extends Error {}
 
 /** Nothing captures the subject: its stream does not exist, or has no leader yet. */
-export class NoStream extends Error {}
+class NoStream extends Error {}
 
 interface ApiError {
   readonly code: number;

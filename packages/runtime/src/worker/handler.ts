@@ -37,13 +37,13 @@ type HandlerOf<M extends DescMethod> =
           : never;
 
 /** Handles a call with one request and one response. */
-export type UnaryHandler<I extends DescMessage, O extends DescMessage> = (
+type UnaryHandler<I extends DescMessage, O extends DescMessage> = (
   request: MessageShape<I>,
   context: DurableHandlerContext,
 ) => Promise<MessageInitShape<O>> | MessageInitShape<O>;
 
 /** Handles a call with one request and a streamed response. */
-export type ServerStreamingHandler<I extends DescMessage, O extends DescMessage> = (
+type ServerStreamingHandler<I extends DescMessage, O extends DescMessage> = (
   request: MessageShape<I>,
   context: DurableHandlerContext,
 ) => AsyncIterable<MessageInitShape<O>>;
