@@ -1,3 +1,4 @@
+import { cp } from "node:fs/promises";
 import { defineConfig } from "tsup";
 
 export default defineConfig({
@@ -12,4 +13,8 @@ export default defineConfig({
   splitting: true,
   sourcemap: true,
   clean: true,
+  // What the .proto files of a service import.
+  async onSuccess() {
+    await cp("../../proto/jetrpc", "dist/proto/jetrpc", { recursive: true });
+  },
 });

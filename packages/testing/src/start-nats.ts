@@ -1,0 +1,125 @@
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { findNatsServer } from "./find-nats-server.js";
+import { logFile, NatsProcess } from "./nats-process.js";
+
+/** Options of {@link startNats}. */
+export interface NatsOptions {
+  /** Text in the language of nats-server.conf, for users, accounts, limits and the like. */
+  config?: string;
+  /** Greatest message in bytes. Default: the server's own, 1 MiB. */
+  maxPayload?: number;
+  /** Port on 127.0.0.1. Default: a free one. */
+  port?: number;
+  /** Where JetStream stores; kept when the server stops. Default: a temporary folder. */
+  storeDir?: string;
+  /** Path of nats-server. Default: what `findNatsServer()` finds. */
+  binary?: string;
+}
+
+/** A nats-server with JetStream, of one's own. */
+export interface NatsServer {
+  /** For a client to connect to: `nats://127.0.0.1:40123`. */
+  readonly url: string;
+  /** The same across restarts. */
+  readonly port: number;
+  /** Of the running server, or of the last one that ran. */
+  readonly pid: number;
+  readonly storeDir: string;
+  readonly logFile: string;
+  /**
+   * Ends the server and removes its temporary folder. Waits until that is done.
+   *
+   * @param signal Default: SIGTERM. A server that does not end within 10 s is killed.
+   */
+  stop(signal?: "SIGTERM" | "SIGINT" | "SIGUSR2"): Promise<void>;
+  /** Ends the server as a crash does, by SIGKILL. What it stored stays for `restart()`. */
+  kill(): Promise<void>;
+  /** Starts the server again, on the same port and store; ends it first when it runs. */
+  restart(): Promise<void>;
+  /** Makes the server silent without closing a connection, by SIGSTOP, until `resume()`. */
+  suspend(): void;
+  /** Lets a suspended server go on. */
+  resume(): void;
+  /** The same as `stop()`: for `await using`. */
+  [Symbol.asyncDispose](): Promise<void>;
+}
+
+/**
+ * Starts a real nats-server with JetStream on 127.0.0.1 and resolves when it
+ * answers. It ends with this process, even when that is killed. Works on Linux
+ * and macOS.
+ *
+ * Rejects when no nats-server is found, and, with the end of the server's log,
+ * when it does not start (a mistake in the configuration, a port in use).
+ */
+export async function startNats(options: NatsOptions = {}): Promise<NatsServer> {
+  const binary = options.binary ?? (await findNatsServer()).path;
+  const directory = await mkdtemp(join(tmpdir(), "jetrpc-nats-"));
+  try {
+    const storeDir = options.storeDir ?? join(directory, "store");
+    const args = ["--jetstream", "--store_dir", storeDir];
+    const config = configText(options);
+    if (config !== "") {
+      await writeFile(join(directory, "nats-server.conf"), config);
+      args.push("--config", join(directory, "nats-server.conf"));
+    }
+    const start = (port: number) => NatsProcess.start({ binary, args, port, directory });
+    return new SingleServer(await start(options.port ?? 0), start, directory, storeDir);
+  } catch (error) {
+    await rm(directory, { recursive: true, force: true });
+    throw error;
+  }
+}
+
+class SingleServer implements NatsServer {
+  readonly url: string;
+  readonly port: number;
+  readonly logFile: string;
+
+  constructor(
+    private process: NatsProcess,
+    private readonly start: (port: number) => Promise<NatsProcess>,
+    private readonly directory: string,
+    readonly storeDir: string,
+  ) {
+    this.url = process.url;
+    this.port = Number(new URL(process.url).port);
+    this.logFile = logFile(directory);
+  }
+
+  get pid(): number {
+    return this.process.pid;
+  }
+
+  async stop(signal?: "SIGTERM" | "SIGINT" | "SIGUSR2"): Promise<void> {
+    await this.process.stop(signal);
+    await rm(this.directory, { recursive: true, force: true });
+  }
+
+  async kill(): Promise<void> {
+    await this.process.stop("SIGKILL");
+  }
+
+  async restart(): Promise<void> {
+    await this.process.stop();
+    this.process = await this.start(this.port);
+  }
+
+  suspend(): void {
+    this.process.signal("SIGSTOP");
+  }
+
+  resume(): void {
+    this.process.signal("SIGCONT");
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.stop();
+  }
+}
+
+function configText({ maxPayload, config = "" }: NatsOptions): string {
+  return (maxPayload === undefined ? "" : `max_payload: ${maxPayload}\n`) + config;
+}
