@@ -131,7 +131,8 @@ export type ThreadMessage =
 
 /** How a thread ended its job. */
 export interface ThreadEnd {
-  readonly outcome: "done" | "paused" | "failed";
+  /** True when it was told to pause and more is to be done. */
+  readonly isPaused: boolean;
   /** Why it failed. */
   readonly failure?: Failure;
   /** The thread is of no more use: it waits to be terminated. */

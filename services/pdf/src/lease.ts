@@ -104,8 +104,8 @@ export class Lease {
       this.onChange();
       return;
     }
-    const { outcome, failure, dispose } = message.end;
-    this.isPaused = outcome === "paused";
+    const { isPaused, failure, dispose } = message.end;
+    this.isPaused = isPaused;
     this.end(failure ? { error: toConnectError(failure) } : {});
     this.onThreadEnd();
     if (dispose) {

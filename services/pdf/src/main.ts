@@ -2,12 +2,20 @@
  * A worker process of PdfService. README.md tells its settings.
  */
 
-import { ConnectError } from "@jetrpc/runtime";
+import { ConnectError, type Logger } from "@jetrpc/runtime";
 import { serve } from "@jetrpc/runtime/node";
 import { PdfService } from "@jetrpc-examples/pdf-v1-client";
 import { PdfEngine } from "./pdf-engine.js";
 import { createPdfWorker } from "./pdf-worker.js";
 import { readSettings } from "./settings.js";
+
+/** One line of JSON for what an operator should look at. */
+const log: Logger = ({ error, ...record }) => {
+  if (record.level === "warn" || record.level === "error") {
+    const text = error === undefined ? {} : { error: String(error) };
+    console.error(JSON.stringify({ ...record, ...text }));
+  }
+};
 
 if (process.env["PDF_EXIT_WITH_STDIN"]) {
   // For a parent that wants its worker to end with it, however it goes.
@@ -21,10 +29,7 @@ try {
   try {
     const worker = await serve(PdfService, createPdfWorker(engine), {
       concurrency,
-      logger: ({ error, ...record }) =>
-        console.error(
-          JSON.stringify({ ...record, ...(error !== undefined && { error: String(error) }) }),
-        ),
+      logger: log,
     });
     console.log("ready");
     await worker.closed;

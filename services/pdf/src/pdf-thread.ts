@@ -44,27 +44,35 @@ export default function run(job: Job): void {
 
 function perform(job: Job): ThreadEnd {
   try {
-    const outcome = produce(job);
+    const end = produceOrFail(job);
     pdfium.reset();
+    pdfium.checkStack();
     // After a pause the same document comes back soon, often to this thread.
-    return { outcome, dispose: outcome === "done" && pdfium.memoryBytes > keepMemoryBytes };
+    return { ...end, dispose: !end.isPaused && pdfium.memoryBytes > keepMemoryBytes };
   } catch (error) {
-    if (!(error instanceof PdfError)) {
-      return { outcome: "failed", failure: explainCrash(error), dispose: true };
+    return { isPaused: false, failure: explainCrash(error), dispose: true };
+  }
+}
+
+function produceOrFail(job: Job): Pick<ThreadEnd, "isPaused" | "failure"> {
+  try {
+    return { isPaused: produce(job) === "paused" };
+  } catch (error) {
+    if (error instanceof PdfError) {
+      return { isPaused: false, failure: { code: error.code, message: error.message } };
     }
-    pdfium.reset();
-    const { code, message } = error;
-    const dispose = pdfium.memoryBytes > keepMemoryBytes;
-    return { outcome: "failed", failure: { code, message }, dispose };
+    throw error;
   }
 }
 
 function produce(job: Job): "done" | "paused" {
   beginStep(job);
   const { total, items } = start(job);
+  pdfium.checkStack();
   post(job, { type: "open", total });
   let sent = 0;
   for (const item of items) {
+    pdfium.checkStack();
     post(job, { type: "item", item });
     sent++;
     if (job.skip + sent === total) {

@@ -10,6 +10,7 @@ interface PdfiumModule {
   readonly wasmExports: {
     malloc(size: number): number;
     free(pointer: number): void;
+    _emscripten_stack_restore(pointer: number): void;
     readonly __indirect_function_table: WebAssembly.Table;
   };
   _FPDF_InitLibrary(): void;
@@ -73,6 +74,11 @@ const renderAnnotations = 0x01;
 const renderReverseByteOrder = 0x10;
 const saveNoIncremental = 2;
 
+/** So large that a recursion without end runs into the limit of JavaScript's stack first. */
+const stackBytes = 16 * 1024 * 1024;
+const guardWords = 1024;
+const guardWord = 0x5afe57ac;
+
 /**
  * PDFium in a WebAssembly memory of its own.
  *
@@ -81,9 +87,11 @@ const saveNoIncremental = 2;
  */
 export class Pdfium {
   private readonly documents = new Set<PdfiumDocument>();
+  private readonly stackGuard: number;
   private refused = false;
 
   private constructor(readonly module: PdfiumModule) {
+    this.stackGuard = this.growStack() >> 2;
     module._FPDF_InitLibrary();
   }
 
@@ -157,6 +165,17 @@ export class Pdfium {
     return this.register(new PdfiumDocument(this, this.module._FPDF_CreateNewDocument(), 0));
   }
 
+  /**
+   * Throws a RangeError when the work on the open documents ran over the end of
+   * the stack, into what lies below it.
+   */
+  checkStack(): void {
+    const guard = this.module.HEAP32.subarray(this.stackGuard, this.stackGuard + guardWords);
+    if (guard.some((word) => word !== guardWord)) {
+      throw new RangeError("stack overflow");
+    }
+  }
+
   /** Closes all documents. */
   reset(): void {
     for (const document of this.documents) {
@@ -195,6 +214,19 @@ export class Pdfium {
 
   free(pointer: number): void {
     this.module.wasmExports.free(pointer);
+  }
+
+  /**
+   * Moves the stack to a larger place and tells where its guard is, the lowest
+   * bytes of it. This build of PDFium has a stack of 64 KiB, with its own data
+   * below: a document that is nested a little deep would overwrite that.
+   */
+  private growStack(): number {
+    const start = this.allocate(stackBytes);
+    const firstWord = start >> 2;
+    this.module.HEAP32.fill(guardWord, firstWord, firstWord + guardWords);
+    this.module.wasmExports._emscripten_stack_restore(start + stackBytes);
+    return start;
   }
 
   private register(document: PdfiumDocument): PdfiumDocument {
