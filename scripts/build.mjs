@@ -1,5 +1,5 @@
-// `npm run build`: builds the workspaces that have changed since they were last
-// built, or that depend on one that has.
+// `npm run build [-- name ...]`: builds the workspaces that have changed since they
+// were last built, or that depend on one that has.
 import { spawn } from "node:child_process";
 import { createHash } from "node:crypto";
 import {
@@ -23,12 +23,12 @@ const stamps = join(top, "node_modules", ".cache", "jetrpc-build");
 const noSource = new Set(["node_modules", "dist", "test", "out", "coverage"]);
 
 /**
- * Builds what is stale, what depends on nothing unbuilt at the same time.
- * Tells `report` of every package that it builds, and returns how many there
+ * Builds what is stale, what depends on nothing unbuilt at the same time: of all
+ * packages, or of the named ones and what they depend on. Tells `report` of every package that it builds, and returns how many there
  * are and how many it built. Throws an Error with the output of a build that failed.
  */
-export async function build(report) {
-  const packages = findPackages();
+export async function build(report, names = []) {
+  const packages = findPackages().filter(({ name }) => names.length === 0 || names.includes(name));
   if (packages.every(isFresh)) {
     return { packages: packages.length, built: 0 };
   }
@@ -296,7 +296,7 @@ function lockHolder(path) {
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
   const started = performance.now();
   try {
-    const { packages, built } = await build(console.log);
+    const { packages, built } = await build(console.log, process.argv.slice(2));
     const seconds = ((performance.now() - started) / 1000).toFixed(1);
     console.log(`${packages} packages, ${built} of them built, in ${seconds} s`);
   } catch (error) {

@@ -68,14 +68,31 @@ function readPackages(path) {
 }
 
 /**
- * Runs the npm that runs this script, if one does. Not `npm ci`, which refuses a
- * package-lock.json without the optional packages of every other system, and
- * throws away what is there already.
+ * Installs what package-lock.json says. Not by `npm ci`, which refuses a lock
+ * without the optional packages of every other system, and throws away what is
+ * there already.
  */
-function install() {
-  const npm = process.env.npm_execpath;
-  const [command, ...args] = npm ? [process.execPath, npm] : ["npm"];
-  const child = spawn(command, [...args, "install", "--no-save", "--prefer-offline"], {
+async function install() {
+  const args = ["install", "--no-save"];
+  // Without a network npm would try for many minutes before it says so.
+  const ping = await npm(["ping", "--fetch-retries=0"]);
+  // An HTTP status is an answer, too: not every registry can be pinged.
+  const unreachable = /npm error code E\d/.test(ping) ? "" : ping;
+  const failure = await npm([...args, unreachable ? "--offline" : "--prefer-offline"]);
+  if (failure) {
+    throw new Error(
+      unreachable
+        ? `The npm registry cannot be reached, and npm's cache has not all that is needed.\n${unreachable}`
+        : `npm ${args.join(" ")} failed:\n${failure}`,
+    );
+  }
+}
+
+/** Runs the npm that runs this script, if one does. Returns what it wrote if it failed, or nothing. */
+function npm(args) {
+  const own = process.env.npm_execpath;
+  const [command, ...first] = own ? [process.execPath, own] : ["npm"];
+  const child = spawn(command, [...first, ...args], {
     cwd: top,
     stdio: ["ignore", "pipe", "pipe"],
   });
@@ -85,12 +102,8 @@ function install() {
   return new Promise((resolve, reject) => {
     child.once("error", (error) => reject(new Error(`npm cannot be run: ${error.message}`)));
     child.once("close", (code) => {
-      if (code === 0) {
-        resolve();
-      } else {
-        const text = Buffer.concat(output).toString().trimEnd();
-        reject(new Error(`npm install failed (exit code ${code}):\n${text}`));
-      }
+      const text = Buffer.concat(output).toString().trimEnd();
+      resolve(code === 0 ? "" : text || `exit code ${code}`);
     });
   });
 }

@@ -15,12 +15,15 @@ let worker: ChildProcess | undefined;
 beforeAll(async () => {
   folder = mkdtempSync(join(tmpdir(), "jetrpc-readme-"));
   nats = await startNats();
-  const files = execFileSync("git", ["ls-files", "-co", "--exclude-standard"], { cwd: top })
-    .toString()
-    .trim()
-    .split("\n");
-  for (const file of files) {
-    cpSync(join(top, file), join(folder, file), { recursive: true, force: true });
+  // What git has, and what is built already.
+  const list = (...args: string[]) =>
+    execFileSync("git", ["ls-files", "-o", ...args], { cwd: top })
+      .toString()
+      .trim()
+      .split("\n");
+  const built = list("-i", "--exclude-standard", "--directory").filter((p) => p.endsWith("/dist/"));
+  for (const path of [...list("-c", "--exclude-standard"), ...built]) {
+    cpSync(join(top, path), join(folder, path), { recursive: true });
   }
   // Hard links: what is installed is read, never written in place.
   execFileSync("cp", ["-al", join(top, "node_modules"), join(folder, "node_modules")]);
@@ -29,7 +32,7 @@ beforeAll(async () => {
 afterAll(async () => {
   if (worker?.exitCode === null && worker.signalCode === null) {
     const exit = once(worker, "exit");
-    worker.kill();
+    worker.stdin?.end();
     await exit;
   }
   await nats?.stop();
@@ -83,10 +86,13 @@ test("a service is added in five steps", { timeout: 240_000 }, async () => {
   write(contract);
   shell(generate.block.text);
   write(implement);
-  worker = spawn("bash", ["-ec", `exec ${run.block.text}`], {
+  // npx and tsx have processes of their own. They end, all of them, with the pipe
+  // of stdin: when the test says so, and when it dies.
+  worker = spawn("bash", ["-c", `${run.block.text.trim()} & read -r _; kill 0`], {
     cwd: folder,
     env: { ...process.env, NATS_URL: nats.url },
-    stdio: ["ignore", "pipe", "inherit"],
+    stdio: ["pipe", "pipe", "inherit"],
+    detached: true,
   });
   const [ready] = await once(worker.stdout as NodeJS.ReadableStream, "data");
   expect(String(ready)).toBe("ready\n");

@@ -1,4 +1,4 @@
-import { mkdtempSync, writeFileSync } from "node:fs";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -6,7 +6,7 @@ import { Code, ConnectError } from "@jetrpc/runtime";
 import { connect } from "@jetrpc/runtime/node";
 import { startNats } from "@jetrpc/testing";
 import { nkeys } from "@nats-io/transport-node";
-import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { afterAll, afterEach, beforeEach, describe, expect, test } from "vitest";
 import { useNats } from "./support.js";
 
 const nats = useNats();
@@ -22,6 +22,7 @@ beforeEach(() => {
     }
   }
 });
+afterAll(() => rmSync(folder, { recursive: true }));
 afterEach(() => {
   Object.assign(process.env, before);
   process.chdir(workingFolder);
@@ -48,9 +49,8 @@ describe("connect", () => {
   });
 
   test("takes what is not in the environment from .env, and leaves the environment alone", async () => {
-    const here = mkdtempSync(join(tmpdir(), "jetrpc-env-"));
-    writeFileSync(join(here, ".env"), `NATS_URL=${nats.server.url}\nJETRPC_OWNER=acme\n`);
-    process.chdir(here);
+    writeFileSync(join(folder, ".env"), `NATS_URL=${nats.server.url}\nJETRPC_OWNER=acme\n`);
+    process.chdir(folder);
     const connection = await connect();
     expect(connection.owner).toBe("acme");
     await connection.close();

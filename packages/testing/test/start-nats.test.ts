@@ -123,7 +123,8 @@ test("can be suspended, and stopped even then", async () => {
   await nats.close();
   await server.stop();
   expect(isRunning(server.pid)).toBe(false);
-});
+  // A server that does not heed SIGTERM is killed after 10 s.
+}, 9_000);
 
 test("many at once", async () => {
   const servers = await Promise.all(Array.from({ length: 8 }, () => start()));
