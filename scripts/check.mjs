@@ -5,7 +5,7 @@ import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 
 const top = fileURLToPath(new URL("..", import.meta.url));
-const env = { ...process.env, PATH: `${top}/node_modules/.bin:${process.env.PATH}` };
+const env = { ...process.env, NO_COLOR: "1", PATH: `${top}/node_modules/.bin:${process.env.PATH}` };
 
 const folders = execFileSync("git", ["ls-files", "package.json", "**/package.json"], { cwd: top })
   .toString()
