@@ -33,7 +33,7 @@ export function parseOptions(raw: { key: string; value: string }[]): Options {
         options.npmLicense = value;
         break;
       default:
-        throw new Error("unknown option: npm_scope, npm_version and npm_license are known");
+        throw new Error(`"${key}" is unknown: there are npm_scope, npm_version and npm_license`);
     }
   }
   return options;

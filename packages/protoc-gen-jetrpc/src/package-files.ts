@@ -1,18 +1,11 @@
 import { createRequire } from "node:module";
 import { posix } from "node:path";
-import type { DescFile, DescService } from "@bufbuild/protobuf";
+import type { DescService } from "@bufbuild/protobuf";
 import type { Schema } from "@bufbuild/protoplugin";
 import { bindService, type MethodBinding } from "@jetrpc/runtime";
 import type { ServiceNames } from "./names.js";
 import type { Options } from "./options.js";
-
-/** A proto package and what is generated for it. */
-export interface ProtoPackage {
-  /** Its full name; empty for files without a package. */
-  readonly name: string;
-  readonly files: readonly DescFile[];
-  readonly names: ReadonlyMap<DescService, ServiceNames>;
-}
+import type { ProtoPackage } from "./proto-package.js";
 
 /** The runtime that the generated code is for. */
 const runtime = createRequire(import.meta.url)("@jetrpc/runtime/package.json") as {
@@ -22,30 +15,20 @@ const runtime = createRequire(import.meta.url)("@jetrpc/runtime/package.json") a
 
 /** Generates what makes an npm package of a proto package. */
 export function generatePackage(schema: Schema<Options>, pkg: ProtoPackage): void {
-  const folder = pkg.name.replaceAll(".", "/");
   const write = (name: string, text: string) => {
-    const f = schema.generateFile(posix.join(folder, name));
+    const f = schema.generateFile(posix.join(pkg.folder, name));
     f.print(text.trimEnd());
   };
-  const npmName = npmNameOf(pkg, schema.options);
-  write("package.json", packageJson(pkg, npmName, schema.options));
-  write("index.ts", index(pkg, folder));
+  pkg.index.print(index(pkg));
+  write("package.json", packageJson(pkg, schema.options));
   write("tsup.config.ts", tsupConfig);
   write("tsconfig.json", tsconfig);
-  write("README.md", readme(pkg, npmName));
+  write("README.md", readme(pkg));
 }
 
-/** `@acme/pdf-v1-client` for the package `pdf.v1` and the scope `@acme`. */
-function npmNameOf(pkg: ProtoPackage, { npmScope }: Options): string {
-  const name = [...pkg.name.split("."), "client"].filter((part) => part !== "").join("-");
-  // npm refuses capitals and a leading underscore; protobuf has both.
-  const legal = name.replace(/[A-Z]/g, (c) => c.toLowerCase()).replace(/^[_.]+/, "");
-  return npmScope ? `${npmScope}/${legal}` : legal;
-}
-
-function packageJson(pkg: ProtoPackage, name: string, options: Options): string {
+function packageJson(pkg: ProtoPackage, options: Options): string {
   const json = {
-    name,
+    name: pkg.npmName,
     version: options.npmVersion,
     description: `Client and worker interface of ${describe(pkg)}, over NATS by jetrpc`,
     license: options.npmLicense,
@@ -76,10 +59,10 @@ function describe(pkg: ProtoPackage): string {
 }
 
 /** Exports all that was generated, which protoc-gen-es puts where the .proto file is. */
-function index(pkg: ProtoPackage, folder: string): string {
+function index(pkg: ProtoPackage): string {
   const lines: string[] = [];
   for (const file of pkg.files) {
-    const path = posix.relative(folder, file.name);
+    const path = posix.relative(pkg.folder, file.name);
     const from = path.startsWith(".") ? path : `./${path}`;
     if (file.services.length > 0) {
       lines.push(`export * from ${JSON.stringify(`${from}_jetrpc.js`)};`);
@@ -117,9 +100,9 @@ const tsconfig = JSON.stringify(
   2,
 );
 
-function readme(pkg: ProtoPackage, npmName: string): string {
+function readme(pkg: ProtoPackage): string {
   const sections = [
-    `# ${npmName}`,
+    `# ${pkg.npmName}`,
     `${describe(pkg)}, over NATS by [jetrpc](https://github.com/jetrpc/jetrpc). Generated: change the .proto files instead.`,
   ];
   for (const service of pkg.files.flatMap((file) => file.services)) {
@@ -127,9 +110,9 @@ function readme(pkg: ProtoPackage, npmName: string): string {
     if (names && service.methods.length > 0) {
       sections.push(
         `## ${service.name}`,
-        fence(clientSnippet(service, names, npmName)),
+        fence(clientSnippet(service, names, pkg.npmName)),
         "Implemented by a worker, all of it or some methods only:",
-        fence(workerSnippet(service, names, npmName)),
+        fence(workerSnippet(service, names, pkg.npmName)),
       );
     }
   }
@@ -186,18 +169,24 @@ function submitSnippet({ desc }: MethodBinding): string[] {
 }
 
 function workerSnippet(service: DescService, names: ServiceNames, npmName: string): string {
-  const method = service.methods[0];
-  const isStream =
-    method?.methodKind === "server_streaming" || method?.methodKind === "bidi_streaming";
+  // TypeScript wants those that every object has in an implementation of some methods, too.
+  const inherited = service.methods.filter(({ localName }) => localName in Object.prototype);
+  const methods = inherited.length > 0 ? inherited : service.methods.slice(0, 1);
+  // The snippet's own names stay; a service with such a name gets another one.
+  const isTaken = names.service === "serve" || names.service === "worker";
+  const local = isTaken ? `${names.service}Service` : names.service;
+  const imported = isTaken ? `${names.service} as ${local}` : local;
   return [
     `import { serve } from "@jetrpc/runtime/node";`,
-    `import { ${service.name}, type ${names.worker} } from "${npmName}";`,
+    `import { ${imported}, type ${names.worker} } from "${npmName}";`,
     "",
     `const worker: Partial<${names.worker}> = {`,
-    isStream
-      ? `  async *${method.localName}(request, context) {\n    yield {};\n  },`
-      : `  async ${method?.localName}(request, context) {\n    return {};\n  },`,
+    ...methods.flatMap(({ localName, methodKind }) =>
+      methodKind === "server_streaming" || methodKind === "bidi_streaming"
+        ? [`  async *${localName}(request, context) {`, "    yield {};", "  },"]
+        : [`  async ${localName}(request, context) {`, "    return {};", "  },"],
+    ),
     "};",
-    `await serve(${service.name}, worker);`,
+    `await serve(${local}, worker);`,
   ].join("\n");
 }

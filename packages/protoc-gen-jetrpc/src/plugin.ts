@@ -1,15 +1,15 @@
 import { createRequire } from "node:module";
-import { create, type DescFile } from "@bufbuild/protobuf";
+import { create } from "@bufbuild/protobuf";
 import {
   type CodeGeneratorRequest,
   type CodeGeneratorResponse,
   CodeGeneratorResponseSchema,
 } from "@bufbuild/protobuf/wkt";
 import { createEcmaScriptPlugin, type Plugin, type Schema } from "@bufbuild/protoplugin";
-import { nameServices } from "./names.js";
 import { type Options, parseOptions } from "./options.js";
 import { generatePackage } from "./package-files.js";
 import { findProblems } from "./problems.js";
+import { packagesOf } from "./proto-package.js";
 import { generateServices } from "./service-file.js";
 
 const { version } = createRequire(import.meta.url)("../package.json") as { version: string };
@@ -25,27 +25,36 @@ const generator = createEcmaScriptPlugin<Options>({
 });
 
 function generate(schema: Schema<Options>): void {
-  const problems = findProblems(schema.files);
+  const packages = packagesOf(schema);
+  const problems = findProblems(packages);
   if (problems.length > 0) {
-    throw new GenerationError(problems.join("\n"));
+    // On lines of their own, so that editors find the places.
+    throw new GenerationError(["the .proto files have problems", ...problems].join("\n"));
   }
-  for (const [name, files] of filesByPackage(schema.files)) {
-    const names = nameServices(schema, files);
-    for (const file of files) {
-      generateServices(schema, file, names);
+  for (const pkg of packages) {
+    for (const file of pkg.files) {
+      generateServices(schema, file, pkg.names);
     }
-    generatePackage(schema, { name, files, names });
+    generatePackage(schema, pkg);
   }
 }
 
-/** The files to generate, by their proto package. */
-function filesByPackage(files: readonly DescFile[]): Map<string, DescFile[]> {
-  const packages = new Map<string, DescFile[]>();
-  for (const file of [...files].sort((a, b) => (a.name < b.name ? -1 : 1))) {
-    const name = file.proto.package;
-    packages.set(name, [...(packages.get(name) ?? []), file]);
+/** A package is built by tsup, as an ES module: its sources are TypeScript that imports `.js`. */
+const fixedOptions = ["import_extension=js", "target=ts"];
+
+/** Adds what is not for the user to choose, to the options that the user gave. */
+function addFixedOptions(parameter: string): string {
+  const given = parameter.split(",").filter((option) => option !== "");
+  for (const option of given) {
+    const isOf = (fixed: string) => fixed.split("=")[0] === option.split("=")[0];
+    const fixed = [...fixedOptions, "js_import_style=module"].find(isOf);
+    if (fixed && fixed !== option) {
+      throw new GenerationError(
+        `the option "${option}" cannot be: packages are generated with "${fixed}"; remove it`,
+      );
+    }
   }
-  return packages;
+  return [...given.filter((option) => !fixedOptions.includes(option)), ...fixedOptions].join(",");
 }
 
 /** The generator: run it by `bin/protoc-gen-jetrpc.js`, which `buf generate` starts. */
@@ -54,9 +63,7 @@ export const plugin: Plugin = {
   version: generator.version,
   run(request: CodeGeneratorRequest): CodeGeneratorResponse {
     try {
-      // A package is built by tsup, so what is generated is TypeScript.
-      const parameter = [request.parameter, "target=ts"].filter((p) => p !== "").join(",");
-      return generator.run({ ...request, parameter });
+      return generator.run({ ...request, parameter: addFixedOptions(request.parameter) });
     } catch (error) {
       if (error instanceof GenerationError) {
         return create(CodeGeneratorResponseSchema, { error: error.message });

@@ -1,33 +1,92 @@
-import type { DescFile, DescMethod, DescService } from "@bufbuild/protobuf";
+import type { DescMethod, DescService } from "@bufbuild/protobuf";
 import { bindService, checkService, type ServiceBinding } from "@jetrpc/runtime";
+import { MethodOptionsSchema, ServiceOptionsSchema } from "@jetrpc/runtime/jetrpc/v1/options_pb.js";
+import { type Exported, exportsOf } from "./names.js";
+import type { ProtoPackage } from "./proto-package.js";
 
-/** Numbers of the fields that make up a path in SourceCodeInfo, from descriptor.proto. */
-const serviceOfFile = 6;
-const methodOfService = 2;
+/** Numbers of the options in ServiceDescriptorProto and MethodDescriptorProto, and of ours. */
 const optionsOf = { service: 3, rpc: 4 } as const;
-/** Number of our extensions. */
 const extension = 51190;
 
+/** npm takes no longer names. */
+const maxNpmName = 214;
+/** NATS takes no longer names of streams; ours get up to 12 characters more. */
+const maxStream = 240;
+
+/** No type can be named so, and protoc-gen-es does not escape them as it does others. */
+const reservedTypes = new Set(["any", "never", "symbol", "undefined", "unknown"]);
+
 /**
- * Finds every option that contradicts another one, or cannot be, in the given
- * files. Each line says `file:line:column: what is wrong, and the mend`.
+ * Finds all that cannot be, or contradicts itself, in the given packages. Each
+ * line says `file:line:column: what is wrong, and the mend`.
  */
-export function findProblems(files: readonly DescFile[]): string[] {
+export function findProblems(packages: readonly ProtoPackage[]): string[] {
+  const descs = packages.flatMap(({ files }) => files.flatMap((file) => file.services));
+  const sound = descs.filter((desc) => checkService(desc).length === 0).map(bindService);
+  return [
+    ...packages.flatMap((pkg, index) => findPackageProblems(pkg, packages.slice(0, index))),
+    ...descs.flatMap(findServiceProblems),
+    ...sound.flatMap((service, index) =>
+      sound.slice(0, index).flatMap((other) => findConflicts(service, other)),
+    ),
+  ];
+}
+
+/** What npm cannot take, and what one package cannot export twice. */
+function findPackageProblems(pkg: ProtoPackage, others: readonly ProtoPackage[]): string[] {
   const problems: string[] = [];
-  const services: ServiceBinding[] = [];
-  for (const file of files) {
-    for (const service of file.services) {
-      const own = checkService(service);
-      problems.push(...own.map((p) => `${locate(p.desc, p.field)}: ${p.message}`));
-      if (own.length === 0) {
-        services.push(bindService(service));
-      }
+  const at = pkg.files[0] ? locate(pkg.files[0]) : "";
+  const twin = others.find(({ npmName }) => npmName === pkg.npmName);
+  if (twin) {
+    problems.push(
+      `${at}: package "${pkg.name}" and package "${twin.name}" of ${twin.files[0]?.name}.proto would both be the npm package ${pkg.npmName}: rename one of them`,
+    );
+  }
+  if (pkg.npmName.length > maxNpmName) {
+    problems.push(
+      `${at}: package "${pkg.name}" gives a name of ${pkg.npmName.length} characters, and npm takes ${maxNpmName}: shorten it`,
+    );
+  }
+  const seen = new Map<string, Exported>();
+  const reported = new Set<Exported>();
+  for (const { name, desc } of exportsOf(pkg.index, pkg.files)) {
+    const other = seen.get(name);
+    if (other && !reported.has(desc)) {
+      reported.add(desc);
+      problems.push(
+        `${locate(desc)}: ${desc} and ${other} would both be "${name}" in ${pkg.npmName}: rename one of them`,
+      );
+    }
+    seen.set(name, desc);
+    if (reservedTypes.has(name)) {
+      problems.push(`${locate(desc)}: "${name}" is a word of TypeScript: rename ${desc}`);
     }
   }
-  for (const [index, service] of services.entries()) {
-    for (const other of services.slice(0, index)) {
-      problems.push(...findConflicts(service, other));
+  return problems;
+}
+
+/** What is wrong in one service. */
+function findServiceProblems(desc: DescService): string[] {
+  const own = checkService(desc);
+  const problems = own.map((its) => `${locate(its.desc, its.field)}: ${its.message}`);
+  for (const [index, method] of desc.methods.entries()) {
+    if (method.localName === "__proto__") {
+      // Connect's client would take it for its prototype.
+      problems.push(
+        `${locate(method)}: JavaScript keeps the name "__proto__" for itself: rename the method`,
+      );
     }
+    const twin = desc.methods.slice(0, index).find((its) => its.localName === method.localName);
+    if (twin) {
+      problems.push(
+        `${locate(method)}: the methods ${twin.name} and ${method.name} would both be "${method.localName}" in TypeScript: rename one of them`,
+      );
+    }
+  }
+  if (own.length === 0 && bindService(desc).stream.length > maxStream) {
+    problems.push(
+      `${locate(desc, "stream")}: the name of ${desc.name} is too long for its stream: set stream`,
+    );
   }
   return problems;
 }
@@ -41,14 +100,11 @@ function findConflicts(service: ServiceBinding, other: ServiceBinding): string[]
       `${locate(service.desc, "subject_prefix")}: the subjects below "${service.prefix}" and those of ${rival} below "${other.prefix}" overlap: give one of them another subject_prefix`,
     );
   }
-  if (hasStreams(service) && hasStreams(other)) {
-    const names = [other.stream, other.logStream];
-    const shared = [service.stream, service.logStream].find((name) => names.includes(name));
-    if (shared) {
-      conflicts.push(
-        `${locate(service.desc, "stream")}: ${rival} has the stream "${shared}" too: give one of them another stream`,
-      );
-    }
+  const shared = streamsOf(service).find((name) => streamsOf(other).includes(name));
+  if (shared) {
+    conflicts.push(
+      `${locate(service.desc, "stream")}: ${rival} has the stream "${shared}" too: give one of them another stream`,
+    );
   }
   return conflicts;
 }
@@ -58,50 +114,68 @@ function isWithin(prefix: string, other: string): boolean {
   return `${prefix}.`.startsWith(`${other}.`);
 }
 
+/** Every JetStream stream of a service; the last is that of its object store. */
+function streamsOf(service: ServiceBinding): string[] {
+  const { stream, logStream, payloadBucket } = service;
+  return hasStreams(service) ? [stream, logStream, `OBJ_${payloadBucket}`] : [];
+}
+
 /** True when the service needs streams. */
 export function hasStreams(service: ServiceBinding): boolean {
   return [...service.methods.values()].some((method) => method.delivery === "durable");
 }
 
-/** `file:line:column` of an option's field, or as near to it as the compiler tells. */
-function locate(desc: DescService | DescMethod, field: string): string {
-  const file = desc.kind === "service" ? desc.file : desc.parent.file;
-  const path = pathOf(desc);
-  const options = [...path, optionsOf[desc.kind], extension];
-  const locations = file.proto.sourceCodeInfo?.location ?? [];
-  const candidates = locations.filter(
-    ({ path: its }) => isPrefix(options, its) || isPrefix(its, path),
+/** `file:line:column` of something, or of a field of its option, as near as the compiler tells. */
+function locate(desc: Exported | DescMethod, field?: string): string {
+  const file = fileOf(desc);
+  const own = pathOf(desc);
+  const isIn = (path: readonly number[]) => (its: { path: number[] }) =>
+    path.every((number, index) => its.path[index] === number);
+  const places: number[][] = [own];
+  if (field && (desc.kind === "service" || desc.kind === "rpc")) {
+    const message = desc.kind === "service" ? ServiceOptionsSchema : MethodOptionsSchema;
+    const number = message.fields.find(({ name }) => name === field)?.number ?? 0;
+    const option = [...own, optionsOf[desc.kind], extension];
+    // The field, of which a list has a place for each value only; else the
+    // whole option; else what has the option.
+    places.unshift([...option, number], option);
+  }
+  const locations = [...(file.proto.sourceCodeInfo?.location ?? [])].sort(
+    (a, b) => a.path.length - b.path.length,
   );
-  const number = fieldNumber(desc, field);
-  // A field's own option statement, else the message literal, else what has the option.
-  const best =
-    candidates.find(
-      ({ path: its }) => its.length > options.length && its[options.length] === number,
-    ) ??
-    candidates.find(({ path: its }) => isPrefix(options, its)) ??
-    candidates.find(({ path: its }) => its.length === path.length);
-  const [line, column] = best?.span ?? [];
+  const found = places.map((path) => locations.find(isIn(path))).find((its) => its !== undefined);
+  const [line, column] = found?.span ?? [];
   const name = `${file.name}.proto`;
   return line === undefined || column === undefined ? name : `${name}:${line + 1}:${column + 1}`;
 }
 
-function pathOf(desc: DescService | DescMethod): number[] {
-  if (desc.kind === "service") {
-    return [serviceOfFile, desc.file.services.indexOf(desc)];
+function fileOf(desc: Exported | DescMethod) {
+  if (desc.kind === "file") {
+    return desc;
   }
-  return [...pathOf(desc.parent), methodOfService, desc.parent.methods.indexOf(desc)];
+  return desc.kind === "rpc" ? desc.parent.file : desc.file;
 }
 
-function isPrefix(prefix: readonly number[], path: readonly number[]): boolean {
-  return prefix.length <= path.length && prefix.every((number, index) => path[index] === number);
-}
-
-/** Number of a field of our options message; as the .proto of the user imports it. */
-function fieldNumber(desc: DescService | DescMethod, field: string): number | undefined {
-  const file = desc.kind === "service" ? desc.file : desc.parent.file;
-  const name = desc.kind === "service" ? "ServiceOptions" : "MethodOptions";
-  return file.dependencies
-    .find((dependency) => dependency.name === "jetrpc/v1/options")
-    ?.messages.find((message) => message.name === name)
-    ?.fields.find((its) => its.name === field)?.number;
+/** Where SourceCodeInfo has something: field numbers of descriptor.proto, and indexes. */
+function pathOf(desc: Exported | DescMethod): number[] {
+  switch (desc.kind) {
+    case "file":
+      return [2]; // its package statement
+    case "service":
+      return [6, desc.file.services.indexOf(desc)];
+    case "rpc":
+      return [...pathOf(desc.parent), 2, desc.parent.methods.indexOf(desc)];
+    case "message":
+      return desc.parent
+        ? [...pathOf(desc.parent), 3, desc.parent.proto.nestedType.indexOf(desc.proto)]
+        : [4, desc.file.messages.indexOf(desc)];
+    case "enum":
+      return desc.parent
+        ? [...pathOf(desc.parent), 4, desc.parent.proto.enumType.indexOf(desc.proto)]
+        : [5, desc.file.enums.indexOf(desc)];
+    case "extension":
+      return desc.parent
+        ? [...pathOf(desc.parent), 6, desc.parent.proto.extension.indexOf(desc.proto)]
+        : [7, desc.file.extensions.indexOf(desc)];
+  }
 }

@@ -6,6 +6,12 @@ import { hasStreams } from "./problems.js";
 
 const runtime = "@jetrpc/runtime";
 
+/**
+ * A name that stands for something else than what is imported: a global, a
+ * parameter. What is imported under the same name gets an alias then.
+ */
+type Local = (name: string) => Printable;
+
 /** Generates `<file>_jetrpc.ts`: bindings, worker interface and client of each service. */
 export function generateServices(
   schema: Schema,
@@ -16,13 +22,14 @@ export function generateServices(
     return;
   }
   const f = schema.generateFile(`${file.name}_jetrpc.ts`);
+  const local: Local = (name) => f.import(name, `./${file.name}_jetrpc.js`);
   f.preamble(file);
   for (const service of file.services) {
     const its = names.get(service);
     if (its) {
       printBinding(f, service, its);
-      printWorker(f, service, its);
-      printClient(f, service, its);
+      printWorker(f, service, its, local);
+      printClient(f, service, its, local);
     }
   }
 }
@@ -58,7 +65,12 @@ function printBinding(f: GeneratedFile, service: DescService, names: ServiceName
   f.print();
 }
 
-function printWorker(f: GeneratedFile, service: DescService, names: ServiceNames): void {
+function printWorker(
+  f: GeneratedFile,
+  service: DescService,
+  names: ServiceNames,
+  local: Local,
+): void {
   f.print(f.jsDoc(service));
   f.print(f.export("interface", names.worker), " {");
   for (const [index, method] of [...bindService(service).methods.values()].entries()) {
@@ -71,8 +83,16 @@ function printWorker(f: GeneratedFile, service: DescService, names: ServiceNames
     );
     f.print(f.jsDoc(desc, "  "));
     f.print(
-      ...["  ", desc.localName, "(", ...requestParameter(f, desc), ", context: ", context, "): "],
-      ...responseType(f, desc),
+      ...[
+        "  ",
+        desc.localName,
+        "(",
+        ...requestParameter(f, desc, local),
+        ", context: ",
+        context,
+        "): ",
+      ],
+      ...responseType(f, desc, local),
       ";",
     );
   }
@@ -80,29 +100,33 @@ function printWorker(f: GeneratedFile, service: DescService, names: ServiceNames
   f.print();
 }
 
-function requestParameter(f: GeneratedFile, desc: DescMethod): Printable[] {
+function requestParameter(f: GeneratedFile, desc: DescMethod, local: Local): Printable[] {
   const request = f.importShape(desc.input);
   return streamsRequests(desc)
-    ? ["requests: AsyncIterable<", request, ">"]
+    ? ["requests: ", local("AsyncIterable"), "<", request, ">"]
     : ["request: ", request];
 }
 
-function responseType(f: GeneratedFile, desc: DescMethod): Printable[] {
+function responseType(f: GeneratedFile, desc: DescMethod, local: Local): Printable[] {
   const init = f.import("MessageInitShape", "@bufbuild/protobuf", true);
   const response: Printable[] = [init, "<typeof ", f.importSchema(desc.output, true), ">"];
   if (desc.methodKind === "server_streaming" || desc.methodKind === "bidi_streaming") {
-    return ["AsyncIterable<", ...response, ">"];
+    return [local("AsyncIterable"), "<", ...response, ">"];
   }
-  return desc.methodKind === "unary"
-    ? ["Promise<", ...response, "> | ", ...response]
-    : ["Promise<", ...response, ">"];
+  const promise = [local("Promise"), "<", ...response, ">"];
+  return desc.methodKind === "unary" ? [...promise, " | ", ...response] : promise;
 }
 
 function streamsRequests(desc: DescMethod): boolean {
   return desc.methodKind === "client_streaming" || desc.methodKind === "bidi_streaming";
 }
 
-function printClient(f: GeneratedFile, service: DescService, names: ServiceNames): void {
+function printClient(
+  f: GeneratedFile,
+  service: DescService,
+  names: ServiceNames,
+  local: Local,
+): void {
   const createClient = f.import("createClient", runtime);
   const connection = f.import("Connection", runtime, true);
   f.print(f.jsDoc(service));
@@ -121,12 +145,19 @@ function printClient(f: GeneratedFile, service: DescService, names: ServiceNames
   f.print();
   f.print(f.jsDoc(`Makes a client of ${service.typeName}.`));
   f.print(
-    ...[f.export("function", names.createClient), "(connection: ", connection, "): "],
+    ...[
+      f.export("function", names.createClient),
+      "(",
+      local("connection"),
+      ": ",
+      connection,
+      "): ",
+    ],
     ...[names.client, " {"],
   );
   f.print(
     ...["  return ", createClient, "<", names.client, ">(", f.importSchema(service)],
-    ", connection);",
+    ...[", ", local("connection"), ");"],
   );
   f.print("}");
   f.print();

@@ -261,7 +261,7 @@ function checkMethodOptions(
   if (backoff.length > waits) {
     report(
       "backoff",
-      `backoff has ${backoff.length} values, but ${maxAttempts || 5} attempts leave only ${waits} waits: remove values or raise max_attempts`,
+      `backoff has ${backoff.length} values, but ${maxAttempts || 5} attempts leave room for ${waits}: remove values or raise max_attempts`,
     );
   }
   for (const wait of backoff) {

@@ -1,0 +1,194 @@
+import { startNats } from "@jetrpc/testing";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { type Outcome, snippetsOf, Workspace } from "./workspace.js";
+
+const workspace = new Workspace();
+let generation: Outcome;
+let files: Map<string, string>;
+
+beforeAll(() => {
+  workspace.copyProtos("hostile");
+  generation = workspace.generate();
+  expect(generation.status, generation.output).toBe(0);
+  files = workspace.generated();
+});
+afterAll(() => workspace.remove());
+
+describe("hostile protos", { timeout: 180_000 }, () => {
+  test("are generated", () => {
+    expect(generation).toEqual({ status: 0, output: "" });
+  });
+
+  test("give a package each, with a legal name of its own", () => {
+    const names = [...files]
+      .filter(([path]) => path.endsWith("/package.json"))
+      .map(([path, text]) => [path, JSON.parse(text).name]);
+    expect(names).toEqual([
+      ["gen/_Caps_Under/V1/package.json", "@acme/caps_under-v1-client"],
+      ["gen/a/b/c/package.json", "@acme/a-b-c-client"],
+      ["gen/a/b/package.json", "@acme/a-b-client"],
+      ["gen/a/package.json", "@acme/a-client"],
+      ["gen/casts/package.json", "@acme/casts-client"],
+      ["gen/comments/package.json", "@acme/comments-client"],
+      ["gen/else/empty/package.json", "@acme/else-empty-client"],
+      ["gen/else/where/package.json", "@acme/else-where-client"],
+      ["gen/new/package.json", "@acme/new-client"],
+      ["gen/old/package.json", "@acme/old-client"],
+      ["gen/package.json", "@acme/client"],
+      ["gen/wkt/package.json", "@acme/wkt-client"],
+      ["gen/words/package.json", "@acme/words-client"],
+    ]);
+  });
+
+  test("are the same when generated again", () => {
+    expect(workspace.generate()).toEqual({ status: 0, output: "" });
+    expect(workspace.generated()).toEqual(files);
+  });
+
+  test("leave nothing of the machine and of the day in what is generated", () => {
+    const text = [...files.values()].join("\n");
+    expect(text).not.toContain(workspace.folder);
+    expect(text).not.toContain(process.cwd());
+    expect(text).not.toMatch(/\b20\d\d-\d\d-\d\d\b/);
+    expect(text).not.toContain(String(new Date().getFullYear()));
+  });
+
+  test("have no service that takes another one's names", () => {
+    const exported = (path: string) =>
+      [...(files.get(path) ?? "").matchAll(/^export (?:interface|const|function) ([\w$]+)/gm)].map(
+        ([, name]) => name,
+      );
+    const words = exported("gen/words/words_jetrpc.ts");
+    // The message PdfClient has the name, and the service Pdf the better claim to the next.
+    expect(words).toEqual(expect.arrayContaining(["Pdf$Client", "PdfServiceClient", "pdfClient"]));
+    expect(new Set(words).size).toBe(words.length);
+    // SecondClient is a message of the same package.
+    expect(exported("gen/casts/second_jetrpc.ts")).toContain("Second$Client");
+  });
+
+  test("keep methods apart that differ by case or by underscores", () => {
+    const consumers = (files.get("gen/words/words_jetrpc.ts") ?? "").match(
+      /casesBinding = \{.*?as const/s,
+    )?.[0];
+    const lines = [...(consumers ?? "").matchAll(/^ {4}(\w+): \{|consumer: "(\w+)"/gm)];
+    expect(lines.map(([, name, consumer]) => name ?? consumer)).toEqual([
+      "getX",
+      "GetX",
+      "getx",
+      "Getx",
+      "get_x",
+      "get_x",
+      "_x",
+      "_x",
+    ]);
+  });
+
+  test("say what is deprecated", () => {
+    const old = files.get("gen/old/old_jetrpc.ts") ?? "";
+    expect(old).toMatch(/@deprecated\n \*\/\nexport interface OldWorker/);
+    expect(old).toMatch(/@deprecated\n \*\/\nexport interface OldClient/);
+    expect(old).toMatch(/@deprecated\n {3}\*\/\n {2}do\(/);
+    expect(old).toMatch(/@deprecated\n {3}\*\/\n {2}readonly do:/);
+  });
+
+  test("type-check, and so do the snippets of their READMEs", () => {
+    const sources = [...files.keys()].filter((path) => /(?<!tsup\.config)\.ts$/.test(path));
+    const snippets = snippetsOf(files);
+    expect(snippets.size).toBeGreaterThan(60);
+    for (const [path, text] of snippets) {
+      workspace.write(path, text);
+    }
+    const outcome = workspace.typeCheck([...sources, ...snippets.keys()], workspace.packagePaths());
+    expect(outcome).toEqual({ status: 0, output: "" });
+  });
+
+  test("build, and load as ES module and as CommonJS", () => {
+    // Types take the compiler most of its time: those of the worst names are enough.
+    for (const [name, flags] of [
+      ["words", []],
+      ["casts", ["--no-dts"]],
+      ["a/b/c", ["--no-dts"]],
+    ] as const) {
+      const { status, output } = workspace.run("tsup", [...flags], `gen/${name}`);
+      expect(status, output).toBe(0);
+    }
+    workspace.write("load.mjs", loader);
+    const { status, output } = workspace.run("node", ["load.mjs"]);
+    expect(status, output).toBe(0);
+    const found = JSON.parse(output);
+    for (const { esm, cjs } of [found.words, found.casts, found["a/b/c"]]) {
+      expect(cjs).toEqual(esm);
+    }
+    expect(found.words.esm).toEqual(
+      expect.arrayContaining(["Object$", "PromiseSchema", "createObjectClient", "serviceBinding"]),
+    );
+    expect(found.casts.esm).toEqual(
+      expect.arrayContaining(["Promise", "Symbol", "createPromiseClient", "arrayBinding"]),
+    );
+    expect(found["a/b/c"].esm).toEqual(
+      expect.arrayContaining(["ASchema", "C", "cBinding", "createCClient"]),
+    );
+    expect(found.methods).toEqual(found.rpcs);
+    expect(found.methods).toContain("hasOwnProperty");
+  });
+
+  test("are called, submitted and attached to over NATS", async () => {
+    workspace.write("call.mjs", caller);
+    const server = await startNats();
+    try {
+      const { status, output } = workspace.run("node", ["call.mjs"], ".", {
+        NATS_URL: server.url,
+      });
+      expect(status, output).toBe(0);
+      const answers = Object.entries<string>(JSON.parse(output));
+      expect(answers).toHaveLength(25 + 2 * 23);
+      for (const [call, answer] of answers) {
+        expect(answer).toMatch(/[!?]$/);
+        expect(answer.slice(0, -1)).toBe(call.split(" ").at(-1));
+      }
+    } finally {
+      await server.stop();
+    }
+  });
+});
+
+const caller = `
+import { connect, serve } from "@jetrpc/runtime/node";
+import { Object$, createObjectClient } from "./gen/words/dist/index.js";
+
+const connection = await connect();
+const names = Object$.methods.filter((m) => m.methodKind === "unary").map((m) => m.localName);
+const implementation = Object.fromEntries(
+  names.map((name) => [name, ({ constructor$ }) => ({ default: name + constructor$ })]),
+);
+const worker = await serve(Object$, implementation, { connection });
+const client = createObjectClient(connection);
+const answers = {};
+for (const name of names) {
+  answers["of " + name] = (await client[name]({ constructor$: "!" })).default;
+}
+for (const name of names.filter((name) => client[name].submit)) {
+  const call = await client[name].submit({ constructor$: "?" }, { callId: "1" });
+  answers["submitted to " + name] = (await call.result()).default;
+  answers["attached to " + name] = (await client[name].attach("1").result()).default;
+}
+console.log(JSON.stringify(answers));
+await worker.drain();
+await connection.close();
+`;
+
+const loader = `
+import { createRequire } from "node:module";
+
+const require = createRequire(import.meta.url);
+const found = {};
+for (const name of ["words", "casts", "a/b/c"]) {
+  const esm = await import(\`./gen/\${name}/dist/index.js\`);
+  const cjs = require(\`./gen/\${name}/dist/index.cjs\`);
+  found[name] = { esm: Object.keys(esm).sort(), cjs: Object.keys(cjs).sort() };
+}
+const { objectBinding, Object$ } = await import("./gen/words/dist/index.js");
+found.methods = Object.keys(objectBinding.methods);
+found.rpcs = Object$.methods.map((method) => method.localName);
+console.log(JSON.stringify(found));
+`;

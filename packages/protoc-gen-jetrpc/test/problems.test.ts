@@ -1,0 +1,175 @@
+import { create } from "@bufbuild/protobuf";
+import { CodeGeneratorRequestSchema } from "@bufbuild/protobuf/wkt";
+import { expect, test } from "vitest";
+import { plugin } from "../src/plugin.js";
+import { type Outcome, Workspace } from "./workspace.js";
+
+/** Runs `buf generate` over files. */
+function generate(files: Record<string, string>, options?: string[]): Outcome {
+  const workspace = new Workspace(options);
+  try {
+    for (const [path, text] of Object.entries(files)) {
+      workspace.write(`proto/${path}`, text);
+    }
+    return workspace.generate();
+  } finally {
+    workspace.remove();
+  }
+}
+
+/** A .proto whose first line has all that is needed: what is given begins in line 2. */
+function proto(pkg: string, body: string): string {
+  return `syntax = "proto3"; package ${pkg}; import "jetrpc/v1/options.proto"; message M {}\n${body}`;
+}
+
+/** What buf prints on stderr, whole. */
+function failure(...problems: string[]): Outcome {
+  const lines = [
+    "Failure: plugin protoc-gen-jetrpc: the .proto files have problems",
+    ...problems,
+    "",
+  ];
+  return { status: 1, output: lines.join("\n") };
+}
+
+test("options that cannot be are refused, all at once, with place and mend", () => {
+  const outcome = generate({
+    "p/methods.proto": proto(
+      "p",
+      `service Methods {
+  rpc Talk(stream M) returns (stream M) { option (jetrpc.v1.method) = { delivery: DELIVERY_DURABLE }; }
+  rpc Send(stream M) returns (M) {
+    option deprecated = true;
+    option (jetrpc.v1.method).timeout = { seconds: 5 };
+    option (jetrpc.v1.method).delivery = DELIVERY_DURABLE;
+  }
+  rpc Wait(M) returns (M) {
+    option (jetrpc.v1.method) = {
+      max_attempts: 3
+      backoff: [{ seconds: 1 }, { seconds: 2 }, { seconds: 3 }]
+    };
+  }
+  rpc Never(M) returns (M) { option (jetrpc.v1.method) = { max_attempts: -1 }; }
+}`,
+    ),
+    "p/services.proto": `syntax = "proto3"; package p; import "jetrpc/v1/options.proto";
+service Space { option (jetrpc.v1.service) = { subject_prefix: "a b" }; }
+service Star { option (jetrpc.v1.service) = { subject_prefix: "a.*" }; }
+service Tail { option (jetrpc.v1.service) = { subject_prefix: "a.>" }; }
+service Gap { option (jetrpc.v1.service) = { subject_prefix: "a..b" }; }
+service Dollar { option (jetrpc.v1.service).subject_prefix = "$a"; }
+service Dot { option (jetrpc.v1.service) = { stream: "a.b" }; }
+`,
+  });
+  const tokens = `must be tokens joined by single dots, without spaces and without the wildcards "*" and ">"`;
+  const streams =
+    "a method that streams its requests cannot be durable: remove `delivery`, or send one request";
+  expect(outcome).toEqual(
+    failure(
+      `p/methods.proto:3:73: ${streams}`,
+      `p/methods.proto:7:5: ${streams}`,
+      "p/methods.proto:12:7: backoff has 3 values, but 3 attempts leave room for 2: remove values or raise max_attempts",
+      "p/methods.proto:15:60: max_attempts -1 must be 1 or more",
+      `p/services.proto:2:48: subject_prefix "a b" ${tokens}`,
+      `p/services.proto:3:47: subject_prefix "a.*" ${tokens}`,
+      `p/services.proto:4:47: subject_prefix "a.>" ${tokens}`,
+      `p/services.proto:5:46: subject_prefix "a..b" ${tokens}`,
+      `p/services.proto:6:18: subject_prefix "$a" must not start with "$" or "_": NATS keeps those for itself`,
+      `p/services.proto:7:46: stream "a.b" must be 1 to 200 letters, digits, "-" or "_"`,
+    ),
+  );
+});
+
+test("what two services, files or packages cannot share is refused, with place and mend", () => {
+  const long = "a".repeat(220);
+  const outcome = generate({
+    "q/q.proto": proto(
+      "q",
+      `service First { option (jetrpc.v1.service) = { subject_prefix: "x" stream: "S" }; rpc Do(M) returns (M); }
+service Same { option (jetrpc.v1.service) = { subject_prefix: "x" stream: "S" }; rpc Do(M) returns (M); }
+service Cases { rpc GetX(M) returns (M); rpc getX(M) returns (M); rpc __proto__(M) returns (M); }
+message Outer { message Inner {} }`,
+    ),
+    "q/r.proto": `syntax = "proto3"; package q; import "jetrpc/v1/options.proto"; import "q/q.proto";
+service Below { option (jetrpc.v1.service).subject_prefix = "q.Cases.more"; rpc Do(M) returns (M); }
+service Log { option (jetrpc.v1.service) = { stream: "q_Below_LOG" }; rpc Do(M) returns (M); }
+service Bucket { option (jetrpc.v1.service) = { stream: "OBJ_q_Below_PAYLOAD" }; rpc Do(M) returns (M); }
+service Reader {
+  option (jetrpc.v1.service) = { stream: "S" };
+  rpc Do(M) returns (M) { option idempotency_level = NO_SIDE_EFFECTS; }
+}
+message Outer_Inner {}
+message any {}
+enum symbol { UNKNOWN = 0; }
+message Fine { message any {} }
+`,
+    "caps/caps.proto": `syntax = "proto3";\npackage Q;\n`,
+    "long/long.proto": `syntax = "proto3";\npackage ${long};\nmessage M {}\nservice S { rpc Do(M) returns (M); }\n`,
+  });
+  const subjects = "give one of them another subject_prefix";
+  const streams = "give one of them another stream";
+  expect(outcome).toEqual(
+    failure(
+      `long/long.proto:2:1: package "${long}" gives a name of 233 characters, and npm takes 214: shorten it`,
+      `q/q.proto:1:20: package "q" and package "Q" of caps/caps.proto would both be the npm package @acme/q-client: rename one of them`,
+      'q/r.proto:9:1: message q.Outer_Inner and message q.Outer.Inner would both be "Outer_Inner" in @acme/q-client: rename one of them',
+      'q/r.proto:10:1: "any" is a word of TypeScript: rename message q.any',
+      'q/r.proto:11:1: "symbol" is a word of TypeScript: rename enum q.symbol',
+      `q/q.proto:4:42: the methods GetX and getX would both be "getX" in TypeScript: rename one of them`,
+      'q/q.proto:4:67: JavaScript keeps the name "__proto__" for itself: rename the method',
+      `q/q.proto:3:47: the subjects below "x" and those of q.First below "x" overlap: ${subjects}`,
+      `q/q.proto:3:67: q.First has the stream "S" too: ${streams}`,
+      `q/r.proto:2:17: the subjects below "q.Cases.more" and those of q.Cases below "q.Cases" overlap: ${subjects}`,
+      `q/r.proto:3:46: q.Below has the stream "q_Below_LOG" too: ${streams}`,
+      `q/r.proto:4:49: q.Below has the stream "OBJ_q_Below_PAYLOAD" too: ${streams}`,
+    ),
+  );
+});
+
+test("what is alike but not the same passes", () => {
+  const outcome = generate({
+    "p/p.proto": proto(
+      "p",
+      `service A { option (jetrpc.v1.service) = { subject_prefix: "x.y" stream: "S" }; rpc Do(M) returns (M); }
+service B { option (jetrpc.v1.service) = { subject_prefix: "x.yz" stream: "s" }; rpc Do(M) returns (M); }
+service C {
+  rpc Do(M) returns (M) {
+    option (jetrpc.v1.method) = { max_attempts: 3 backoff: [{ seconds: 1 }, { seconds: 2 }] };
+  }
+  rpc Talk(stream M) returns (stream M) { option (jetrpc.v1.method) = { delivery: DELIVERY_DIRECT }; }
+}`,
+    ),
+  });
+  expect(outcome).toEqual({ status: 0, output: "" });
+});
+
+test("an unknown option of the plugin is refused through buf", () => {
+  const outcome = generate({ "p.proto": proto("p", "") }, ["npm_scope=@acme", "npm_scop=@acme"]);
+  expect(outcome.status).toBe(1);
+  expect(outcome.output).toContain(
+    `"npm_scop" is unknown: there are npm_scope, npm_version and npm_license`,
+  );
+});
+
+test.each([
+  ["npm_scope=acme", "npm_scope=acme must be a scope such as @acme"],
+  ["npm_scope=@Acme", "npm_scope=@Acme must be a scope such as @acme"],
+  ["npm_scope=@acme/x", "npm_scope=@acme/x must be a scope such as @acme"],
+  ["npm_version=1", "npm_version=1 must be a version such as 1.2.3"],
+  ["npm_version=v1.2.3", "npm_version=v1.2.3 must be a version such as 1.2.3"],
+  ["npm_license=", "npm_license= must be an SPDX expression such as Apache-2.0"],
+])("%s is refused", (parameter, message) => {
+  const request = create(CodeGeneratorRequestSchema, { parameter });
+  expect(() => plugin.run(request)).toThrow(message);
+});
+
+test.each([
+  ["target=js", "target=ts"],
+  ["import_extension=none", "import_extension=js"],
+  ["js_import_style=legacy_commonjs", "js_import_style=module"],
+])("%s is refused, as packages have %s", (parameter, fixed) => {
+  const { error } = plugin.run(create(CodeGeneratorRequestSchema, { parameter }));
+  expect(error).toBe(
+    `the option "${parameter}" cannot be: packages are generated with "${fixed}"; remove it`,
+  );
+});
