@@ -298,7 +298,9 @@ if (process.argv[1] === fileURLToPath(import.meta.url)) {
   try {
     const { packages, built } = await build(console.log, process.argv.slice(2));
     const seconds = ((performance.now() - started) / 1000).toFixed(1);
-    console.log(`${packages} packages, ${built} of them built, in ${seconds} s`);
+    console.log(
+      `${built === 0 ? `${packages} packages are up to date` : `${built} built`}, ${seconds} s`,
+    );
   } catch (error) {
     console.error(error.message);
     process.exitCode = 1;

@@ -1,3 +1,4 @@
+import { Code, ConnectError } from "@jetrpc/runtime";
 import sharp from "sharp";
 import type { Bitmap } from "./job.js";
 
@@ -27,7 +28,10 @@ export const maxSideOf: Readonly<Record<ImageFormat, number>> = {
 sharp.cache(false);
 sharp.concurrency(1);
 
-/** Encodes a picture outside of the main thread. `quality` is of JPEG and WebP, 1 to 100. */
+/**
+ * Encodes a picture outside of the main thread. `quality` is of JPEG and WebP,
+ * 1 to 100. Throws Internal when it cannot be encoded.
+ */
 export async function encodeImage(
   { page, width, height, data }: Bitmap,
   format: ImageFormat,
@@ -47,5 +51,10 @@ export async function encodeImage(
       picture.webp({ quality, effort: 2 });
       break;
   }
-  return { page, image: await picture.toBuffer(), format, width, height };
+  try {
+    return { page, image: await picture.toBuffer(), format, width, height };
+  } catch (cause) {
+    const text = `page ${page} could not be encoded as ${format}`;
+    throw new ConnectError(text, Code.Internal, undefined, undefined, cause);
+  }
 }

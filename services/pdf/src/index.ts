@@ -14,3 +14,4 @@ export {
   type PdfStreamOptions,
   type RenderInput,
 } from "./pdf-engine.js";
+export { createPdfWorker } from "./pdf-worker.js";

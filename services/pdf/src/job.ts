@@ -14,11 +14,17 @@ export interface PageRange {
 
 /** A document to work on. */
 export interface Source {
-  /** The PDF file, in shared memory. */
-  readonly document: Uint8Array;
+  /**
+   * The PDF file, in a buffer of its own: it moves to the thread and back, so
+   * that an idle thread, which collects no garbage, holds no document.
+   */
+  readonly document: Uint8Array<ArrayBuffer>;
   /** Empty for none. */
   readonly password: string;
 }
+
+/** The documents of a job, at least one. */
+export type Sources = readonly [Source, ...Source[]];
 
 /** What to do; all but "merge" with the first source. */
 export type Work =
@@ -84,7 +90,7 @@ export interface Bitmap {
 
 /** What a thread is asked to do. */
 export interface Job {
-  readonly sources: readonly Source[];
+  readonly sources: Sources;
   readonly work: Work;
   /** How many of the first items are not wanted. */
   readonly skip: number;
@@ -126,7 +132,7 @@ export const Command = {
 /** What a thread says. The last message is an "end". */
 export type ThreadMessage =
   | { readonly type: "open"; readonly total: number }
-  | { readonly type: "item"; readonly item: unknown }
+  | { readonly type: "item"; readonly item: ItemOf[keyof ItemOf] }
   | { readonly type: "end"; readonly end: ThreadEnd };
 
 /** How a thread ended its job. */
@@ -137,6 +143,13 @@ export interface ThreadEnd {
   readonly failure?: Failure;
   /** The thread is of no more use: it waits to be terminated. */
   readonly dispose: boolean;
+  /** The documents of the job. */
+  readonly sources: Sources;
+}
+
+/** The buffers of documents, to move them. */
+export function buffersOf(sources: Sources): ArrayBuffer[] {
+  return sources.map(({ document }) => document.buffer);
 }
 
 /** An error as it crosses threads. */

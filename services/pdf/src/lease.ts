@@ -1,7 +1,15 @@
 import { MessageChannel } from "node:worker_threads";
 import { Code, ConnectError, permanent } from "@jetrpc/runtime";
 import type { Piscina } from "piscina";
-import { Command, Control, type Failure, type Job, type ThreadMessage } from "./job.js";
+import {
+  buffersOf,
+  Command,
+  Control,
+  type Failure,
+  type Job,
+  type Sources,
+  type ThreadMessage,
+} from "./job.js";
 
 /** Limits of a {@link Lease}, in ms. */
 export interface LeaseLimits {
@@ -26,6 +34,8 @@ export class Lease {
   total = 0;
   /** True when the thread went to another call before all was done. */
   isPaused = false;
+  /** The documents, back from the thread. */
+  sources: Sources;
 
   private readonly control = new Int32Array(
     new SharedArrayBuffer(Control.length * Int32Array.BYTES_PER_ELEMENT),
@@ -41,7 +51,9 @@ export class Lease {
     private readonly job: Omit<Job, "port" | "control">,
     private readonly limits: LeaseLimits,
     private readonly isThreadWanted: () => boolean,
-  ) {}
+  ) {
+    this.sources = job.sources;
+  }
 
   /** Has a thread of the pool do the work. Resolves when the thread is free again. Never throws. */
   async run(pool: Piscina): Promise<void> {
@@ -56,7 +68,8 @@ export class Lease {
     const watch = this.watchThread();
     try {
       const job: Job = { ...this.job, control: this.control, port: port2 };
-      await pool.run(job, { transferList: [port2], signal: this.killer.signal });
+      const transferList = [port2, ...buffersOf(job.sources)];
+      await pool.run(job, { transferList, signal: this.killer.signal });
       // What the thread said last may still be on its way: it comes by another port.
       await threadEnd;
     } catch (error) {
@@ -104,8 +117,9 @@ export class Lease {
       this.onChange();
       return;
     }
-    const { isPaused, failure, dispose } = message.end;
+    const { isPaused, failure, dispose, sources } = message.end;
     this.isPaused = isPaused;
+    this.sources = sources;
     this.end(failure ? { error: toConnectError(failure) } : {});
     this.onThreadEnd();
     if (dispose) {

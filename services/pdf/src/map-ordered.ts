@@ -10,20 +10,15 @@ export async function* mapOrdered<T, R>(
 ): AsyncGenerator<R, void, undefined> {
   const running: { result: Promise<R>; cost: number }[] = [];
   let used = 0;
-  const shift = () => {
-    const oldest = running.shift()!;
-    used -= oldest.cost;
-    return oldest.result;
-  };
   let failure: { error: unknown } | undefined;
   try {
     for await (const item of source) {
       const cost = limits.cost(item);
-      while (
-        running.length > 0 &&
-        (running.length >= limits.concurrency || used + cost > limits.room)
-      ) {
-        yield await shift();
+      const isFull = () => running.length >= limits.concurrency || used + cost > limits.room;
+      for (let oldest = running[0]; oldest && isFull(); oldest = running[0]) {
+        running.shift();
+        used -= oldest.cost;
+        yield await oldest.result;
       }
       const result = map(item);
       // It is looked at in its turn, or by nobody when the consumer left.
@@ -34,8 +29,8 @@ export async function* mapOrdered<T, R>(
   } catch (error) {
     failure = { error };
   }
-  while (running.length > 0) {
-    yield await shift();
+  for (const { result } of running) {
+    yield await result;
   }
   if (failure) {
     throw failure.error;

@@ -119,8 +119,7 @@ export class PdfEngine {
       window: 1,
       isUrgent: true,
     });
-    const [info] = await this.collect(items, options);
-    return info!;
+    return this.collectOne(items, options);
   }
 
   /** Gives the text of each page, in the order asked for. */
@@ -192,14 +191,24 @@ export class PdfEngine {
     input: { readonly sources: readonly PdfInput[] },
     options: PdfCallOptions = {},
   ): Promise<Uint8Array> {
-    if (input.sources.length === 0) {
+    const [first, ...others] = input.sources.map(toSource);
+    if (!first) {
       throw invalid("no sources are given: give at least one document");
     }
     const work: Work = { kind: "merge", maxBytes: this.options.maxResultBytes };
     const run = { ...withSignal(options), window: 1 };
-    const items = this.threads.run(work, input.sources.map(toSource), run);
-    const [whole] = await this.collect(items, options);
-    return whole!;
+    return this.collectOne(this.threads.run(work, [first, ...others], run), options);
+  }
+
+  private async collectOne<T extends PdfInfo | Uint8Array>(
+    items: AsyncIterable<Item<T>>,
+    options: PdfCallOptions,
+  ): Promise<T> {
+    const [item] = await this.collect(items, options);
+    if (item === undefined) {
+      throw new ConnectError("the PDF thread gave no result", Code.Internal);
+    }
+    return item;
   }
 
   private async collect<T extends PdfInfo | Uint8Array>(
@@ -228,11 +237,9 @@ export class PdfEngine {
 
 const mebibyte = 1024 * 1024;
 
-/** Puts a document where all threads can read it. */
+/** Copies a document into a buffer that can move to a thread. */
 function toSource({ document, password = "" }: PdfInput): Source {
-  const shared = new Uint8Array(new SharedArrayBuffer(document.length));
-  shared.set(document);
-  return { document: shared, password };
+  return { document: new Uint8Array(document), password };
 }
 
 /** Plain objects: a message of protobuf does not go to another thread. */

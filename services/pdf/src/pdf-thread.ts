@@ -5,6 +5,7 @@
  */
 import { workerData } from "node:worker_threads";
 import {
+  buffersOf,
   Command,
   Control,
   type Failure,
@@ -48,9 +49,11 @@ function perform(job: Job): ThreadEnd {
     pdfium.reset();
     pdfium.checkStack();
     // After a pause the same document comes back soon, often to this thread.
-    return { ...end, dispose: !end.isPaused && pdfium.memoryBytes > keepMemoryBytes };
+    const dispose = !end.isPaused && pdfium.memoryBytes > keepMemoryBytes;
+    return { ...end, dispose, sources: job.sources };
   } catch (error) {
-    return { isPaused: false, failure: explainCrash(error), dispose: true };
+    const failure = explainCrash(error);
+    return { isPaused: false, failure, dispose: true, sources: job.sources };
   }
 }
 
@@ -98,7 +101,7 @@ function start(job: Job): Items {
   if (work.kind === "merge") {
     return { total: 1, items: merge(job, work.maxBytes) };
   }
-  const document = open(job.sources[0]!);
+  const document = open(job.sources[0]);
   if (work.kind === "info") {
     return { total: 1, items: info(document) };
   }
@@ -233,13 +236,23 @@ function beginStep({ control }: Job, page = 0): void {
   Atomics.add(control, Control.step, 1);
 }
 
+/** Says something to the engine. Bytes move and are not copied. */
 function post({ port }: Job, message: ThreadMessage): void {
-  port.postMessage(message, message.type === "item" ? buffersOf(message.item) : []);
+  port.postMessage(message, transferable(message));
 }
 
-function buffersOf(item: unknown): ArrayBuffer[] {
-  const bytes = item instanceof Uint8Array ? item : (item as { data?: unknown }).data;
-  return bytes instanceof Uint8Array ? [bytes.buffer as ArrayBuffer] : [];
+function transferable(message: ThreadMessage): ArrayBuffer[] {
+  switch (message.type) {
+    case "open":
+      return [];
+    case "item": {
+      const { item } = message;
+      const bytes = item instanceof Uint8Array ? item : "data" in item ? item.data : undefined;
+      return bytes ? [bytes.buffer] : [];
+    }
+    case "end":
+      return buffersOf(message.end.sources);
+  }
 }
 
 function explainCrash(error: unknown): Failure {

@@ -1,11 +1,7 @@
-import type { DurableHandlerContext } from "@jetrpc/runtime";
-import {
-  ImageFormat,
-  type PdfWorker,
-  type RenderPagesRequest,
-} from "@jetrpc-examples/pdf-v1-client";
+import { Code, ConnectError, type DurableHandlerContext } from "@jetrpc/runtime";
+import { ImageFormat, type PdfWorker } from "@jetrpc-examples/pdf-v1-client";
 import type { ImageFormat as EngineFormat } from "./encode-image.js";
-import type { PdfEngine, PdfStreamOptions } from "./pdf-engine.js";
+import type { PdfEngine, PdfStreamOptions, RenderInput } from "./pdf-engine.js";
 
 /** Serves PdfService by a PDF engine. */
 export function createPdfWorker(engine: PdfEngine): PdfWorker {
@@ -19,14 +15,17 @@ export function createPdfWorker(engine: PdfEngine): PdfWorker {
     },
 
     async *renderPages(request, context) {
-      const input = {
-        ...request,
-        format: engineFormats[request.format] ?? "png",
-        // 0 is what a caller sends who names none.
-        dpi: request.dpi || defaults.dpi,
-        quality: request.quality || defaults.quality,
-      };
+      const { document, password, pages, dpi, quality } = request;
       const format = request.format || ImageFormat.PNG;
+      const input: RenderInput = {
+        document,
+        password,
+        pages,
+        format: toEngineFormat(format),
+        // 0 is what a caller sends who names none.
+        ...(dpi !== 0 && { dpi }),
+        ...(quality !== 0 && { quality }),
+      };
       for await (const image of engine.renderPages(input, streamOptions(context))) {
         yield { ...image, format };
       }
@@ -42,13 +41,21 @@ export function createPdfWorker(engine: PdfEngine): PdfWorker {
   };
 }
 
-const engineFormats: Partial<Record<RenderPagesRequest["format"], EngineFormat>> = {
-  [ImageFormat.PNG]: "png",
-  [ImageFormat.JPEG]: "jpeg",
-  [ImageFormat.WEBP]: "webp",
-};
-
-const defaults = { dpi: 150, quality: 80 };
+function toEngineFormat(format: ImageFormat): EngineFormat {
+  switch (format) {
+    case ImageFormat.PNG:
+      return "png";
+    case ImageFormat.JPEG:
+      return "jpeg";
+    case ImageFormat.WEBP:
+      return "webp";
+    default:
+      throw new ConnectError(
+        `image format ${format} is not known: take PNG, JPEG or WEBP`,
+        Code.InvalidArgument,
+      );
+  }
+}
 
 function callOptions(context: DurableHandlerContext) {
   return {

@@ -3,7 +3,7 @@ import { createRequire } from "node:module";
 import { Code, ConnectError } from "@jetrpc/runtime";
 import PQueue from "p-queue";
 import { Piscina } from "piscina";
-import type { ItemOf, Source, Work } from "./job.js";
+import type { ItemOf, Sources, Work } from "./job.js";
 import { Lease, type LeaseLimits } from "./lease.js";
 import type { ThreadData } from "./pdf-thread.js";
 
@@ -81,13 +81,14 @@ export class ThreadPool {
   /**
    * Does work in a thread and gives its items as they come. The thread is never
    * more than `window` items ahead of the consumer. When the signal fires, its
-   * reason is thrown at once.
+   * reason is thrown at once. The buffers of the sources are moved away.
    */
   async *run<K extends Work["kind"]>(
     work: Extract<Work, { kind: K }>,
-    sources: readonly Source[],
+    documents: Sources,
     { skip = 0, window, isUrgent = false, signal }: RunOptions,
   ): AsyncGenerator<Item<ItemOf[K]>, void, undefined> {
+    let sources = documents;
     let done = skip;
     let isPaused: boolean;
     do {
@@ -111,7 +112,7 @@ export class ThreadPool {
         signal?.removeEventListener("abort", onAbort);
         lease.stop(new ConnectError("the call has ended", Code.Canceled));
       }
-      isPaused = lease.isPaused;
+      ({ isPaused, sources } = lease);
     } while (isPaused);
   }
 }
