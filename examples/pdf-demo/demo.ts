@@ -93,10 +93,9 @@ async function makeThumbnails(
     bar.show(seen.length);
     await writeFile(join(out, `page-${String(page.page).padStart(4, "0")}.webp`), page.image);
     if (seen.length === Math.ceil(count / 3)) {
-      await second.ready;
       await first.kill();
       bar.note(
-        `worker 1 was killed (SIGKILL) at page ${page.page}; worker 2 (pid ${second.pid}) goes on in 5 s`,
+        `worker 1 was killed (SIGKILL) at page ${page.page}; worker 2 (pid ${second.pid}) goes on when it was silent for 5 s`,
       );
     }
   }
