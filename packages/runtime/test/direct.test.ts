@@ -165,6 +165,37 @@ describe("a direct unary call", () => {
     expect((await client.get({ text: "on" })).text).toBe("on");
   });
 
+  test("may be made by hand, in JSON", async () => {
+    await nats.worker({
+      get: (request) => {
+        if (request.text === "") {
+          throw new ConnectError("say something", Code.InvalidArgument);
+        }
+        return { text: request.text, data: new Uint8Array([1, 2]) };
+      },
+    });
+    const connection = await nats.connect();
+    const ask = async (body: string, contentType = "application/json") => {
+      const { headers } = await import("@nats-io/transport-node");
+      const header = headers();
+      header.set("Content-Type", contentType);
+      const subject = "test.v1.TestService.rpc.Get";
+      return await connection.nats.request(subject, body, { headers: header, timeout: 5_000 });
+    };
+    const reply = await ask('{ "text": "hello" }');
+    expect(reply.headers?.get("Content-Type")).toBe("application/json");
+    expect(reply.json()).toEqual({ text: "hello", data: "AQI=" });
+    for (const body of ["{}", ""]) {
+      const refused = await ask(body);
+      expect(refused.json()).toEqual({ code: "InvalidArgument", message: "say something" });
+      expect(refused.headers?.get("Nats-Service-Error-Code")).toBe("3");
+    }
+    const garbage = await ask("{ no json");
+    expect(garbage.headers?.get("Nats-Service-Error-Code")).toBe("3");
+    const unknown = await ask("<xml/>", "text/xml");
+    expect(unknown.headers?.get("Nats-Service-Error")).toContain("text/xml");
+  });
+
   test("fails with Unavailable at once when the connection is lost", async () => {
     await using server = await startNats();
     const started = gate();

@@ -489,6 +489,18 @@ describe("a queued message that is no request of ours", () => {
     expect((await client.do({ text: "on" })).text).toBe("on");
   });
 
+  test("but is one in JSON, made by hand, runs like any other", async () => {
+    await nats.worker({ do: (request) => ({ text: `did ${request.text}` }) });
+    const connection = await nats.connect();
+    const { headers } = await import("@nats-io/transport-node");
+    const header = headers();
+    header.set("Content-Type", "application/json");
+    const subject = "test.v1.TestService.queue.Do._._.by-hand";
+    await connection.nats.request(subject, '{"text":"it"}', { headers: header, timeout: 5_000 });
+    const client = await nats.client();
+    expect((await client.do.attach("by-hand").result()).text).toBe("did it");
+  });
+
   test("whose payload cannot be parsed ends its call with InvalidArgument", async () => {
     await nats.worker({ do: (request) => ({ text: request.text }) });
     const connection = await nats.connect();

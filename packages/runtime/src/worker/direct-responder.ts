@@ -2,7 +2,15 @@ import type { DescMessage, MessageInitShape } from "@bufbuild/protobuf";
 import { Code, ConnectError } from "@connectrpc/connect";
 import type { Msg, Subscription } from "@nats-io/nats-core";
 import type { MethodBinding } from "../wire/binding.js";
-import { decode, encode } from "../wire/codec.js";
+import {
+  decode,
+  decodeJson,
+  type Encoding,
+  encode,
+  encodeJson,
+  encodingOf,
+  jsonType,
+} from "../wire/codec.js";
 import { Header, HeaderBlock, headerSize } from "../wire/header.js";
 import type { Link } from "../wire/link.js";
 import { isOversize } from "../wire/payload-store.js";
@@ -64,19 +72,22 @@ export class DirectResponder {
   private async answer(request: Msg): Promise<void> {
     const context = new LazyHandlerContext(this.method, request, this.timeoutMs(request));
     this.running.set(context, request);
+    let encoding: Encoding = "binary";
     try {
       const stored = request.headers?.get(Header.payload);
       const bytes = stored
         ? await this.link.payloads.get(this.method.service, stored)
         : request.data;
-      const message = decode(this.method.desc.input, bytes, Code.InvalidArgument);
+      encoding = encodingOf(request.headers?.get(Header.contentType) ?? "");
+      const parse = encoding === "json" ? decodeJson : decode;
+      const message = parse(this.method.desc.input, bytes, Code.InvalidArgument);
       const result = await this.handler(message, context);
       if (this.running.has(context)) {
-        await this.respond(request, result, context);
+        await this.respond(request, result, context, encoding);
       }
     } catch (thrown) {
       if (this.running.has(context)) {
-        this.respondError(request, thrown);
+        this.respondError(request, thrown, encoding);
       }
     } finally {
       this.finish(context, callEnded);
@@ -100,12 +111,17 @@ export class DirectResponder {
     request: Msg,
     result: MessageInitShape<DescMessage>,
     context: LazyHandlerContext,
+    encoding: Encoding,
   ): Promise<void> {
-    let payload = encode(this.method.desc.output, result, Code.Internal);
+    const serialize = encoding === "json" ? encodeJson : encode;
+    let payload = serialize(this.method.desc.output, result, Code.Internal);
     const { header, trailer } = context.responseMetadata;
     let headers: HeaderBlock | undefined;
+    if (encoding === "json") {
+      headers = new HeaderBlock().add(Header.contentType, jsonType);
+    }
     if (header || trailer) {
-      headers = new HeaderBlock();
+      headers ??= new HeaderBlock();
       if (header) {
         headers.addMetadata(header);
       }
@@ -121,7 +137,7 @@ export class DirectResponder {
     this.publish(request, payload, headers);
   }
 
-  private respondError(request: Msg, thrown: unknown): void {
+  private respondError(request: Msg, thrown: unknown, encoding: Encoding = "binary"): void {
     const error = toCallerError(thrown);
     if (error !== thrown) {
       this.log({
@@ -132,7 +148,14 @@ export class DirectResponder {
       });
     }
     const { headers, payload } = encodeStatus(error);
-    this.publish(request, payload, headers);
+    if (encoding === "json") {
+      // As Connect writes an error; details are for programs, which read protobuf.
+      const text = JSON.stringify({ code: Code[error.code], message: error.rawMessage });
+      headers.add(Header.contentType, jsonType);
+      this.publish(request, new TextEncoder().encode(text), headers);
+    } else {
+      this.publish(request, payload, headers);
+    }
   }
 
   private publish(request: Msg, payload: Uint8Array, headers: HeaderBlock | undefined): void {

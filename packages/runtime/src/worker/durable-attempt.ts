@@ -5,7 +5,7 @@ import { ProgressSchema } from "../gen/jetrpc/v1/call_pb.js";
 import type { MethodBinding } from "../wire/binding.js";
 import type { CallName } from "../wire/call-id.js";
 import { type EntryKind, progressSubject } from "../wire/call-log.js";
-import { decode, encode } from "../wire/codec.js";
+import { decode, decodeJson, encode, encodingOf } from "../wire/codec.js";
 import { Header, HeaderBlock } from "../wire/header.js";
 import type { Link } from "../wire/link.js";
 import { deliveryOf } from "../wire/log-reader.js";
@@ -75,7 +75,9 @@ export class DurableAttempt {
     const resumeFrom = await this.claim();
     const timeoutMs = this.timeLeft();
     const bytes = await this.link.payloads.load(this.method.service, this.request);
-    const message = decode(this.method.desc.input, bytes, Code.InvalidArgument);
+    const encoding = encodingOf(this.request.headers?.get(Header.contentType) ?? "");
+    const parse = encoding === "json" ? decodeJson : decode;
+    const message = parse(this.method.desc.input, bytes, Code.InvalidArgument);
     this.context = new AttemptContext(
       this.method,
       this.request,
