@@ -13,8 +13,12 @@ const maxNpmName = 214;
 /** NATS takes no longer names of streams; ours get up to 12 characters more. */
 const maxStream = 240;
 
-/** No type can be named so, and protoc-gen-es does not escape them as it does others. */
-const reservedTypes = new Set(["any", "never", "symbol", "undefined", "unknown"]);
+/** Names that protoc-gen-es does not escape, though no module can export them; types, even more. */
+const reserved = ["arguments", "await", "eval"];
+const reservedTypes = [
+  ...reserved,
+  ..."any as infer keyof never readonly symbol undefined unique unknown".split(" "),
+];
 
 /**
  * Finds all that cannot be, or contradicts itself, in the given packages. Each
@@ -58,7 +62,8 @@ function findPackageProblems(pkg: ProtoPackage, others: readonly ProtoPackage[])
       );
     }
     seen.set(name, desc);
-    if (reservedTypes.has(name)) {
+    const isType = desc.kind === "message" || desc.kind === "enum";
+    if ((isType ? reservedTypes : reserved).includes(name)) {
       problems.push(`${locate(desc)}: "${name}" is a word of TypeScript: rename ${desc}`);
     }
   }
@@ -145,7 +150,7 @@ function locate(desc: Exported | DescMethod, field?: string): string {
   );
   const found = places.map((path) => locations.find(isIn(path))).find((its) => its !== undefined);
   const [line, column] = found?.span ?? [];
-  const name = `${file.name}.proto`;
+  const { name } = file.proto;
   return line === undefined || column === undefined ? name : `${name}:${line + 1}:${column + 1}`;
 }
 

@@ -85,7 +85,8 @@ function printWorker(
     f.print(
       ...[
         "  ",
-        desc.localName,
+        // Bare, it would make the interface a constructor.
+        desc.localName === "new" ? '"new"' : desc.localName,
         "(",
         ...requestParameter(f, desc, local),
         ", context: ",
@@ -143,7 +144,8 @@ function printClient(
   }
   f.print("}");
   f.print();
-  f.print(f.jsDoc(`Makes a client of ${service.typeName}.`));
+  const deprecated = service.deprecated || service.file.deprecated ? "\n\n@deprecated" : "";
+  f.print(f.jsDoc(`Makes a client of ${service.typeName}.${deprecated}`));
   f.print(
     ...[
       f.export("function", names.createClient),

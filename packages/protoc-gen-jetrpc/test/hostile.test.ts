@@ -87,6 +87,7 @@ describe("hostile protos", { timeout: 180_000 }, () => {
     const old = files.get("gen/old/old_jetrpc.ts") ?? "";
     expect(old).toMatch(/@deprecated\n \*\/\nexport interface OldWorker/);
     expect(old).toMatch(/@deprecated\n \*\/\nexport interface OldClient/);
+    expect(old).toMatch(/@deprecated\n \*\/\nexport function createOldClient/);
     expect(old).toMatch(/@deprecated\n {3}\*\/\n {2}do\(/);
     expect(old).toMatch(/@deprecated\n {3}\*\/\n {2}readonly do:/);
   });
@@ -98,8 +99,9 @@ describe("hostile protos", { timeout: 180_000 }, () => {
     for (const [path, text] of snippets) {
       workspace.write(path, text);
     }
-    const outcome = workspace.typeCheck([...sources, ...snippets.keys()], workspace.packagePaths());
-    expect(outcome).toEqual({ status: 0, output: "" });
+    workspace.write("uses.ts", uses);
+    const checked = [...sources, ...snippets.keys(), "uses.ts"];
+    expect(workspace.typeCheck(checked, workspace.packagePaths())).toEqual(succeeded);
   });
 
   test("build, and load as ES module and as CommonJS", () => {
@@ -112,6 +114,12 @@ describe("hostile protos", { timeout: 180_000 }, () => {
       const { status, output } = workspace.run("tsup", [...flags], `gen/${name}`);
       expect(status, output).toBe(0);
     }
+    // A bundle of declarations has one scope, where a message could hide a global of its name.
+    const types = { "@acme/words-client": ["./gen/words/dist/index.d.ts"] };
+    expect(workspace.typeCheck(["uses.ts"], types)).toEqual(succeeded);
+    expect(workspace.read("gen/words/dist/index.d.cts")).toBe(
+      workspace.read("gen/words/dist/index.d.ts"),
+    );
     workspace.write("load.mjs", loader);
     const { status, output } = workspace.run("node", ["load.mjs"]);
     expect(status, output).toBe(0);
@@ -151,6 +159,27 @@ describe("hostile protos", { timeout: 180_000 }, () => {
     }
   });
 });
+
+/** What must hold of the types of the worst names. */
+const uses = `
+import type { DurableUnaryMethod } from "@jetrpc/runtime";
+import type {
+  ObjectClient, ObjectWorker, PdfServiceClient, PdfServiceWorker, Promise as Message, Request,
+  RequestSchema, ResponseSchema,
+} from "@acme/words-client";
+
+type Same<A, B> = (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 1 : 2 ? true : false;
+function holds<T extends true>(): T | undefined { return undefined; }
+
+holds<Same<keyof ObjectWorker, keyof ObjectClient>>();
+holds<Same<keyof PdfServiceWorker, keyof PdfServiceClient>>();
+holds<Same<Parameters<ObjectWorker["new"]>[0], Request>>();
+holds<Same<ObjectClient["new"], DurableUnaryMethod<typeof RequestSchema, typeof ResponseSchema>>>();
+export const answer: (client: PdfServiceClient) => Promise<Message> = (client) => client.m4({});
+export const worker: Pick<PdfServiceWorker, "m4"> = { m4: async (request: Message) => request };
+`;
+
+const succeeded = { status: 0, output: "" };
 
 const caller = `
 import { connect, serve } from "@jetrpc/runtime/node";

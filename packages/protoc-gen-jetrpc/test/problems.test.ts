@@ -99,9 +99,6 @@ service Reader {
   rpc Do(M) returns (M) { option idempotency_level = NO_SIDE_EFFECTS; }
 }
 message Outer_Inner {}
-message any {}
-enum symbol { UNKNOWN = 0; }
-message Fine { message any {} }
 `,
     "caps/caps.proto": `syntax = "proto3";\npackage Q;\n`,
     "long/long.proto": `syntax = "proto3";\npackage ${long};\nmessage M {}\nservice S { rpc Do(M) returns (M); }\n`,
@@ -113,8 +110,6 @@ message Fine { message any {} }
       `long/long.proto:2:1: package "${long}" gives a name of 233 characters, and npm takes 214: shorten it`,
       `q/q.proto:1:20: package "q" and package "Q" of caps/caps.proto would both be the npm package @acme/q-client: rename one of them`,
       'q/r.proto:9:1: message q.Outer_Inner and message q.Outer.Inner would both be "Outer_Inner" in @acme/q-client: rename one of them',
-      'q/r.proto:10:1: "any" is a word of TypeScript: rename message q.any',
-      'q/r.proto:11:1: "symbol" is a word of TypeScript: rename enum q.symbol',
       `q/q.proto:4:42: the methods GetX and getX would both be "getX" in TypeScript: rename one of them`,
       'q/q.proto:4:67: JavaScript keeps the name "__proto__" for itself: rename the method',
       `q/q.proto:3:47: the subjects below "x" and those of q.First below "x" overlap: ${subjects}`,
@@ -122,6 +117,34 @@ message Fine { message any {} }
       `q/r.proto:2:17: the subjects below "q.Cases.more" and those of q.Cases below "q.Cases" overlap: ${subjects}`,
       `q/r.proto:3:46: q.Below has the stream "q_Below_LOG" too: ${streams}`,
       `q/r.proto:4:49: q.Below has the stream "OBJ_q_Below_PAYLOAD" too: ${streams}`,
+    ),
+  );
+});
+
+test("names that protoc-gen-es would break on are refused, and only those", () => {
+  const types = "any as await infer keyof never readonly symbol undefined unique unknown".split(
+    " ",
+  );
+  const outcome = generate({
+    "m.proto": `syntax = "proto3"; package m;\n${types.map((word) => `message ${word} {}`).join("\n")}`,
+    "e.proto": `syntax = "proto3"; package e;
+enum symbol { UNKNOWN = 0; }
+message Fine { message any {} }
+service any {}`,
+    "s.proto": `syntax = "proto3"; package s; import "google/protobuf/descriptor.proto";
+service await {}
+service eval {}
+extend google.protobuf.FileOptions { bool arguments = 50001; bool readonly = 50002; }`,
+  });
+  const refused = (place: string, word: string, desc: string) =>
+    `${place}: "${word}" is a word of TypeScript: rename ${desc}`;
+  expect(outcome).toEqual(
+    failure(
+      refused("e.proto:2:1", "symbol", "enum e.symbol"),
+      ...types.map((word, index) => refused(`m.proto:${index + 2}:1`, word, `message m.${word}`)),
+      refused("s.proto:2:1", "await", "service s.await"),
+      refused("s.proto:3:1", "eval", "service s.eval"),
+      refused("s.proto:4:38", "arguments", "extension s.arguments"),
     ),
   );
 });

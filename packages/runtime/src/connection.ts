@@ -5,8 +5,11 @@ import { createTransport } from "./client/transport.js";
 import { anyOwner } from "./wire/call-id.js";
 import { Link } from "./wire/link.js";
 
-/** What the runtime keeps of a connection for itself. */
-export const internals = Symbol("jetrpc.internals");
+/**
+ * What the runtime keeps of a connection for itself. A symbol of the registry: an
+ * app may load the runtime as an ES module and as CommonJS.
+ */
+export const internals: unique symbol = Symbol.for("jetrpc.internals");
 
 /** A NATS connection that carries jetrpc: clients and workers are made on it. */
 export interface Connection {

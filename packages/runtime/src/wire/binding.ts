@@ -167,7 +167,8 @@ function deliveryOf(
       return "direct";
     case Delivery.DURABLE:
       return "durable";
-    case Delivery.UNSPECIFIED:
+    // checkMethodOptions() refuses numbers without a name.
+    default:
       return streamsRequests(desc) ||
         desc.idempotency === MethodOptions_IdempotencyLevel.NO_SIDE_EFFECTS
         ? "direct"
@@ -198,11 +199,9 @@ function milliseconds(duration: Duration | undefined): number | undefined {
 /** Finds what is wrong with the options of a service and of its methods. */
 export function checkService(desc: DescService): OptionProblem[] {
   const problems: OptionProblem[] = [];
-  if (hasOption(desc, serviceOption)) {
-    checkServiceOptions(getOption(desc, serviceOption), (field, message) =>
-      problems.push({ desc, field, message }),
-    );
-  }
+  checkServiceOptions(desc, getOption(desc, serviceOption), (field, message) =>
+    problems.push({ desc, field, message }),
+  );
   for (const method of desc.methods) {
     if (hasOption(method, methodOption)) {
       checkMethodOptions(method, getOption(method, methodOption), (field, message) =>
@@ -216,10 +215,11 @@ export function checkService(desc: DescService): OptionProblem[] {
 type Report = (field: string, message: string) => void;
 
 function checkServiceOptions(
+  desc: DescService,
   options: MessageShape<typeof ServiceOptionsSchema>,
   report: Report,
 ): void {
-  const { stream, subjectPrefix, replicas, resultRetention, maxQueueAge } = options;
+  const { stream, subjectPrefix, replicas, storage, resultRetention, maxQueueAge } = options;
   if (stream && !/^[A-Za-z0-9_-]{1,200}$/.test(stream)) {
     report("stream", `stream "${stream}" must be 1 to 200 letters, digits, "-" or "_"`);
   }
@@ -228,15 +228,16 @@ function checkServiceOptions(
       "subject_prefix",
       `subject_prefix "${subjectPrefix}" must be tokens joined by single dots, without spaces and without the wildcards "*" and ">"`,
     );
-  } else if (/^[$_]/.test(subjectPrefix)) {
+  } else if (/^[$_]/.test(subjectPrefix || desc.typeName)) {
     report(
       "subject_prefix",
-      `subject_prefix "${subjectPrefix}" must not start with "$" or "_": NATS keeps those for itself`,
+      `subject_prefix "${subjectPrefix || desc.typeName}" must not start with "$" or "_": NATS keeps those for itself`,
     );
   }
   if (replicas < 0 || replicas > 5) {
     report("replicas", `replicas ${replicas} must be 1 to 5`);
   }
+  checkNamed("storage", storage, Storage, report);
   checkDuration("result_retention", resultRetention, 1000, report);
   checkDuration("max_queue_age", maxQueueAge, 1000, report);
 }
@@ -247,6 +248,8 @@ function checkMethodOptions(
   report: Report,
 ): void {
   const { maxAttempts, backoff, concurrency, timeout, ackWait, resume } = options;
+  checkNamed("delivery", options.delivery, Delivery, report);
+  checkNamed("resume", resume, Resume, report);
   const delivery = deliveryOf(desc, options);
   if (delivery === "durable" && streamsRequests(desc)) {
     report(
@@ -289,6 +292,18 @@ function checkMethodOptions(
     }
   } else if (resume !== Resume.UNSPECIFIED && desc.methodKind !== "server_streaming") {
     report("resume", `resume is for methods that stream their response: remove it`);
+  }
+}
+
+/** An enum of protobuf may have a number that has no name here. */
+function checkNamed(
+  field: string,
+  value: number,
+  names: Record<number, string>,
+  report: Report,
+): void {
+  if (names[value] === undefined) {
+    report(field, `${field} ${value} is not known: use one of its names`);
   }
 }
 
