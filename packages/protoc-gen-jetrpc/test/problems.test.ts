@@ -74,7 +74,7 @@ service Dot { option (jetrpc.v1.service) = { stream: "a.b" }; }
       `p/services.proto:3:47: subject_prefix "a.*" ${tokens}`,
       `p/services.proto:4:47: subject_prefix "a.>" ${tokens}`,
       `p/services.proto:5:46: subject_prefix "a..b" ${tokens}`,
-      `p/services.proto:6:18: subject_prefix "$a" must not start with "$" or "_": NATS keeps those for itself`,
+      `p/services.proto:6:18: subject_prefix "$a" must not start with "$" or be below "_INBOX": NATS keeps those for itself`,
       `p/services.proto:7:46: stream "a.b" must be 1 to 200 letters, digits, "-" or "_"`,
     ),
   );

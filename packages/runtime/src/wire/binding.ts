@@ -199,7 +199,7 @@ function milliseconds(duration: Duration | undefined): number | undefined {
 /** Finds what is wrong with the options of a service and of its methods. */
 export function checkService(desc: DescService): OptionProblem[] {
   const problems: OptionProblem[] = [];
-  checkServiceOptions(desc, getOption(desc, serviceOption), (field, message) =>
+  checkServiceOptions(getOption(desc, serviceOption), (field, message) =>
     problems.push({ desc, field, message }),
   );
   for (const method of desc.methods) {
@@ -215,7 +215,6 @@ export function checkService(desc: DescService): OptionProblem[] {
 type Report = (field: string, message: string) => void;
 
 function checkServiceOptions(
-  desc: DescService,
   options: MessageShape<typeof ServiceOptionsSchema>,
   report: Report,
 ): void {
@@ -228,10 +227,10 @@ function checkServiceOptions(
       "subject_prefix",
       `subject_prefix "${subjectPrefix}" must be tokens joined by single dots, without spaces and without the wildcards "*" and ">"`,
     );
-  } else if (/^[$_]/.test(subjectPrefix || desc.typeName)) {
+  } else if (/^(\$|_INBOX\b)/.test(subjectPrefix)) {
     report(
       "subject_prefix",
-      `subject_prefix "${subjectPrefix || desc.typeName}" must not start with "$" or "_": NATS keeps those for itself`,
+      `subject_prefix "${subjectPrefix}" must not start with "$" or be below "_INBOX": NATS keeps those for itself`,
     );
   }
   if (replicas < 0 || replicas > 5) {

@@ -38,7 +38,7 @@ export type ServiceOptions = Message<"jetrpc.v1.ServiceOptions"> & {
 
   /**
    * First tokens of every subject of this service. No spaces, no wildcards, no
-   * empty token, not below `$` or `_`.
+   * empty token, not below `$` or `_INBOX`.
    * Default: the full name of the service (`pdf.v1.PdfService`).
    *
    * @generated from field: string subject_prefix = 2;
