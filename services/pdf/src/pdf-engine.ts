@@ -78,7 +78,7 @@ const textWindow = 16;
  *
  * All but the last are marked as permanent: another attempt would end alike.
  */
-export class PdfEngine {
+export class PdfEngine implements AsyncDisposable {
   private constructor(
     private readonly threads: ThreadPool,
     private readonly options: Required<PdfEngineOptions>,
@@ -110,6 +110,10 @@ export class PdfEngine {
   /** Ends the threads. Calls that still run fail with Unavailable. */
   async close(): Promise<void> {
     await this.threads.close();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
   }
 
   /** Tells what a document is, without reading its pages. Goes before other calls. */

@@ -477,7 +477,7 @@ function corruptPage(page: number): PdfError {
 }
 
 /** The error for a result that is larger than a worker grants. */
-export function tooManyBytes(maxBytes: number): PdfError {
+function tooManyBytes(maxBytes: number): PdfError {
   return new PdfError(
     "ResourceExhausted",
     `the result has more than ${megabytes(maxBytes)} MB: ask for fewer pages`,
