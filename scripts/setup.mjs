@@ -82,7 +82,7 @@ async function install() {
   if (failure) {
     throw new Error(
       unreachable
-        ? `The npm registry cannot be reached, and npm's cache has not all that is needed.\n${unreachable}`
+        ? `The npm registry cannot be reached, and npm's cache has not all that is needed.\n${unreachable}\nConnect this machine, or name a registry or a proxy that it reaches (npm config set registry <url>, npm config set https-proxy <url>), and run the command again.`
         : `npm ${args.join(" ")} failed:\n${failure}`,
     );
   }
