@@ -3,6 +3,7 @@ import type { NatsConnection } from "@nats-io/nats-core";
 import { DurableCalls } from "./client/durable-calls.js";
 import { createTransport } from "./client/transport.js";
 import { anyOwner } from "./wire/call-id.js";
+import { type MessageLimits, messageLimits } from "./wire/codec.js";
 import { Link } from "./wire/link.js";
 
 /**
@@ -26,7 +27,7 @@ export interface Connection {
 }
 
 /** Options of {@link createConnection}. */
-export interface ConnectionOptions {
+export interface ConnectionOptions extends Partial<MessageLimits> {
   /**
    * Keeps the durable calls of one owner (a tenant, a team, a user) from those
    * of others: 1 to 128 letters, digits or any of `_ = + @ : -`. Default: `_`.
@@ -59,7 +60,7 @@ export function createConnection(
   const calls = new DurableCalls(link);
   return {
     nats,
-    transport: createTransport(link, calls, options.interceptors ?? []),
+    transport: createTransport(link, calls, options.interceptors ?? [], messageLimits(options)),
     owner: link.owner,
     async close() {
       if (link.connected) {

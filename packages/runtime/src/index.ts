@@ -32,7 +32,7 @@ export {
   type OptionProblem,
   type ServiceBinding,
 } from "./wire/binding.js";
-export { permanent } from "./wire/status.js";
+export { mayHaveRun, permanent } from "./wire/status.js";
 export type { DurableHandlerContext, ProgressReport } from "./worker/context.js";
 export type { WorkerImpl } from "./worker/handler.js";
 export type { Logger, LogLevel, LogRecord } from "./worker/log.js";

@@ -1,5 +1,11 @@
-import type { DescService } from "@bufbuild/protobuf";
-import { type CallOptions, createClient as createConnectClient } from "@connectrpc/connect";
+import type { DescMethodStreaming, DescService, Message } from "@bufbuild/protobuf";
+import {
+  type CallOptions,
+  createClient as createConnectClient,
+  type StreamResponse,
+  type Transport,
+} from "@connectrpc/connect";
+import { createAsyncIterable } from "@connectrpc/connect/protocol";
 import { type Connection, internals } from "../connection.js";
 import { bindService, type MethodBinding } from "../wire/binding.js";
 import { nameCall } from "../wire/call-id.js";
@@ -21,9 +27,11 @@ export function createClient<C>(service: DescService, connection: Connection): C
   const client = createConnectClient(service, connection.transport) as Record<string, AnyMethod>;
   for (const [name, method] of bindService(service).methods) {
     const call = client[name] as AnyMethod;
-    const streams =
-      method.desc.methodKind === "server_streaming" || method.desc.methodKind === "bidi_streaming";
-    const callable = streams ? endOnReturn(call) : call;
+    const { desc } = method;
+    const callable =
+      desc.methodKind === "server_streaming" || desc.methodKind === "bidi_streaming"
+        ? streamingMethod(desc as DescMethodStreaming, connection.transport)
+        : call;
     Object.defineProperty(client, name, {
       value: method.delivery === "durable" ? withSubmit(callable, method, calls) : callable,
       enumerable: true,
@@ -48,24 +56,70 @@ function withSubmit(call: AnyMethod, method: MethodBinding, calls: DurableCalls)
 }
 
 /**
- * Ends the call when the caller leaves its loop: Connect's client alone would
- * go on to receive.
+ * Calls a method that streams its response. Connect's own client does the same,
+ * but goes on to receive when the caller leaves its loop, and costs several
+ * promises a message.
  */
-function endOnReturn(call: AnyMethod): AnyMethod {
-  return (request, options) => ({
-    [Symbol.asyncIterator]() {
-      const controller = new AbortController();
-      const signal = options?.signal
-        ? AbortSignal.any([options.signal, controller.signal])
-        : controller.signal;
-      const iterator = call(request, { ...options, signal })[Symbol.asyncIterator]();
-      return {
-        next: () => iterator.next(),
-        async return(value: unknown) {
-          controller.abort();
-          return { done: true, value };
-        },
-      };
-    },
-  });
+function streamingMethod(method: DescMethodStreaming, transport: Transport): AnyMethod {
+  const takesOne = method.methodKind === "server_streaming";
+  return (request, options = {}) => {
+    const input = takesOne ? createAsyncIterable([request]) : request;
+    return new ResponseIterator(method, transport, input, options);
+  };
+}
+
+class ResponseIterator implements AsyncIterableIterator<Message, undefined> {
+  private readonly controller = new AbortController();
+  private messages: Promise<AsyncIterator<Message>> | AsyncIterator<Message>;
+  private response: StreamResponse | undefined;
+
+  constructor(
+    method: DescMethodStreaming,
+    transport: Transport,
+    input: AsyncIterable<Message>,
+    private readonly options: CallOptions,
+  ) {
+    const { signal, timeoutMs, headers, contextValues } = options;
+    const leave = this.controller.signal;
+    this.messages = this.open(
+      transport.stream(
+        method,
+        signal ? AbortSignal.any([signal, leave]) : leave,
+        timeoutMs,
+        headers,
+        input,
+        contextValues,
+      ),
+    );
+    // next() gives the error to whoever reads.
+    this.messages.catch(() => undefined);
+  }
+
+  [Symbol.asyncIterator](): this {
+    return this;
+  }
+
+  async next(): Promise<IteratorResult<Message, undefined>> {
+    // Not awaited when there: a promise for each message would be the larger part of its cost.
+    const messages = this.messages instanceof Promise ? await this.messages : this.messages;
+    const result = await messages.next();
+    if (result.done && this.response) {
+      this.options.onTrailer?.(this.response.trailer);
+      this.response = undefined;
+    }
+    return result;
+  }
+
+  async return(): Promise<IteratorResult<Message, undefined>> {
+    this.controller.abort();
+    return { done: true, value: undefined };
+  }
+
+  private async open(opening: Promise<StreamResponse>): Promise<AsyncIterator<Message>> {
+    const response = await opening;
+    this.options.onHeader?.(response.header);
+    this.response = response;
+    this.messages = response.message[Symbol.asyncIterator]();
+    return this.messages;
+  }
 }

@@ -2,14 +2,14 @@ import type { DescMessage, MessageInitShape, MessageShape } from "@bufbuild/prot
 import { Code, ConnectError } from "@connectrpc/connect";
 import type { Msg } from "@nats-io/nats-core";
 import type { MethodBinding } from "../wire/binding.js";
-import { decode, encode } from "../wire/codec.js";
+import { checkSize, decode, encode, type MessageLimits } from "../wire/codec.js";
 import { Header, HeaderBlock, headerSize } from "../wire/header.js";
 import { isNoResponders, type Link } from "../wire/link.js";
 import { isOversize } from "../wire/payload-store.js";
-import { decodeStatus, isStatus } from "../wire/status.js";
+import { decodeStatus, isStatus, neverRan } from "../wire/status.js";
 
-/** What a direct call carries besides its request. */
-export interface DirectCallOptions {
+/** What a call carries besides its request. */
+export interface CallArguments {
   readonly signal: AbortSignal | undefined;
   /** In ms; undefined for the method's own, 0 or less for none. */
   readonly timeoutMs: number | undefined;
@@ -26,47 +26,29 @@ export interface Answer<O extends DescMessage> {
  * Calls a unary method by core NATS request and reply: at most once.
  *
  * Errors: what the handler threw; Unavailable at once when no worker serves the
- * method or the connection is lost; DeadlineExceeded; Canceled.
+ * method or the connection is lost; DeadlineExceeded; Canceled;
+ * ResourceExhausted when a message is larger than the limits.
  */
 export async function callDirect<I extends DescMessage, O extends DescMessage>(
   link: Link,
   method: MethodBinding,
   request: MessageInitShape<I>,
-  { signal, timeoutMs, header }: DirectCallOptions,
+  call: CallArguments,
+  limits: MessageLimits,
 ): Promise<Answer<O>> {
-  const { service, directSubject } = method;
+  const { service } = method;
   let payload = encode(method.desc.input, request, Code.InvalidArgument);
-  // No header on the common call: it costs both sides more than the rest of it.
-  let headers: HeaderBlock | undefined;
-  if (header) {
-    headers = new HeaderBlock().addMetadata(header);
-  }
-  if (timeoutMs !== undefined && timeoutMs > 0) {
-    headers ??= new HeaderBlock();
-    headers.add(Header.timeout, Math.ceil(timeoutMs));
-  }
-  const isLarge = isOversize(payload, headerSize(headers), link.maxPayload);
+  checkSize(method.desc.input, payload, limits, "writeMaxBytes");
+  let headers = requestHeaders(call);
   let object: string | undefined;
-  if (isLarge) {
+  if (isOversize(payload, headerSize(headers), link.maxPayload)) {
     object = await link.payloads.put(service, payload);
     headers ??= new HeaderBlock();
     headers.add(Header.payload, object);
     payload = new Uint8Array(0);
   }
   try {
-    const wire = await link.request({
-      subject: directSubject,
-      payload,
-      headers,
-      timeoutMs: timeoutMs ?? method.timeoutMs,
-      signal,
-    });
-    if (isNoResponders(wire)) {
-      throw new ConnectError(
-        `no worker serves ${service.desc.typeName}.${method.desc.name}: start one that implements it`,
-        Code.Unavailable,
-      );
-    }
+    const wire = await ask(link, method, payload, headers, call);
     if (isStatus(wire)) {
       throw decodeStatus(wire);
     }
@@ -75,10 +57,54 @@ export async function callDirect<I extends DescMessage, O extends DescMessage>(
     if (stored) {
       void link.payloads.delete(service, stored);
     }
+    checkSize(method.desc.output, bytes, limits, "readMaxBytes");
     return { message: decode(method.desc.output, bytes, Code.Internal) as MessageShape<O>, wire };
   } finally {
     if (object) {
       void link.payloads.delete(service, object);
     }
   }
+}
+
+/** Headers of a request; none for the common call: they cost both sides more than the rest of it. */
+export function requestHeaders({ timeoutMs, header }: CallArguments): HeaderBlock | undefined {
+  let headers: HeaderBlock | undefined;
+  if (header) {
+    headers = new HeaderBlock().addMetadata(header);
+  }
+  if (timeoutMs !== undefined && timeoutMs > 0) {
+    headers ??= new HeaderBlock();
+    headers.add(Header.timeout, Math.ceil(timeoutMs));
+  }
+  return headers;
+}
+
+async function ask(
+  link: Link,
+  method: MethodBinding,
+  payload: Uint8Array,
+  headers: HeaderBlock | undefined,
+  { signal, timeoutMs = method.timeoutMs }: CallArguments,
+): Promise<Msg> {
+  const send = (subject: string) =>
+    link.request({ subject, payload, headers, timeoutMs, signal, worker: method });
+  let reply = await send(method.directSubject);
+  if (isNoResponders(reply)) {
+    // Either nobody serves the method, or everybody is busy.
+    reply = await send(method.waitSubject);
+  }
+  if (isNoResponders(reply)) {
+    throw noWorker(method);
+  }
+  return reply;
+}
+
+/** Nobody listens to the requests of a method. */
+export function noWorker({ service, desc }: MethodBinding): ConnectError {
+  return neverRan(
+    new ConnectError(
+      `no worker serves ${service.desc.typeName}.${desc.name}: start one that implements it`,
+      Code.Unavailable,
+    ),
+  );
 }

@@ -8,22 +8,23 @@ import {
   Code,
   ConnectError,
   type ContextValues,
-  createContextValues,
   type Interceptor,
   type StreamResponse,
   type Transport,
   type UnaryResponse,
 } from "@connectrpc/connect";
-import { runStreamingCall, runUnaryCall } from "@connectrpc/connect/protocol";
 import type { Msg } from "@nats-io/nats-core";
 import { bindMethod, type MethodBinding } from "../wire/binding.js";
 import type { CallName } from "../wire/call-id.js";
 import type { Entry } from "../wire/call-log.js";
-import { readMetadata } from "../wire/header.js";
+import type { MessageLimits } from "../wire/codec.js";
+import { type HeadersInit, readMetadata } from "../wire/header.js";
 import type { Link } from "../wire/link.js";
 import type { CallFollower } from "./call-follower.js";
-import { callDirect } from "./direct-call.js";
+import { type CallArguments, callDirect } from "./direct-call.js";
+import { callDirectStream } from "./direct-stream.js";
 import { type DurableCalls, limitWait } from "./durable-calls.js";
+import { interceptStream, interceptUnary } from "./intercept.js";
 
 /**
  * Makes a Connect transport over NATS. Each method goes the way its delivery
@@ -32,7 +33,8 @@ import { type DurableCalls, limitWait } from "./durable-calls.js";
 export function createTransport(
   link: Link,
   calls: DurableCalls,
-  interceptors: Interceptor[],
+  interceptors: readonly Interceptor[],
+  limits: MessageLimits,
 ): Transport {
   /** Submits a call that is followed already; its follower tells when that fails. */
   function submit<I extends DescMessage>(
@@ -55,7 +57,7 @@ export function createTransport(
     input: MessageInitShape<I>,
   ): Promise<UnaryResponse<I, O>> {
     if (binding.delivery === "direct") {
-      const { message, wire } = await callDirect<I, O>(link, binding, input, call);
+      const { message, wire } = await callDirect<I, O>(link, binding, input, call, limits);
       return new LazyUnaryResponse<I, O>(desc, message, wire);
     }
     const name = calls.name(undefined);
@@ -77,35 +79,31 @@ export function createTransport(
     input: AsyncIterable<MessageInitShape<I>>,
   ): Promise<StreamResponse<I, O>> {
     if (binding.delivery === "direct") {
-      throw new ConnectError(
-        `${desc.toString()} streams over direct delivery, which this version cannot: make it durable`,
-        Code.Unimplemented,
-      );
+      return callDirectStream<I, O>(link, binding, desc, input, call, limits);
     }
     const request = await only(input, desc);
     const name = calls.name(undefined);
     const follower = calls.follow(binding, name, "new");
     const release = limitWait(follower, waitOptions(call));
-    const entries: { first?: Entry; last?: Entry } = {};
+    const trailer = new Headers();
+    let first: Entry | undefined;
     const messages = calls.messages<O>(binding, follower, (entry) => {
-      entries.first ??= entry;
-      entries.last = entry;
+      first ??= entry;
+      readMetadata(entry.message.headers, "trailer").forEach((value, key) => {
+        trailer.append(key, value);
+      });
     });
     try {
       submit(binding, name, follower, request, call);
       // The response header comes with the first entry, as it does over HTTP.
-      const first = await messages.next();
+      const message = await messages.next();
       return {
         stream: true,
         service: desc.parent,
         method: desc,
-        message: resume(first, messages, release),
-        get header() {
-          return readMetadata(entries.first?.message.headers);
-        },
-        get trailer() {
-          return readMetadata(entries.last?.message.headers, "trailer");
-        },
+        message: resume(message, messages, release),
+        header: readMetadata(first?.message.headers),
+        trailer,
       };
     } catch (error) {
       release();
@@ -124,31 +122,16 @@ export function createTransport(
     ): Promise<UnaryResponse<I, O>> {
       const binding = bindMethod(method);
       if (interceptors.length === 0) {
-        return unary<I, O>(
-          binding,
-          method,
-          { signal, timeoutMs, header: toHeaders(header) },
-          input,
-        );
+        const call = { signal, timeoutMs, header: toHeaders(header) };
+        return unary<I, O>(binding, method, call, input);
       }
-      return runUnaryCall<I, O>({
+      return interceptUnary<I, O>(
         interceptors,
-        ...(signal && { signal }),
-        ...(timeoutMs !== undefined && { timeoutMs }),
-        req: {
-          stream: false,
-          ...requestInit(binding, header, contextValues),
-          method,
-          message: input,
-        },
-        next: (req) =>
-          unary<I, O>(
-            binding,
-            method,
-            { signal: req.signal, timeoutMs, header: req.header },
-            req.message as MessageInitShape<I>,
-          ),
-      });
+        method,
+        input,
+        { signal, timeoutMs, header, contextValues },
+        (message, call) => unary<I, O>(binding, method, call, message),
+      );
     },
 
     async stream<I extends DescMessage, O extends DescMessage>(
@@ -161,60 +144,22 @@ export function createTransport(
     ): Promise<StreamResponse<I, O>> {
       const binding = bindMethod(method);
       if (interceptors.length === 0) {
-        return stream<I, O>(
-          binding,
-          method,
-          { signal, timeoutMs, header: toHeaders(header) },
-          input,
-        );
+        const call = { signal, timeoutMs, header: toHeaders(header) };
+        return stream<I, O>(binding, method, call, input);
       }
-      return runStreamingCall<I, O>({
+      return interceptStream<I, O>(
         interceptors,
-        ...(signal && { signal }),
-        ...(timeoutMs !== undefined && { timeoutMs }),
-        req: {
-          stream: true,
-          ...requestInit(binding, header, contextValues),
-          method,
-          message: input,
-        },
-        next: (req) =>
-          stream<I, O>(
-            binding,
-            method,
-            { signal: req.signal, timeoutMs, header: req.header },
-            req.message as AsyncIterable<MessageInitShape<I>>,
-          ),
-      });
+        method,
+        input,
+        { signal, timeoutMs, header, contextValues },
+        (messages, call) => stream<I, O>(binding, method, call, messages),
+      );
     },
   };
 }
 
-/** What a Headers can be made from; the name is not global in every runtime. */
-type HeadersInit = ConstructorParameters<typeof Headers>[0];
-
-interface CallArguments {
-  readonly signal: AbortSignal | undefined;
-  readonly timeoutMs: number | undefined;
-  readonly header: Headers | undefined;
-}
-
 function toHeaders(init: HeadersInit | undefined): Headers | undefined {
   return init === undefined ? undefined : new Headers(init);
-}
-
-function requestInit(
-  binding: MethodBinding,
-  header: HeadersInit | undefined,
-  contextValues: ContextValues | undefined,
-) {
-  return {
-    service: binding.service.desc,
-    requestMethod: "POST",
-    url: `nats:///${binding.service.desc.typeName}/${binding.desc.name}`,
-    header: new Headers(header),
-    contextValues: contextValues ?? createContextValues(),
-  };
 }
 
 function waitOptions({ signal, timeoutMs }: CallArguments) {

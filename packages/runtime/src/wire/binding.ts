@@ -51,6 +51,12 @@ export interface MethodBinding {
   readonly delivery: "direct" | "durable";
   /** Subject of direct requests: `<prefix>.rpc.<Method>`. */
   readonly directSubject: string;
+  /** Where a direct request waits when all workers are busy: `<prefix>.wait.<Method>`. */
+  readonly waitSubject: string;
+  /** Frames of direct streams to workers: `<prefix>.stream.<Method>`, then worker and stream. */
+  readonly streamSubject: string;
+  /** Where callers of direct methods say that they have left: `<prefix>.cancel.<Method>`. */
+  readonly cancelSubject: string;
   /** Queued requests: `<prefix>.queue.<Method>`, then owner and call id. */
   readonly queueSubject: string;
   /** Call logs: `<prefix>.log.<Method>`, then owner and call id. */
@@ -143,6 +149,9 @@ function createMethodBinding(desc: DescMethod, service: ServiceBinding): MethodB
     service,
     delivery,
     directSubject: subject("rpc"),
+    waitSubject: subject("wait"),
+    streamSubject: subject("stream"),
+    cancelSubject: subject("cancel"),
     queueSubject: subject("queue"),
     logSubject: subject("log"),
     liveSubject: subject("live"),

@@ -6,10 +6,12 @@ import {
   isMessage,
   type MessageInitShape,
   type MessageShape,
+  ScalarType,
   toBinary,
   toJsonString,
 } from "@bufbuild/protobuf";
 import { Code, ConnectError } from "@connectrpc/connect";
+import { keep } from "./bytes.js";
 
 /** Serializes a message, or what a message can be made from. Throws `code` when it cannot be. */
 export function encode<D extends DescMessage>(
@@ -70,7 +72,10 @@ export function decodeJson<D extends DescMessage>(
 }
 
 /** Makes a message of what a caller or handler gave. */
-function normalize<D extends DescMessage>(schema: D, init: MessageInitShape<D>): MessageShape<D> {
+export function normalize<D extends DescMessage>(
+  schema: D,
+  init: MessageInitShape<D>,
+): MessageShape<D> {
   return isMessage(init, schema) ? init : create(schema, init);
 }
 
@@ -81,8 +86,66 @@ export function decode<D extends DescMessage>(
   code: Code,
 ): MessageShape<D> {
   return attempt(`cannot parse ${bytes.length} bytes as ${schema.typeName}`, code, () =>
-    // `bytes` fields alias their input, and the input aliases the socket's buffer.
-    fromBinary(schema, bytes.slice()),
+    // `bytes` fields are parts of their input.
+    fromBinary(schema, holdsBytes(schema) ? keep(bytes) : bytes),
+  );
+}
+
+/** How large serialized messages may be. */
+export interface MessageLimits {
+  /** Most bytes that a message may have that comes in. */
+  readonly readMaxBytes: number;
+  /** Most bytes that a message may have that goes out. */
+  readonly writeMaxBytes: number;
+}
+
+/** Fills in what is not limited: 4 GiB, as in Connect. */
+export function messageLimits(options: Partial<MessageLimits>): MessageLimits {
+  const unlimited = 0xffffffff;
+  const { readMaxBytes = unlimited, writeMaxBytes = unlimited } = options;
+  return { readMaxBytes, writeMaxBytes };
+}
+
+/** Throws ResourceExhausted when a message has more bytes than the named limit. */
+export function checkSize(
+  { typeName }: DescMessage,
+  bytes: Uint8Array,
+  limits: MessageLimits,
+  limit: keyof MessageLimits,
+): void {
+  if (bytes.length > limits[limit]) {
+    throw new ConnectError(
+      `${typeName} of ${bytes.length} bytes is larger than ${limit}, ${limits[limit]}`,
+      Code.ResourceExhausted,
+    );
+  }
+}
+
+const bytesHolders = new WeakMap<DescMessage, boolean>();
+
+/** True when a message has a field of bytes, or a message within it. */
+function holdsBytes(schema: DescMessage): boolean {
+  let holds = bytesHolders.get(schema);
+  if (holds === undefined) {
+    holds = findBytes(schema, new Set());
+    bytesHolders.set(schema, holds);
+  }
+  return holds;
+}
+
+function findBytes(schema: DescMessage, seen: Set<DescMessage>): boolean {
+  if (seen.has(schema)) {
+    return false;
+  }
+  seen.add(schema);
+  return (
+    // What extends a message may be bytes.
+    schema.proto.extensionRange.length > 0 ||
+    schema.fields.some(
+      (field) =>
+        field.scalar === ScalarType.BYTES ||
+        (field.message !== undefined && findBytes(field.message, seen)),
+    )
   );
 }
 

@@ -1,4 +1,13 @@
+import type { DescService } from "@bufbuild/protobuf";
 import type { MsgHdrs } from "@nats-io/nats-core";
+
+/** What a Headers can be made from; the name is not global in every runtime. */
+export type HeadersInit = ConstructorParameters<typeof Headers>[0];
+
+/** The URL of a method, as interceptors and handlers see it. */
+export function methodUrl(service: DescService, method: string): string {
+  return `nats:///${service.typeName}/${method}`;
+}
 
 /**
  * Names of the NATS headers that jetrpc writes and reads. All other headers
@@ -9,6 +18,8 @@ export const Header = {
   entry: "Jetrpc-Entry",
   /** Time the caller leaves for the call, in ms. */
   timeout: "Jetrpc-Timeout-Ms",
+  /** Kind of a control frame of a stream, and its number. */
+  frame: "Jetrpc-Frame",
   /** Object that holds the payload, when it is too large for one NATS message. */
   payload: "Jetrpc-Payload",
   /** Wait before the next attempt, in ms. */

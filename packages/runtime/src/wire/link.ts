@@ -4,6 +4,7 @@ import { checkOwner } from "./call-id.js";
 import type { HeaderBlock } from "./header.js";
 import { Mux, type Reply } from "./mux.js";
 import { PayloadStore } from "./payload-store.js";
+import { Pulse, silentBeats } from "./pulse.js";
 
 /** Settings of a {@link Link}. */
 export interface LinkOptions {
@@ -19,6 +20,17 @@ export interface Request {
   /** How long to wait for the reply, in ms; 0 for no limit. */
   readonly timeoutMs: number;
   readonly signal?: AbortSignal | undefined;
+  /**
+   * Set when a worker answers: it sends heartbeats while it works, and its
+   * silence means that it is gone.
+   */
+  readonly worker?: WorkerRequest | undefined;
+}
+
+/** What a request to a worker needs besides. */
+export interface WorkerRequest {
+  /** Subject on which workers hear that the caller has left. */
+  readonly cancelSubject: string;
 }
 
 /**
@@ -28,7 +40,9 @@ export interface Request {
 export class Link {
   readonly owner: string;
   readonly payloads: PayloadStore;
-  private readonly mux: Mux;
+  readonly pulse = new Pulse();
+  readonly mux: Mux;
+  private readonly disconnectListeners = new Set<() => void>();
   private readonly reconnectListeners = new Set<() => void>();
   private isConnected = true;
 
@@ -37,7 +51,7 @@ export class Link {
     readonly options: LinkOptions,
   ) {
     this.owner = checkOwner(options.owner);
-    this.mux = new Mux(nats, options.inboxPrefix);
+    this.mux = new Mux(nats, this.pulse, options.inboxPrefix);
     this.payloads = new PayloadStore(nats);
     void this.watch();
   }
@@ -63,6 +77,19 @@ export class Link {
     return new Promise((resolve, reject) => {
       new PendingReply(this, this.mux, request, resolve, reject).send();
     });
+  }
+
+  /** Tells the workers of a method that the caller who listens on a subject has left. */
+  cancel(cancelSubject: string, replySubject: string): void {
+    if (this.connected) {
+      this.nats.publish(cancelSubject, replySubject);
+    }
+  }
+
+  /** Calls the listener when the connection is lost, until the returned function is called. */
+  onDisconnect(listener: () => void): () => void {
+    this.disconnectListeners.add(listener);
+    return () => this.disconnectListeners.delete(listener);
   }
 
   /** Calls the listener after each reconnect, until the returned function is called. */
@@ -101,8 +128,7 @@ export class Link {
   private async watch(): Promise<void> {
     for await (const status of this.nats.status()) {
       if (status.type === "disconnect") {
-        this.isConnected = false;
-        this.mux.disconnected();
+        this.notifyDisconnected();
       } else if (status.type === "reconnect") {
         this.isConnected = true;
         this.notifyReconnected();
@@ -115,9 +141,16 @@ export class Link {
       }
     }
     // Closed: whoever waits must not wait for ever.
+    this.notifyDisconnected();
+    this.notifyReconnected();
+  }
+
+  private notifyDisconnected(): void {
     this.isConnected = false;
     this.mux.disconnected();
-    this.notifyReconnected();
+    for (const listener of [...this.disconnectListeners]) {
+      listener();
+    }
   }
 
   private notifyReconnected(): void {
@@ -127,15 +160,28 @@ export class Link {
   }
 }
 
+/** The error of a call whose caller's signal fired: what it was aborted with, or Canceled. */
+export function canceled(signal: AbortSignal | undefined): ConnectError {
+  const reason: unknown = signal?.reason;
+  return reason instanceof ConnectError
+    ? reason
+    : new ConnectError("the call was canceled", Code.Canceled, undefined, undefined, reason);
+}
+
 /** True when the server says that nobody listens on the subject of a request. */
 export function isNoResponders(reply: Msg): boolean {
   return reply.data.length === 0 && reply.headers?.code === 503;
 }
 
+/** Timeouts above this get their timer when less is left of them, in ms: most calls never need one. */
+const lazyTimerMs = 2_000;
+
 /** One request that waits for its reply. */
 class PendingReply implements Reply {
   private readonly token: string;
   private timer: ReturnType<typeof setTimeout> | undefined;
+  private endsAt = 0;
+  private silent = 0;
 
   constructor(
     private readonly link: Link,
@@ -147,8 +193,8 @@ class PendingReply implements Reply {
     this.token = mux.open(this);
   }
 
-  get subject(): string {
-    return this.request.subject;
+  publishesTo(subject: string): boolean {
+    return subject === this.request.subject;
   }
 
   send(): void {
@@ -184,11 +230,10 @@ class PendingReply implements Reply {
       }
       return;
     }
-    if (timeoutMs > 0) {
-      this.timer = setTimeout(
-        () => this.fail(`no reply on ${subject} within ${timeoutMs} ms`, Code.DeadlineExceeded),
-        timeoutMs,
-      );
+    if (timeoutMs > lazyTimerMs) {
+      this.endsAt = performance.now() + timeoutMs;
+    } else if (timeoutMs > 0) {
+      this.startTimer(timeoutMs);
     }
   }
 
@@ -197,16 +242,35 @@ class PendingReply implements Reply {
     this.resolve(message);
   }
 
+  heard(): void {
+    this.silent = 0;
+  }
+
+  tick(): void {
+    if (this.endsAt > 0 && !this.timer) {
+      const left = this.endsAt - performance.now();
+      if (left < lazyTimerMs) {
+        this.startTimer(left);
+      }
+    }
+    if (this.request.worker && ++this.silent > silentBeats) {
+      this.fail(
+        `the worker of ${this.request.subject} has been silent for ${silentBeats} s: its process or its network is gone, or it blocks its event loop. The request may have run`,
+        Code.Unavailable,
+      );
+    }
+  }
+
   disconnected(): void {
     this.fail(
-      `the connection to NATS was lost while ${this.subject} was under way: the request may have run`,
+      `the connection to NATS was lost while ${this.request.subject} was under way: the request may have run`,
       Code.Unavailable,
     );
   }
 
   denied(cause: Error): void {
     this.fail(
-      `these credentials may not publish on ${this.subject}: ask for the permission`,
+      `these credentials may not publish on ${this.request.subject}: ask for the permission`,
       Code.PermissionDenied,
       cause,
     );
@@ -214,13 +278,20 @@ class PendingReply implements Reply {
 
   private readonly aborted = (): void => {
     this.finish();
-    const { reason } = this.request.signal as AbortSignal;
-    this.reject(
-      reason instanceof ConnectError
-        ? reason
-        : new ConnectError("the call was canceled", Code.Canceled, undefined, undefined, reason),
-    );
+    this.reject(canceled(this.request.signal));
+    const { worker } = this.request;
+    if (worker) {
+      this.link.cancel(worker.cancelSubject, this.mux.subject(this.token));
+    }
   };
+
+  private startTimer(ms: number): void {
+    const { subject, timeoutMs } = this.request;
+    this.timer = setTimeout(
+      () => this.fail(`no reply on ${subject} within ${timeoutMs} ms`, Code.DeadlineExceeded),
+      ms,
+    );
+  }
 
   private fail(message: string, code: Code, cause?: unknown): void {
     this.finish();

@@ -1,13 +1,19 @@
 import { createInbox, type Msg, type NatsConnection } from "@nats-io/nats-core";
+import { heartbeatSuffix } from "./frame.js";
+import type { Pulse } from "./pulse.js";
 
 /** What waits for messages on one reply subject. */
 export interface Reply {
-  /** Takes a message. Its payload aliases the socket's buffer: copy what is kept. */
+  /** Takes a message. Its payload is a part of a larger buffer: see {@link keep}. */
   receive(message: Msg): void;
+  /** Whoever works on the request is alive. */
+  heard(): void;
+  /** A second has passed. */
+  tick(): void;
   /** The connection is lost: what was under way will not be answered. */
   disconnected(): void;
-  /** Subject that was published to, to find the reply whose request was denied. */
-  readonly subject: string;
+  /** True for what was published to, to find the reply whose request was denied. */
+  publishesTo(subject: string): boolean;
   /** The server refused the publish. */
   denied(cause: Error): void;
 }
@@ -22,13 +28,29 @@ export class Mux {
   private readonly prefix: string;
   private next = 0;
 
-  constructor(nats: NatsConnection, inboxPrefix?: string) {
+  constructor(
+    nats: NatsConnection,
+    private readonly pulse: Pulse,
+    inboxPrefix?: string,
+  ) {
     this.prefix = `${createInbox(inboxPrefix)}.`;
     const start = this.prefix.length;
-    nats.subscribe(`${this.prefix}*`, {
+    nats.subscribe(`${this.prefix}>`, {
       callback: (_error, message) => {
-        this.replies.get(message.subject.slice(start))?.receive(message);
+        const token = message.subject.slice(start);
+        const reply = this.replies.get(token);
+        if (reply) {
+          reply.receive(message);
+        } else if (token.endsWith(heartbeatSuffix)) {
+          this.replies.get(token.slice(0, -heartbeatSuffix.length))?.heard();
+        }
       },
+    });
+    pulse.add(() => {
+      for (const reply of this.replies.values()) {
+        reply.tick();
+      }
+      return this.replies.size > 0;
     });
   }
 
@@ -36,6 +58,7 @@ export class Mux {
   open(reply: Reply): string {
     const token = (this.next++).toString(36);
     this.replies.set(token, reply);
+    this.pulse.start();
     return token;
   }
 
@@ -59,7 +82,7 @@ export class Mux {
   /** Tells whoever published to a subject that the server refused it. */
   denied(subject: string, cause: Error): void {
     for (const reply of [...this.replies.values()]) {
-      if (reply.subject === subject) {
+      if (reply.publishesTo(subject)) {
         reply.denied(cause);
       }
     }

@@ -74,13 +74,21 @@ function oneLine(text: string): string {
 
 /**
  * Turns what a handler threw into the error that its caller may see. The text
- * of anything but a ConnectError stays here: it may hold what is not for callers.
+ * of anything but a ConnectError stays here, unless it is to be revealed: it may
+ * hold what is not for callers.
  */
-export function toCallerError(thrown: unknown): ConnectError {
+export function toCallerError(thrown: unknown, reveal: boolean): ConnectError {
   if (thrown instanceof ConnectError) {
     return thrown;
   }
-  return new ConnectError("internal error", Code.Internal, undefined, undefined, thrown);
+  const text = thrown instanceof Error ? thrown.message : String(thrown);
+  return new ConnectError(
+    reveal ? text : "internal error",
+    Code.Internal,
+    undefined,
+    undefined,
+    thrown,
+  );
 }
 
 const permanentErrors = new WeakSet<ConnectError>();
@@ -106,4 +114,20 @@ const retriedCodes: ReadonlySet<Code> = new Set([
 /** True when a further attempt of a durable call may help. */
 export function isRetried(error: ConnectError): boolean {
   return retriedCodes.has(error.code) && !permanentErrors.has(error);
+}
+
+const notRun = Symbol.for("jetrpc.notRun");
+
+/** Marks the error of a call whose request reached no worker. */
+export function neverRan(error: ConnectError): ConnectError {
+  Object.defineProperty(error, notRun, { value: true });
+  return error;
+}
+
+/**
+ * Tells whether a direct call that failed may have run. False when its request
+ * surely reached no handler: no worker was there, or no connection.
+ */
+export function mayHaveRun(error: unknown): boolean {
+  return !(error instanceof ConnectError && notRun in error);
 }

@@ -8,7 +8,7 @@ import {
 } from "@connectrpc/connect";
 import type { Msg } from "@nats-io/nats-core";
 import type { MethodBinding } from "../wire/binding.js";
-import { readMetadata } from "../wire/header.js";
+import { methodUrl, readMetadata } from "../wire/header.js";
 
 /** What a handler may report of its progress. */
 export interface ProgressReport {
@@ -71,7 +71,7 @@ export class LazyHandlerContext implements HandlerContext {
   }
 
   get url(): string {
-    return `nats:///${this.service.typeName}/${this.method.name}`;
+    return methodUrl(this.service, this.method.name);
   }
 
   get signal(): AbortSignal {
@@ -109,8 +109,9 @@ export class LazyHandlerContext implements HandlerContext {
   }
 
   /** Time left for the call in ms; undefined when it has no limit. */
-  readonly timeoutMs = (): number | undefined =>
-    this.endsAt === undefined ? undefined : this.endsAt - Date.now();
+  get timeoutMs(): () => number | undefined {
+    return () => (this.endsAt === undefined ? undefined : this.endsAt - Date.now());
+  }
 
   /** Response header and trailer, where the handler set any. */
   get responseMetadata(): { header: Headers | undefined; trailer: Headers | undefined } {

@@ -1,171 +1,236 @@
-import type { DescMessage, MessageInitShape } from "@bufbuild/protobuf";
 import { Code, ConnectError } from "@connectrpc/connect";
 import type { Msg, Subscription } from "@nats-io/nats-core";
 import type { MethodBinding } from "../wire/binding.js";
-import {
-  decode,
-  decodeJson,
-  type Encoding,
-  encode,
-  encodeJson,
-  encodingOf,
-  jsonType,
-} from "../wire/codec.js";
-import { Header, HeaderBlock, headerSize } from "../wire/header.js";
+import { heartbeatSuffix } from "../wire/frame.js";
 import type { Link } from "../wire/link.js";
-import { isOversize } from "../wire/payload-store.js";
-import { encodeStatus, toCallerError } from "../wire/status.js";
-import { LazyHandlerContext } from "./context.js";
+import { encodeStatus } from "../wire/status.js";
+import { type DirectCall, UnaryCall } from "./direct-call.js";
+import { WorkerStream } from "./direct-stream.js";
 import type { AnyHandler } from "./handler.js";
-import type { Logger } from "./log.js";
+import type { WorkerSettings } from "./settings.js";
 
 /** Queue group of all workers of a method: each request goes to one of them. */
 const queueGroup = "q";
 
-/** Why the signal of a call fires that ended well. */
-const callEnded = new ConnectError("the call has ended", Code.Canceled);
+/** Most requests that wait here for a free slot. */
+const maxWaiting = 10_000;
 
-/** Answers direct unary calls of one method. */
+/**
+ * Serves the direct calls of one method. While all slots are taken it leaves the
+ * queue group, so that other workers take over. When all workers are busy,
+ * callers publish to the wait subject, and their requests wait in one of them.
+ */
 export class DirectResponder {
-  private subscription: Subscription | undefined;
-  private readonly running = new Map<LazyHandlerContext, Msg>();
+  /** In the queue group; none while it takes nothing. */
+  private requests: Subscription | undefined;
+  /** Those that left the queue group and may still be given what was sent before. */
+  private readonly leaving = new Set<Promise<void>>();
+  private waits: Subscription | undefined;
+  /** What running calls need. */
+  private readonly controls: Subscription[] = [];
+  /** By reply subject, which is what the caller's side knows. */
+  private readonly running = new Map<string, DirectCall>();
+  /** By the last token of the subject that their frames come to. */
+  private readonly streams = new Map<string, WorkerStream>();
+  private readonly waiting: Msg[] = [];
+  private isStopped = false;
+  private nextCall = 0;
   private onIdle: (() => void) | undefined;
+  private readonly beat = () => this.tick();
+  private stopWatching: (() => void) | undefined;
 
   constructor(
     private readonly link: Link,
     private readonly method: MethodBinding,
     private readonly handler: AnyHandler,
-    private readonly log: Logger,
+    private readonly settings: WorkerSettings,
   ) {}
 
   start(): void {
-    this.subscription = this.link.nats.subscribe(this.method.directSubject, {
-      queue: queueGroup,
-      callback: (_error, message) => void this.answer(message),
-    });
+    const { method, settings } = this;
+    this.controls.push(this.listen(method.cancelSubject, (message) => this.cancel(message)));
+    if (method.desc.methodKind !== "unary") {
+      const frames = `${method.streamSubject}.${settings.session}.>`;
+      this.controls.push(this.listen(frames, (message) => this.route(message)));
+      this.stopWatching = this.link.onDisconnect(() => this.disconnected());
+    }
+    if (method.concurrency > 0 || settings.slots.limit > 0) {
+      this.waits = this.listen(method.waitSubject, (message) => this.take(message), queueGroup);
+      settings.slots.onChange(() => this.update());
+    }
+    this.link.pulse.add(this.beat);
+    this.update();
   }
 
   /** Takes nothing new, once all that the server sent already is taken. */
   async stop(): Promise<void> {
-    if (this.subscription && !this.subscription.isClosed() && this.link.connected) {
-      await this.subscription.drain();
-    }
+    this.isStopped = true;
+    this.leave(this.waits);
+    this.leave(this.requests);
+    await Promise.all(this.leaving);
   }
 
   /** Waits until nothing runs. */
   async idle(): Promise<void> {
-    if (this.running.size > 0) {
+    if (this.running.size + this.waiting.length > 0) {
       await new Promise<void>((resolve) => {
         this.onIdle = resolve;
       });
+    }
+    this.link.pulse.remove(this.beat);
+    this.stopWatching?.();
+    for (const subscription of this.controls) {
+      subscription.unsubscribe();
     }
   }
 
   /** Fires the signals of what runs, and answers its callers. */
   abort(reason: ConnectError): void {
-    for (const [context, request] of this.running) {
-      this.respondError(request, reason);
-      this.finish(context, reason);
+    for (const request of this.waiting.splice(0)) {
+      this.refuse(request, reason);
     }
+    for (const call of [...this.running.values()]) {
+      call.stop(reason);
+    }
+    // What ignores its signal is not waited for.
+    this.running.clear();
+    this.onIdle?.();
   }
 
-  private async answer(request: Msg): Promise<void> {
-    const context = new LazyHandlerContext(this.method, request, this.timeoutMs(request));
-    this.running.set(context, request);
-    let encoding: Encoding = "binary";
-    try {
-      const stored = request.headers?.get(Header.payload);
-      const bytes = stored
-        ? await this.link.payloads.get(this.method.service, stored)
-        : request.data;
-      encoding = encodingOf(request.headers?.get(Header.contentType) ?? "");
-      const parse = encoding === "json" ? decodeJson : decode;
-      const message = parse(this.method.desc.input, bytes, Code.InvalidArgument);
-      const result = await this.handler(message, context);
-      if (this.running.has(context)) {
-        await this.respond(request, result, context, encoding);
-      }
-    } catch (thrown) {
-      if (this.running.has(context)) {
-        this.respondError(request, thrown, encoding);
-      }
-    } finally {
-      this.finish(context, callEnded);
-    }
+  private listen(subject: string, take: (message: Msg) => void, queue?: string): Subscription {
+    const callback = (_error: unknown, message: Msg) => take(message);
+    const options = queue === undefined ? { callback } : { callback, queue };
+    return this.link.nats.subscribe(subject, options);
   }
 
-  private finish(context: LazyHandlerContext, reason: ConnectError): void {
-    this.running.delete(context);
-    context.abort(reason);
-    if (this.running.size === 0) {
-      this.onIdle?.();
-    }
-  }
-
-  private timeoutMs(request: Msg): number {
-    const wanted = Number(request.headers?.get(Header.timeout));
-    return wanted > 0 ? wanted : this.method.timeoutMs;
-  }
-
-  private async respond(
-    request: Msg,
-    result: MessageInitShape<DescMessage>,
-    context: LazyHandlerContext,
-    encoding: Encoding,
-  ): Promise<void> {
-    const serialize = encoding === "json" ? encodeJson : encode;
-    let payload = serialize(this.method.desc.output, result, Code.Internal);
-    const { header, trailer } = context.responseMetadata;
-    let headers: HeaderBlock | undefined;
-    if (encoding === "json") {
-      headers = new HeaderBlock().add(Header.contentType, jsonType);
-    }
-    if (header || trailer) {
-      headers ??= new HeaderBlock();
-      if (header) {
-        headers.addMetadata(header);
-      }
-      if (trailer) {
-        headers.addTrailer(trailer);
-      }
-    }
-    if (isOversize(payload, headerSize(headers), this.link.maxPayload)) {
-      headers ??= new HeaderBlock();
-      headers.add(Header.payload, await this.link.payloads.put(this.method.service, payload));
-      payload = new Uint8Array(0);
-    }
-    this.publish(request, payload, headers);
-  }
-
-  private respondError(request: Msg, thrown: unknown, encoding: Encoding = "binary"): void {
-    const error = toCallerError(thrown);
-    if (error !== thrown) {
-      this.log({
-        level: "error",
-        message: "a handler threw what is no ConnectError",
-        method: this.method.desc.toString(),
-        error: thrown,
-      });
-    }
-    const { headers, payload } = encodeStatus(error);
-    if (encoding === "json") {
-      // As Connect writes an error; details are for programs, which read protobuf.
-      const text = JSON.stringify({ code: Code[error.code], message: error.rawMessage });
-      headers.add(Header.contentType, jsonType);
-      this.publish(request, new TextEncoder().encode(text), headers);
-    } else {
-      this.publish(request, payload, headers);
-    }
-  }
-
-  private publish(request: Msg, payload: Uint8Array, headers: HeaderBlock | undefined): void {
-    if (!request.reply || this.link.nats.isClosed()) {
+  /** Ends a subscription, but takes what the server sent before it knew. */
+  private leave(subscription: Subscription | undefined): void {
+    if (!subscription || subscription.isClosed() || !this.link.connected) {
       return;
     }
-    this.link.nats.publish(
-      request.reply,
-      payload,
-      headers ? { headers: headers.asHeaders() } : undefined,
-    );
+    const left = subscription
+      .drain()
+      .catch(() => undefined)
+      .finally(() => this.leaving.delete(left));
+    this.leaving.add(left);
+  }
+
+  private get isFull(): boolean {
+    const { concurrency } = this.method;
+    return (concurrency > 0 && this.running.size >= concurrency) || this.settings.slots.isFull;
+  }
+
+  /** Runs what waits, and is in the queue group while there is a free slot. */
+  private update(): void {
+    while (this.waiting.length > 0 && !this.isFull) {
+      this.run(this.waiting.shift() as Msg);
+    }
+    if (this.isFull) {
+      this.leave(this.requests);
+      this.requests = undefined;
+    } else if (!this.requests && !this.isStopped && !this.link.nats.isClosed()) {
+      this.requests = this.listen(
+        this.method.directSubject,
+        (message) => this.take(message),
+        queueGroup,
+      );
+    }
+  }
+
+  private take(request: Msg): void {
+    if (!this.isFull) {
+      this.run(request);
+    } else if (this.waiting.length < maxWaiting) {
+      this.waiting.push(request);
+    } else {
+      this.refuse(
+        request,
+        new ConnectError(
+          `all workers of ${this.method.desc.toString()} are busy, and ${maxWaiting} calls wait: start more workers`,
+          Code.ResourceExhausted,
+        ),
+      );
+    }
+  }
+
+  private run(request: Msg): void {
+    const { link, method, handler, settings } = this;
+    const id = `${this.nextCall++}`;
+    // A reply subject that is in use already is left to the call that has it.
+    const key = request.reply && !this.running.has(request.reply) ? request.reply : id;
+    let call: DirectCall;
+    if (method.desc.methodKind === "unary") {
+      call = new UnaryCall(link, method, handler, settings, request);
+    } else {
+      const own = `${method.streamSubject}.${settings.session}.${id}`;
+      const stream = new WorkerStream(link, method, handler, settings, request, own);
+      this.streams.set(id, stream);
+      call = stream;
+    }
+    this.running.set(key, call);
+    settings.slots.take();
+    link.pulse.start();
+    void call.run().then(() => {
+      this.streams.delete(id);
+      this.running.delete(key);
+      settings.slots.free();
+      if (this.method.concurrency > 0) {
+        this.update();
+      }
+      if (this.running.size + this.waiting.length === 0) {
+        this.onIdle?.();
+      }
+    });
+    if (this.method.concurrency > 0 && this.isFull) {
+      this.update();
+    }
+  }
+
+  /** A frame or a heartbeat of a stream's caller. */
+  private route(message: Msg): void {
+    const start = this.method.streamSubject.length + this.settings.session.length + 2;
+    const id = message.subject.slice(start);
+    const stream = this.streams.get(id);
+    if (stream) {
+      stream.receive(message);
+    } else if (id.endsWith(heartbeatSuffix)) {
+      this.streams.get(id.slice(0, -heartbeatSuffix.length))?.heard();
+    }
+  }
+
+  /** Frames were lost, and callers cannot be told before they find out by themselves. */
+  private disconnected(): void {
+    for (const stream of [...this.streams.values()]) {
+      stream.cancel(new ConnectError("the worker's connection to NATS was lost", Code.Unavailable));
+    }
+  }
+
+  /** A caller has left: the payload is the reply subject of its call. */
+  private cancel(message: Msg): void {
+    const reply = message.string();
+    const index = this.waiting.findIndex((request) => request.reply === reply);
+    if (index >= 0) {
+      this.waiting.splice(index, 1);
+    }
+    this.running.get(reply)?.cancel(new ConnectError("the caller has left", Code.Canceled));
+  }
+
+  private tick(): boolean {
+    for (const call of this.running.values()) {
+      call.tick();
+    }
+    for (const { reply } of this.waiting) {
+      if (reply && this.link.connected) {
+        this.link.nats.publish(reply + heartbeatSuffix);
+      }
+    }
+    return this.running.size + this.waiting.length > 0;
+  }
+
+  private refuse(request: Msg, error: ConnectError): void {
+    if (request.reply && this.link.connected) {
+      const { headers, payload } = encodeStatus(error);
+      this.link.nats.publish(request.reply, payload, { headers: headers.asHeaders() });
+    }
   }
 }

@@ -14,7 +14,8 @@ import { encodeStatus, isRetried, permanent, toCallerError } from "../wire/statu
 import { CallLogWriter, LostClaim, type NewEntry } from "./call-log-writer.js";
 import { type DurableHandlerContext, LazyHandlerContext, type ProgressReport } from "./context.js";
 import type { AnyHandler } from "./handler.js";
-import type { Logger, LogLevel } from "./log.js";
+import type { LogLevel } from "./log.js";
+import type { WorkerSettings } from "./settings.js";
 
 /** Shortest time between two reports of progress, in ms. */
 const progressIntervalMs = 250;
@@ -40,9 +41,9 @@ export class DurableAttempt {
     private readonly link: Link,
     private readonly method: MethodBinding,
     private readonly handler: AnyHandler,
+    private readonly settings: WorkerSettings,
     private readonly request: Msg,
     private readonly call: CallName,
-    private readonly log: Logger,
   ) {
     const { deliveries, storedAtMs } = deliveryOf(request);
     this.deliveries = deliveries;
@@ -289,7 +290,7 @@ export class DurableAttempt {
   }
 
   private async settleFailure(thrown: unknown): Promise<void> {
-    const error = toCallerError(thrown);
+    const error = toCallerError(thrown, this.settings.revealErrors);
     this.context?.abort(error);
     if (isRetried(error) && this.writer.attempt - this.releases < this.method.maxAttempts) {
       const delayMs = this.backoffMs();
@@ -333,7 +334,7 @@ export class DurableAttempt {
   }
 
   private report(level: LogLevel, message: string, error?: unknown): void {
-    this.log({
+    this.settings.log({
       level,
       message,
       method: this.method.desc.toString(),

@@ -1,23 +1,45 @@
-import type { DescService } from "@bufbuild/protobuf";
-import { Code, ConnectError } from "@connectrpc/connect";
+import type { DescMethod, DescService } from "@bufbuild/protobuf";
+import { Code, ConnectError, type Interceptor } from "@connectrpc/connect";
+import { nuid } from "@nats-io/nats-core";
 import { type Connection, internals } from "../connection.js";
 import { bindService, type MethodBinding } from "../wire/binding.js";
 import { parseQueueSubject } from "../wire/call-id.js";
+import { type MessageLimits, messageLimits } from "../wire/codec.js";
 import type { Link } from "../wire/link.js";
 import { provision } from "../wire/provision.js";
 import { DirectResponder } from "./direct-responder.js";
 import { DurableAttempt } from "./durable-attempt.js";
 import type { AnyHandler, WorkerImpl } from "./handler.js";
+import { intercept } from "./intercept.js";
 import type { Logger } from "./log.js";
 import { Puller } from "./puller.js";
+import type { WorkerSettings } from "./settings.js";
+import { Slots } from "./slots.js";
 
 /** Options of a worker. */
-export interface WorkerOptions {
+export interface WorkerOptions extends Partial<MessageLimits> {
   /**
    * How many calls of each durable method run at once, unless its option
    * `concurrency` says otherwise. Default: 10.
    */
   concurrency?: number;
+  /**
+   * How many direct calls of all methods run at once; beyond it other workers
+   * take over, and when all are busy calls wait. Default: no limit.
+   */
+  directConcurrency?: number;
+  /** Run around every call, the first outermost. Default: none. */
+  interceptors?: Interceptor[];
+  /**
+   * Answers calls of methods that `impl` lacks with Unimplemented, as Connect and
+   * gRPC do. Leave it off where other workers implement them. Default: false.
+   */
+  answerUnimplemented?: boolean;
+  /**
+   * Sends the text of errors that are no ConnectErrors to callers. It may hold
+   * what is not for them: for development. Default: false.
+   */
+  revealErrors?: boolean;
   /** How long drain() waits for running calls before it stops them, in ms. Default: 30 s. */
   drainTimeoutMs?: number;
   /** Takes what the worker has to say. Default: nothing is logged. */
@@ -61,7 +83,7 @@ class ServiceWorker implements Worker {
   private readonly pullers: Puller[] = [];
   private readonly attempts = new Map<DurableAttempt, MethodBinding>();
   private readonly heartbeats: ReturnType<typeof setInterval>[] = [];
-  private readonly log: Logger;
+  private readonly settings: WorkerSettings;
   private resolveClosed: () => void = () => undefined;
   private draining: Promise<void> | undefined;
 
@@ -69,7 +91,13 @@ class ServiceWorker implements Worker {
     private readonly link: Link,
     private readonly options: WorkerOptions,
   ) {
-    this.log = options.logger ?? (() => undefined);
+    this.settings = {
+      log: options.logger ?? (() => undefined),
+      limits: messageLimits(options),
+      revealErrors: options.revealErrors ?? false,
+      slots: new Slots(options.directConcurrency ?? 0),
+      session: nuid.next(),
+    };
     this.closed = new Promise((resolve) => {
       this.resolveClosed = resolve;
     });
@@ -80,12 +108,14 @@ class ServiceWorker implements Worker {
   }
 
   async start(service: DescService, impl: object): Promise<void> {
-    const handlers = findHandlers(service, impl);
+    const { interceptors = [], answerUnimplemented = false } = this.options;
+    const handlers = findHandlers(service, impl, answerUnimplemented);
     const durable = [...handlers.keys()].filter((method) => method.delivery === "durable");
     if (durable.length > 0) {
       await provision(this.link, bindService(service), durable);
     }
-    for (const [method, handler] of handlers) {
+    for (const [method, bare] of handlers) {
+      const handler = intercept(method.desc, bare, interceptors);
       if (method.delivery === "durable") {
         this.serveDurable(method, handler);
       } else {
@@ -102,7 +132,7 @@ class ServiceWorker implements Worker {
   }
 
   private serveDirect(method: MethodBinding, handler: AnyHandler): void {
-    const responder = new DirectResponder(this.link, method, handler, this.log);
+    const responder = new DirectResponder(this.link, method, handler, this.settings);
     this.responders.push(responder);
     responder.start();
   }
@@ -118,7 +148,7 @@ class ServiceWorker implements Worker {
         if (!call) {
           // Nobody can wait for it, and no worker can answer it.
           this.link.nats.publish(request.reply ?? "", "+TERM");
-          this.log({
+          this.settings.log({
             level: "error",
             message: "a queued message without call id was removed",
             method: method.desc.toString(),
@@ -126,12 +156,19 @@ class ServiceWorker implements Worker {
           });
           return;
         }
-        const attempt = new DurableAttempt(this.link, method, handler, request, call, this.log);
+        const attempt = new DurableAttempt(
+          this.link,
+          method,
+          handler,
+          this.settings,
+          request,
+          call,
+        );
         this.attempts.set(attempt, method);
         await attempt.run();
         this.attempts.delete(attempt);
       },
-      this.log,
+      this.settings.log,
     );
     this.pullers.push(puller);
     this.heartbeats.push(
@@ -176,7 +213,11 @@ class ServiceWorker implements Worker {
   }
 }
 
-function findHandlers(service: DescService, impl: object): Map<MethodBinding, AnyHandler> {
+function findHandlers(
+  service: DescService,
+  impl: object,
+  answerUnimplemented: boolean,
+): Map<MethodBinding, AnyHandler> {
   const handlers = new Map<MethodBinding, AnyHandler>();
   for (const [name, method] of bindService(service).methods) {
     // Only what the object itself or its class defines: a method may be named
@@ -185,16 +226,11 @@ function findHandlers(service: DescService, impl: object): Map<MethodBinding, An
       name in Object.prototype && !Object.hasOwn(impl, name) && isPlain(impl)
         ? undefined
         : (impl as Record<string, unknown>)[name];
-    if (typeof handler !== "function") {
-      continue;
+    if (typeof handler === "function") {
+      handlers.set(method, handler.bind(impl));
+    } else if (answerUnimplemented) {
+      handlers.set(method, unimplemented(method.desc));
     }
-    if (method.delivery === "direct" && method.desc.methodKind !== "unary") {
-      throw new ConnectError(
-        `${method.desc.toString()} streams over direct delivery, which this version cannot: make it durable`,
-        Code.Unimplemented,
-      );
-    }
-    handlers.set(method, handler.bind(impl));
   }
   if (handlers.size === 0) {
     throw new ConnectError(
@@ -203,6 +239,12 @@ function findHandlers(service: DescService, impl: object): Map<MethodBinding, An
     );
   }
   return handlers;
+}
+
+function unimplemented(desc: DescMethod): AnyHandler {
+  return () => {
+    throw new ConnectError(`${desc.toString()} is not implemented`, Code.Unimplemented);
+  };
 }
 
 function isPlain(impl: object): boolean {

@@ -1,0 +1,339 @@
+import type {
+  DescMessage,
+  DescMethodStreaming,
+  MessageInitShape,
+  MessageShape,
+} from "@bufbuild/protobuf";
+import { Code, ConnectError, type StreamResponse } from "@connectrpc/connect";
+import type { Msg } from "@nats-io/nats-core";
+import type { MethodBinding } from "../wire/binding.js";
+import { checkSize, decode, encode, type MessageLimits } from "../wire/codec.js";
+import type { ControlFrame } from "../wire/frame.js";
+import { Header, HeaderBlock, headerSize, readMetadata } from "../wire/header.js";
+import { canceled, isNoResponders, type Link } from "../wire/link.js";
+import type { Reply } from "../wire/mux.js";
+import { isOversize } from "../wire/payload-store.js";
+import { decodeStatus, isStatus } from "../wire/status.js";
+import { StreamSide } from "../wire/stream-side.js";
+import { type CallArguments, noWorker, requestHeaders } from "./direct-call.js";
+
+/**
+ * Calls a streaming method over core NATS. Resolves when the response header is
+ * there: with the first message, or at the end.
+ *
+ * Errors, here or from the messages: what the handler threw; Unavailable at once
+ * when no worker serves the method or the connection is lost, and within seconds
+ * when the worker is lost; DeadlineExceeded; Canceled; ResourceExhausted when a
+ * message is larger than the limits.
+ */
+export function callDirectStream<I extends DescMessage, O extends DescMessage>(
+  link: Link,
+  method: MethodBinding,
+  desc: DescMethodStreaming<I, O>,
+  input: AsyncIterable<MessageInitShape<I>>,
+  call: CallArguments,
+  limits: MessageLimits,
+): Promise<StreamResponse<I, O>> {
+  return new ClientStream<I, O>(link, method, desc, input, call, limits).open();
+}
+
+class ClientStream<I extends DescMessage, O extends DescMessage>
+  extends StreamSide<MessageShape<O>>
+  implements Reply
+{
+  private readonly token: string;
+  private readonly requests: AsyncIterator<MessageInitShape<I>>;
+  private readonly trailer = new Headers();
+  private header: Headers | undefined;
+  private resolveOpen: (response: StreamResponse<I, O>) => void = () => undefined;
+  private rejectOpen: (error: ConnectError) => void = () => undefined;
+  private timer: ReturnType<typeof setTimeout> | undefined;
+  /** The request waits where busy workers look. */
+  private isWaiting = false;
+  private isClosed = false;
+  private object: string | undefined;
+  private opening: { payload: Uint8Array; headers: HeaderBlock | undefined } | undefined;
+
+  constructor(
+    link: Link,
+    private readonly method: MethodBinding,
+    private readonly desc: DescMethodStreaming<I, O>,
+    input: AsyncIterable<MessageInitShape<I>>,
+    private readonly call: CallArguments,
+    private readonly limits: MessageLimits,
+  ) {
+    super(link, {
+      decode: (bytes) => decode(desc.output, bytes, Code.Internal),
+      onReturn: () => this.leave(canceled(call.signal)),
+      readMaxBytes: limits.readMaxBytes,
+    });
+    this.token = link.mux.open(this);
+    this.requests = input[Symbol.asyncIterator]();
+  }
+
+  open(): Promise<StreamResponse<I, O>> {
+    return new Promise((resolve, reject) => {
+      this.resolveOpen = resolve;
+      this.rejectOpen = reject;
+      this.send().catch((error) => this.fail(ConnectError.from(error)));
+    });
+  }
+
+  protected get own(): string {
+    return this.link.mux.subject(this.token);
+  }
+
+  publishesTo(subject: string): boolean {
+    return (
+      subject === this.method.directSubject ||
+      (this.peer !== undefined && subject.startsWith(this.peer))
+    );
+  }
+
+  disconnected(): void {
+    this.fail(
+      new ConnectError(
+        `the connection to NATS was lost while ${this.desc.toString()} was under way: it may have run`,
+        Code.Unavailable,
+      ),
+    );
+  }
+
+  denied(cause: Error): void {
+    this.leave(
+      new ConnectError(
+        `these credentials may not publish what ${this.desc.toString()} needs: ask for the permission`,
+        Code.PermissionDenied,
+        undefined,
+        undefined,
+        cause,
+      ),
+    );
+  }
+
+  protected lost(error: ConnectError): void {
+    this.leave(error);
+  }
+
+  protected broken(error: ConnectError): void {
+    this.leave(error);
+  }
+
+  protected receiveControl(message: Msg, control: ControlFrame | undefined): void {
+    if (isNoResponders(message)) {
+      this.noResponders();
+      return;
+    }
+    switch (control?.kind) {
+      case "accept":
+        this.accept(message);
+        break;
+      case "header":
+        this.respond(readMetadata(message.headers));
+        break;
+      case "end":
+        this.end(message, control.frames);
+        break;
+      default:
+        if (isStatus(message)) {
+          this.end(message, 0);
+        } else {
+          this.leave(
+            new ConnectError(
+              `${this.desc.toString()} was answered by what is no frame of a stream`,
+              Code.Internal,
+            ),
+          );
+        }
+    }
+  }
+
+  override receive(message: Msg): void {
+    if (!this.header && !message.headers) {
+      // The first message came without a response header before it.
+      this.respond(new Headers());
+    }
+    super.receive(message);
+  }
+
+  private async send(): Promise<void> {
+    const { signal, timeoutMs = this.method.timeoutMs } = this.call;
+    if (signal?.aborted) {
+      throw canceled(signal);
+    }
+    signal?.addEventListener("abort", this.aborted);
+    if (timeoutMs > 0) {
+      this.timer = setTimeout(() => this.expire(timeoutMs), Math.min(timeoutMs, 2 ** 31 - 1));
+    }
+    let payload: Uint8Array = new Uint8Array(0);
+    if (this.desc.methodKind === "server_streaming") {
+      payload = this.encode(await this.onlyRequest());
+    }
+    let headers = requestHeaders(this.call);
+    if (isOversize(payload, headerSize(headers), this.link.maxPayload)) {
+      const { service } = this.method;
+      this.object = await this.link.payloads.put(service, payload);
+      headers ??= new HeaderBlock();
+      headers.add(Header.payload, this.object);
+      payload = new Uint8Array(0);
+    }
+    if (this.isClosed) {
+      this.deleteObject();
+      return;
+    }
+    if (!this.link.connected) {
+      throw new ConnectError(
+        "the connection to NATS is lost, and is being made anew",
+        Code.Unavailable,
+      );
+    }
+    this.opening = { payload, headers };
+    this.publishOpening(this.method.directSubject);
+  }
+
+  private publishOpening(subject: string): void {
+    const { payload, headers } = this.opening ?? {};
+    const reply = this.own;
+    this.link.nats.publish(
+      subject,
+      payload,
+      headers ? { reply, headers: headers.asHeaders() } : { reply },
+    );
+  }
+
+  private async onlyRequest(): Promise<MessageInitShape<I>> {
+    const first = await this.requests.next();
+    if (first.done) {
+      throw new ConnectError(
+        `${this.desc.toString()} needs a request message`,
+        Code.InvalidArgument,
+      );
+    }
+    return first.value;
+  }
+
+  private encode(request: MessageInitShape<I>): Uint8Array {
+    const bytes = encode(this.desc.input, request, Code.InvalidArgument);
+    checkSize(this.desc.input, bytes, this.limits, "writeMaxBytes");
+    return bytes;
+  }
+
+  private noResponders(): void {
+    if (this.peer) {
+      this.leave(
+        new ConnectError(`the worker that ran ${this.desc.toString()} is gone`, Code.Unavailable),
+      );
+    } else if (this.isWaiting) {
+      this.fail(noWorker(this.method));
+    } else {
+      // Either nobody serves the method, or everybody is busy.
+      this.isWaiting = true;
+      this.publishOpening(this.method.waitSubject);
+    }
+  }
+
+  private accept(message: Msg): void {
+    if (this.peer || !message.reply) {
+      return;
+    }
+    this.peer = message.reply;
+    this.opening = undefined;
+    this.deleteObject();
+    if (this.desc.methodKind !== "server_streaming") {
+      this.sendRequests().catch((error) => this.leave(ConnectError.from(error)));
+    }
+  }
+
+  private async sendRequests(): Promise<void> {
+    for (;;) {
+      const next = await this.requests.next();
+      if (this.isClosed) {
+        return;
+      }
+      if (next.done) {
+        await this.publishEnd();
+        return;
+      }
+      const room = this.outflow.write(this.encode(next.value));
+      if (room) {
+        await room;
+      }
+    }
+  }
+
+  private respond(header: Headers): void {
+    if (this.header) {
+      return;
+    }
+    this.header = header;
+    this.resolveOpen({
+      stream: true,
+      service: this.desc.parent,
+      method: this.desc,
+      header,
+      trailer: this.trailer,
+      message: this.inflow,
+    });
+  }
+
+  private end(message: Msg, frames: number): void {
+    readMetadata(message.headers, "trailer").forEach((value, name) => {
+      this.trailer.append(name, value);
+    });
+    this.respond(new Headers());
+    this.close();
+    this.inflow.end(frames, isStatus(message) ? decodeStatus(message) : undefined);
+  }
+
+  private readonly aborted = (): void => {
+    const error = canceled(this.call.signal);
+    this.leave(error);
+    this.inflow.abort(error);
+  };
+
+  private expire(timeoutMs: number): void {
+    this.leave(
+      new ConnectError(
+        `${this.desc.toString()} did not end within ${timeoutMs} ms`,
+        Code.DeadlineExceeded,
+      ),
+    );
+  }
+
+  /** Ends the call, and tells the worker. */
+  private leave(error: ConnectError): void {
+    if (!this.isClosed) {
+      this.link.cancel(this.method.cancelSubject, this.own);
+      this.fail(error);
+    }
+  }
+
+  /** Ends the call with an error, after the messages that have arrived. */
+  private fail(error: ConnectError): void {
+    this.close();
+    this.inflow.fail(error);
+    this.rejectOpen(error);
+  }
+
+  private close(): void {
+    if (this.isClosed) {
+      return;
+    }
+    this.isClosed = true;
+    this.link.mux.close(this.token);
+    clearTimeout(this.timer);
+    this.call.signal?.removeEventListener("abort", this.aborted);
+    this.opening = undefined;
+    this.deleteObject();
+    // Nobody reads requests any more. Lets whoever makes the requests clean up.
+    this.outflow.fail(new ConnectError("the call has ended", Code.Canceled));
+    void Promise.resolve(this.requests.return?.()).catch(() => undefined);
+  }
+
+  private deleteObject(): void {
+    if (this.object) {
+      void this.link.payloads.delete(this.method.service, this.object);
+      this.object = undefined;
+    }
+  }
+}

@@ -1,0 +1,56 @@
+import type { Msg } from "@nats-io/nats-core";
+import { Header, HeaderBlock } from "./header.js";
+
+/** What data frames may cost before the receiver grants more. */
+export const initialCredit = 64 * 1024;
+
+/** Largest data frame, in bytes, where the server's max_payload is not smaller. */
+export const maxFrameBytes = 64 * 1024;
+
+/** Bytes of the number that begins a data frame. */
+export const frameHeadBytes = 4;
+
+/** What a data frame takes of the credit: its bytes, and what it costs to hold it. */
+export function frameCost(frame: Uint8Array): number {
+  return frame.length + 128;
+}
+
+/**
+ * A frame that is no data: those have headers, and data frames have none.
+ * - accept: a worker took the stream; requests go to the frame's reply subject
+ * - header: the response header is complete; it is metadata of this message
+ * - credit: what data frames may cost in all; a frame may be sent while those
+ *   before it cost less
+ * - end: how many data frames were sent; nothing follows. A worker's carries the
+ *   status of the call and the trailers.
+ */
+export type ControlFrame =
+  | { readonly kind: "accept" }
+  | { readonly kind: "header" }
+  | { readonly kind: "credit"; readonly bytes: number }
+  | { readonly kind: "end"; readonly frames: number };
+
+/** Headers of a control frame. */
+export function controlHeaders(kind: ControlFrame["kind"], number?: number): HeaderBlock {
+  return new HeaderBlock().add(Header.frame, number === undefined ? kind : `${kind} ${number}`);
+}
+
+/** Reads a control frame; undefined when the message is none. */
+export function parseControl(message: Msg): ControlFrame | undefined {
+  const [kind, text] = (message.headers?.get(Header.frame) ?? "").split(" ");
+  const number = Number(text);
+  switch (kind) {
+    case "accept":
+    case "header":
+      return { kind };
+    case "credit":
+      return Number.isSafeInteger(number) ? { kind, bytes: number } : undefined;
+    case "end":
+      return Number.isSafeInteger(number) ? { kind, frames: number } : undefined;
+    default:
+      return undefined;
+  }
+}
+
+/** What is added to a subject for the heartbeats of who publishes on it. */
+export const heartbeatSuffix = ".heartbeat";

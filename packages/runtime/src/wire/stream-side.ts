@@ -1,0 +1,108 @@
+import { Code, ConnectError } from "@connectrpc/connect";
+import type { Msg } from "@nats-io/nats-core";
+import { controlHeaders, heartbeatSuffix, maxFrameBytes, parseControl } from "./frame.js";
+import type { HeaderBlock } from "./header.js";
+import { Inflow, type InflowOptions } from "./inflow.js";
+import type { Link } from "./link.js";
+import { Outflow } from "./outflow.js";
+import { quietBeats, silentBeats } from "./pulse.js";
+
+const nothing = new Uint8Array(0);
+
+/**
+ * What both sides of a direct stream are alike in: messages come in and go out,
+ * and each side shows the other that it is alive.
+ */
+export abstract class StreamSide<In> {
+  readonly inflow: Inflow<In>;
+  readonly outflow: Outflow;
+  /** Subject that the other side listens on; undefined until it is known. */
+  protected peer: string | undefined;
+  private quiet = 0;
+  private silent = 0;
+
+  constructor(
+    protected readonly link: Link,
+    inflow: Pick<InflowOptions<In>, "decode" | "onReturn" | "readMaxBytes">,
+  ) {
+    this.inflow = new Inflow({
+      ...inflow,
+      grant: (bytes) => this.publish(nothing, controlHeaders("credit", bytes)),
+      onBroken: (error) => this.broken(error),
+    });
+    this.outflow = new Outflow(
+      (frame) => this.publish(frame),
+      Math.min(maxFrameBytes, link.maxPayload),
+    );
+  }
+
+  /** Subject that this side listens on. */
+  protected abstract get own(): string;
+
+  /** The other side is gone. */
+  protected abstract lost(error: ConnectError): void;
+
+  /** The other side sends what cannot be read. */
+  protected abstract broken(error: ConnectError): void;
+
+  /** Takes a frame of any kind. */
+  protected abstract receiveControl(message: Msg, control: ReturnType<typeof parseControl>): void;
+
+  receive(message: Msg): void {
+    this.silent = 0;
+    if (!message.headers) {
+      this.inflow.receive(message.data);
+      return;
+    }
+    const control = parseControl(message);
+    if (control?.kind === "credit") {
+      this.outflow.grant(control.bytes);
+    } else {
+      this.receiveControl(message, control);
+    }
+  }
+
+  /** The other side sent a heartbeat. */
+  heard(): void {
+    this.silent = 0;
+  }
+
+  /** A second has passed. */
+  tick(): void {
+    if (++this.silent > silentBeats) {
+      this.lost(
+        new ConnectError(
+          `the other side of the stream has been silent for ${silentBeats} s: its process or its network is gone`,
+          Code.Unavailable,
+        ),
+      );
+    } else if (++this.quiet >= quietBeats && this.peer && this.link.connected) {
+      this.quiet = 0;
+      // Where nobody listens any more, the server says so to the reply subject.
+      this.link.nats.publish(this.peer + heartbeatSuffix, nothing, { reply: this.own });
+    }
+  }
+
+  /** Sends a frame to the other side. */
+  protected publish(payload: Uint8Array, headers?: HeaderBlock, reply?: string): void {
+    if (!this.peer || !this.link.connected) {
+      // Lost: whoever waits is told so by the link.
+      return;
+    }
+    this.quiet = 0;
+    this.link.nats.publish(
+      this.peer,
+      payload,
+      headers ? { headers: headers.asHeaders(), ...(reply && { reply }) } : undefined,
+    );
+  }
+
+  /** Sends what is queued, then the end. Throws what ended the stream meanwhile. */
+  protected async publishEnd(
+    complete: (headers: HeaderBlock) => Uint8Array = () => nothing,
+  ): Promise<void> {
+    await this.outflow.drain();
+    const headers = controlHeaders("end", this.outflow.frames);
+    this.publish(complete(headers), headers);
+  }
+}

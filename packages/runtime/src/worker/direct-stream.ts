@@ -1,0 +1,192 @@
+import type { DescMessage, MessageInitShape, MessageShape } from "@bufbuild/protobuf";
+import { Code, ConnectError } from "@connectrpc/connect";
+import type { Msg } from "@nats-io/nats-core";
+import type { MethodBinding } from "../wire/binding.js";
+import { checkSize, decode, encode, encodingOf } from "../wire/codec.js";
+import { type ControlFrame, controlHeaders } from "../wire/frame.js";
+import { Header, type HeaderBlock } from "../wire/header.js";
+import { isNoResponders, type Link } from "../wire/link.js";
+import { encodeStatus } from "../wire/status.js";
+import { StreamSide } from "../wire/stream-side.js";
+import { LazyHandlerContext } from "./context.js";
+import { callEnded, type DirectCall, requestTimeoutMs } from "./direct-call.js";
+import type { AnyHandler } from "./handler.js";
+import { callerError, type WorkerSettings } from "./settings.js";
+
+const nothing = new Uint8Array(0);
+
+/** A streaming direct call: it stays with the worker that took its request. */
+export class WorkerStream extends StreamSide<MessageShape<DescMessage>> implements DirectCall {
+  private readonly context: LazyHandlerContext;
+  private isHeaderSent = false;
+  private hasEnded = false;
+
+  constructor(
+    link: Link,
+    private readonly method: MethodBinding,
+    private readonly handler: AnyHandler,
+    private readonly settings: WorkerSettings,
+    private readonly request: Msg,
+    /** Subject that this stream's frames come to. */
+    protected readonly own: string,
+  ) {
+    super(link, {
+      decode: (bytes) => decode(method.desc.input, bytes, Code.InvalidArgument),
+      onReturn: () => undefined,
+      readMaxBytes: settings.limits.readMaxBytes,
+    });
+    this.peer = request.reply;
+    this.context = new LazyHandlerContext(method, request, requestTimeoutMs(method, request));
+  }
+
+  async run(): Promise<void> {
+    this.publish(nothing, controlHeaders("accept"), this.own);
+    try {
+      await this.respond();
+      await this.publishLast();
+    } catch (thrown) {
+      await this.fail(callerError(thrown, this.method, this.settings));
+    } finally {
+      this.end(callEnded);
+    }
+  }
+
+  stop(error: ConnectError): void {
+    this.publishStatus(error);
+    this.end(error);
+  }
+
+  cancel(error: ConnectError): void {
+    this.end(error);
+  }
+
+  protected lost(error: ConnectError): void {
+    this.end(error);
+  }
+
+  /** What cannot be read is the caller's fault, and the caller's call ends. */
+  protected broken(error: ConnectError): void {
+    this.stop(error);
+  }
+
+  protected receiveControl(message: Msg, control: ControlFrame | undefined): void {
+    if (isNoResponders(message)) {
+      this.end(new ConnectError("the caller is gone", Code.Canceled));
+    } else if (control?.kind === "end") {
+      this.inflow.end(control.frames);
+    } else {
+      this.stop(
+        new ConnectError("what came is no frame of a stream of requests", Code.InvalidArgument),
+      );
+    }
+  }
+
+  /** Runs the handler and sends what it gives. */
+  private async respond(): Promise<void> {
+    const input = this.takesOne ? await this.onlyRequest() : this.inflow;
+    if (this.hasEnded) {
+      return;
+    }
+    const response: unknown = this.handler(input, this.context);
+    if (this.method.desc.methodKind === "client_streaming") {
+      await this.write((await response) as MessageInitShape<DescMessage>);
+      return;
+    }
+    for await (const message of response as AsyncIterable<MessageInitShape<DescMessage>>) {
+      const room = this.write(message);
+      if (room) {
+        await room;
+      }
+    }
+  }
+
+  private get takesOne(): boolean {
+    return this.method.desc.methodKind === "server_streaming";
+  }
+
+  private async onlyRequest(): Promise<MessageShape<DescMessage>> {
+    const { input } = this.method.desc;
+    const { headers } = this.request;
+    if (encodingOf(headers?.get(Header.contentType) ?? "") === "json") {
+      throw new ConnectError(
+        "JSON is for unary calls: send binary protobuf to a method that streams",
+        Code.InvalidArgument,
+      );
+    }
+    const stored = headers?.get(Header.payload);
+    const bytes = stored
+      ? await this.link.payloads.get(this.method.service, stored)
+      : this.request.data;
+    checkSize(input, bytes, this.settings.limits, "readMaxBytes");
+    return decode(input, bytes, Code.InvalidArgument);
+  }
+
+  private write(message: MessageInitShape<DescMessage>): Promise<void> | undefined {
+    const { output } = this.method.desc;
+    const bytes = encode(output, message, Code.Internal);
+    checkSize(output, bytes, this.settings.limits, "writeMaxBytes");
+    if (!this.isHeaderSent) {
+      this.publishHeader();
+    }
+    return this.outflow.write(bytes);
+  }
+
+  /** Leads the first message; a header without metadata is left out. */
+  private publishHeader(): void {
+    this.isHeaderSent = true;
+    const { header } = this.context.responseMetadata;
+    if (header) {
+      this.publish(nothing, controlHeaders("header").addMetadata(header));
+    }
+  }
+
+  private publishLast(): Promise<void> {
+    return this.publishEnd((headers) => {
+      this.addTrailer(headers);
+      return nothing;
+    });
+  }
+
+  /** Ends the call with an error, after the messages before it. */
+  private async fail(error: ConnectError): Promise<void> {
+    if (this.hasEnded) {
+      return;
+    }
+    try {
+      await this.outflow.drain();
+      this.publishStatus(error);
+    } catch {
+      // The call was ended meanwhile.
+    }
+  }
+
+  private publishStatus(error: ConnectError): void {
+    if (this.hasEnded) {
+      return;
+    }
+    const headers = controlHeaders("end", this.outflow.frames);
+    this.addTrailer(headers);
+    const { payload } = encodeStatus(error, headers);
+    this.publish(payload, headers);
+  }
+
+  private addTrailer(headers: HeaderBlock): void {
+    if (!this.isHeaderSent) {
+      this.publishHeader();
+    }
+    const { trailer } = this.context.responseMetadata;
+    if (trailer) {
+      headers.addTrailer(trailer);
+    }
+  }
+
+  private end(reason: ConnectError): void {
+    if (!this.hasEnded) {
+      this.hasEnded = true;
+      this.peer = undefined;
+      this.context.abort(reason);
+      this.outflow.fail(reason);
+      this.inflow.abort(reason);
+    }
+  }
+}

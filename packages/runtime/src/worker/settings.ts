@@ -1,0 +1,35 @@
+import { ConnectError } from "@connectrpc/connect";
+import type { MethodBinding } from "../wire/binding.js";
+import type { MessageLimits } from "../wire/codec.js";
+import { toCallerError } from "../wire/status.js";
+import type { Logger } from "./log.js";
+import type { Slots } from "./slots.js";
+
+/** What all calls of a worker share. */
+export interface WorkerSettings {
+  readonly log: Logger;
+  readonly limits: MessageLimits;
+  /** Callers see the text of errors that are no ConnectErrors. */
+  readonly revealErrors: boolean;
+  /** Direct calls that run at once, of all methods. */
+  readonly slots: Slots;
+  /** Token of the subjects on which this worker alone listens. */
+  readonly session: string;
+}
+
+/** The error that a caller sees of what a handler threw; logs what is no ConnectError. */
+export function callerError(
+  thrown: unknown,
+  method: MethodBinding,
+  { log, revealErrors }: WorkerSettings,
+): ConnectError {
+  if (!(thrown instanceof ConnectError)) {
+    log({
+      level: "error",
+      message: "a handler threw what is no ConnectError",
+      method: method.desc.toString(),
+      error: thrown,
+    });
+  }
+  return toCallerError(thrown, revealErrors);
+}
