@@ -1,10 +1,13 @@
 import {
+  type BidiStreamingMethod,
+  type ClientStreamingMethod,
   type Connection,
   type ConnectionOptions,
   createClient,
   type DurableServerStreamingMethod,
   type DurableUnaryMethod,
   type LogRecord,
+  type ServerStreamingMethod,
   startWorker,
   type UnaryMethod,
   type Worker,
@@ -22,6 +25,10 @@ type O = typeof ResponseSchema;
 export interface TestClient {
   get: UnaryMethod<I, O>;
   slow: UnaryMethod<I, O>;
+  two: UnaryMethod<I, O>;
+  down: ServerStreamingMethod<I, O>;
+  up: ClientStreamingMethod<I, O>;
+  chat: BidiStreamingMethod<I, O>;
   do: DurableUnaryMethod<I, O>;
   limited: DurableUnaryMethod<I, O>;
   count: DurableServerStreamingMethod<I, O>;

@@ -94,6 +94,40 @@ export declare const TestService: GenService<{
     output: typeof EmptySchema;
   },
   /**
+   * Takes two calls at once in a worker.
+   *
+   * @generated from rpc test.v1.TestService.Two
+   */
+  two: {
+    methodKind: "unary";
+    input: typeof RequestSchema;
+    output: typeof ResponseSchema;
+  },
+  /**
+   * @generated from rpc test.v1.TestService.Down
+   */
+  down: {
+    methodKind: "server_streaming";
+    input: typeof RequestSchema;
+    output: typeof ResponseSchema;
+  },
+  /**
+   * @generated from rpc test.v1.TestService.Up
+   */
+  up: {
+    methodKind: "client_streaming";
+    input: typeof RequestSchema;
+    output: typeof ResponseSchema;
+  },
+  /**
+   * @generated from rpc test.v1.TestService.Chat
+   */
+  chat: {
+    methodKind: "bidi_streaming";
+    input: typeof RequestSchema;
+    output: typeof ResponseSchema;
+  },
+  /**
    * @generated from rpc test.v1.TestService.Do
    */
   do: {
