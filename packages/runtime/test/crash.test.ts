@@ -1,57 +1,17 @@
-import { type ChildProcess, spawn } from "node:child_process";
-import { once } from "node:events";
-import { join } from "node:path";
-import { createInterface } from "node:readline";
 import { Code } from "@jetrpc/runtime";
 import { startNats } from "@jetrpc/testing";
-import { afterEach, describe, expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
+import { type TestProcess, useProcesses } from "./process.js";
 import { collect, until, useNats } from "./support.js";
 
 const nats = useNats();
-const workers: ChildProcess[] = [];
-
-afterEach(async () => {
-  for (const worker of workers.splice(0)) {
-    await end(worker, "SIGKILL");
-  }
-});
+const start = useProcesses();
 
 /** Starts a worker process and waits until it takes calls. */
-async function startProcess(url = nats.server.url): Promise<ChildProcess> {
-  const child = spawn(process.execPath, [join(import.meta.dirname, "crash-worker.mjs")], {
-    env: { ...process.env, NATS_URL: url },
-    stdio: ["pipe", "pipe", "inherit"],
-  });
-  workers.push(child);
-  await says(child, "ready");
-  return child;
-}
-
-const said = new WeakMap<ChildProcess, string[]>();
-
-/** Waits until a worker process has said something. */
-async function says(child: ChildProcess, line: string): Promise<void> {
-  let lines = said.get(child);
-  if (!lines) {
-    const heard: string[] = [];
-    createInterface({ input: child.stdout as NodeJS.ReadableStream }).on("line", (l) =>
-      heard.push(l),
-    );
-    said.set(child, heard);
-    lines = heard;
-  }
-  const heard = lines;
-  await until(() => heard.includes(line) || child.exitCode !== null);
-  expect(heard).toContain(line);
-}
-
-async function end(child: ChildProcess, signal: NodeJS.Signals): Promise<number | null> {
-  if (child.exitCode === null && child.signalCode === null) {
-    const exit = once(child, "exit");
-    child.kill(signal);
-    await exit;
-  }
-  return child.exitCode;
+async function startProcess(url = nats.server.url): Promise<TestProcess> {
+  const worker = start("crash-worker.mjs", url);
+  await worker.says("ready");
+  return worker;
 }
 
 const count = 300;
@@ -71,7 +31,7 @@ describe("kill -9 of the worker", () => {
         seen.push(message.index);
         if (seen.length === killAt) {
           await startProcess();
-          await end(first, "SIGKILL");
+          await first.end("SIGKILL");
         }
       }
       expect(seen, `killed at ${killAt}`).toEqual(all);
@@ -83,20 +43,18 @@ describe("kill -9 of the worker", () => {
     const first = await startProcess();
     const client = await nats.client();
     const result = client.do({ text: "hang" });
-    await says(first, "hanging");
+    await first.says("hanging");
     await startProcess();
-    await end(first, "SIGKILL");
+    await first.end("SIGKILL");
     expect((await result).text).toBe("attempt 2");
   });
 
   test("by the call itself, again and again, ends the call and blocks nobody", async () => {
-    for (let i = 0; i < 3; i++) {
-      await startProcess();
-    }
+    const workers = [await startProcess(), await startProcess(), await startProcess()];
     const client = await nats.client();
     const poison = client.do({ text: "poison" });
     poison.catch(() => undefined);
-    await until(() => workers.every((worker) => worker.signalCode === "SIGKILL"));
+    await until(() => workers.every((worker) => worker.child.signalCode === "SIGKILL"));
     await startProcess();
     await expect(poison).rejects.toMatchObject({
       code: Code.Internal,
@@ -115,7 +73,7 @@ test("SIGTERM lets the worker finish what runs, and end by itself", async () => 
   for await (const message of call) {
     seen.push(message.index);
     if (seen.length === 10) {
-      exit = end(child, "SIGTERM");
+      exit = child.end("SIGTERM");
     }
   }
   expect(seen).toEqual(all);
@@ -175,11 +133,11 @@ describe("a worker that was silent for longer than ack_wait", () => {
     for await (const message of client.count({ count: 1_000 })) {
       seen.push(message.index);
       if (seen.length === 50) {
-        stale.kill("SIGSTOP");
+        stale.signal("SIGSTOP");
         await startProcess();
       } else if (seen.length === 200) {
-        stale.kill("SIGCONT");
-        await says(stale, "aborted: another attempt runs the call");
+        stale.signal("SIGCONT");
+        await stale.says("aborted: another attempt runs the call");
       }
     }
     expect(seen).toEqual(Array.from({ length: 1_000 }, (_, index) => index));
@@ -192,12 +150,12 @@ describe("a worker that was silent for longer than ack_wait", () => {
     for await (const message of client.count({ count })) {
       seen.push(message.index);
       if (seen.length === 50) {
-        stale.kill("SIGSTOP");
+        stale.signal("SIGSTOP");
         await startProcess();
       }
     }
     expect(seen).toEqual(all);
-    stale.kill("SIGCONT");
-    await says(stale, "aborted: another attempt has ended the call");
+    stale.signal("SIGCONT");
+    await stale.says("aborted: another attempt has ended the call");
   });
 });

@@ -238,7 +238,6 @@ class ClientStream<I extends DescMessage, O extends DescMessage>
     }
     this.peer = message.reply;
     this.opening = undefined;
-    this.deleteObject();
     if (this.desc.methodKind !== "server_streaming") {
       this.sendRequests().catch((error) => this.leave(ConnectError.from(error)));
     }

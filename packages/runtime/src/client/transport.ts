@@ -202,6 +202,8 @@ class LazyUnaryResponse<I extends DescMessage, O extends DescMessage>
   implements UnaryResponse<I, O>
 {
   readonly stream = false;
+  private headerMetadata: Headers | undefined;
+  private trailerMetadata: Headers | undefined;
 
   constructor(
     readonly method: DescMethodUnary<I, O>,
@@ -214,10 +216,12 @@ class LazyUnaryResponse<I extends DescMessage, O extends DescMessage>
   }
 
   get header(): Headers {
-    return readMetadata(this.wire.headers);
+    this.headerMetadata ??= readMetadata(this.wire.headers);
+    return this.headerMetadata;
   }
 
   get trailer(): Headers {
-    return readMetadata(this.wire.headers, "trailer");
+    this.trailerMetadata ??= readMetadata(this.wire.headers, "trailer");
+    return this.trailerMetadata;
   }
 }

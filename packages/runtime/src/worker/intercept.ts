@@ -49,11 +49,15 @@ export function intercept(
     case "client_streaming":
       return async (messages, context) => {
         const response = await call(messages, context);
+        let only: Message | undefined;
         for await (const message of response.message as AsyncIterable<Message>) {
-          adopt(context, response, "trailer");
-          return message;
+          only = message;
         }
-        throw new ConnectError(`${method.toString()} gave no response`, Code.Internal);
+        adopt(context, response, "trailer");
+        if (!only) {
+          throw new ConnectError(`${method.toString()} gave no response`, Code.Internal);
+        }
+        return only;
       };
     default:
       return async function* (message, context) {
