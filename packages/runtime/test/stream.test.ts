@@ -229,6 +229,7 @@ describe("the end", () => {
 
   test("a plain error is hidden, or revealed when asked", async () => {
     const impl = {
+      // biome-ignore lint/correctness/useYield: it never comes to that
       async *down() {
         throw new Error("secret");
       },
@@ -323,7 +324,6 @@ describe("the end", () => {
   test("a signal and a deadline end both sides", async () => {
     let aborted = 0;
     await nats.worker({
-      // biome-ignore lint/correctness/useYield: it waits for its end
       async *down(_request, context) {
         await new Promise((resolve) => context.signal.addEventListener("abort", resolve));
         aborted++;
