@@ -1,12 +1,14 @@
-import type { DescMessage, MessageInitShape, MessageShape } from "@bufbuild/protobuf";
-import { Code, ConnectError } from "@connectrpc/connect";
+import type { DescMessage, DescMethodUnary, MessageInitShape } from "@bufbuild/protobuf";
+import { Code, ConnectError, type UnaryResponse } from "@connectrpc/connect";
 import type { Msg } from "@nats-io/nats-core";
 import type { MethodBinding } from "../wire/binding.js";
 import { checkSize, decode, encode, type MessageLimits } from "../wire/codec.js";
-import { Header, HeaderBlock, headerSize } from "../wire/header.js";
+import { Header, HeaderBlock, headerSize, isEmpty } from "../wire/header.js";
 import { isNoResponders, type Link } from "../wire/link.js";
 import { isOversize } from "../wire/payload-store.js";
+import { PendingReply, type Request } from "../wire/pending-reply.js";
 import { decodeStatus, isStatus, neverRan } from "../wire/status.js";
+import { LazyUnaryResponse } from "./unary-response.js";
 
 /** What a call carries besides its request. */
 export interface CallArguments {
@@ -16,12 +18,6 @@ export interface CallArguments {
   readonly header: Headers | undefined;
 }
 
-/** A message and the NATS message that brought it. */
-export interface Answer<O extends DescMessage> {
-  readonly message: MessageShape<O>;
-  readonly wire: Msg;
-}
-
 /**
  * Calls a unary method by core NATS request and reply: at most once.
  *
@@ -29,39 +25,131 @@ export interface Answer<O extends DescMessage> {
  * method or the connection is lost; DeadlineExceeded; Canceled;
  * ResourceExhausted when a message is larger than the limits.
  */
-export async function callDirect<I extends DescMessage, O extends DescMessage>(
+export function callDirect<I extends DescMessage, O extends DescMessage>(
   link: Link,
   method: MethodBinding,
+  desc: DescMethodUnary<I, O>,
   request: MessageInitShape<I>,
   call: CallArguments,
   limits: MessageLimits,
-): Promise<Answer<O>> {
-  const { service } = method;
-  let payload = encode(method.desc.input, request, Code.InvalidArgument);
-  checkSize(method.desc.input, payload, limits, "writeMaxBytes");
-  let headers = requestHeaders(call);
-  let object: string | undefined;
-  if (isOversize(payload, headerSize(headers), link.maxPayload)) {
-    object = await link.payloads.put(service, payload);
-    headers ??= new HeaderBlock();
-    headers.add(Header.payload, object);
-    payload = new Uint8Array(0);
+): Promise<UnaryResponse<I, O>> {
+  // The common call makes this one promise, and no header.
+  return new Promise((resolve, reject) => {
+    const payload = encode(desc.input, request, Code.InvalidArgument);
+    checkSize(desc.input, payload, limits, "writeMaxBytes");
+    const headers = requestHeaders(call);
+    const ask = (bytes: Uint8Array, block: HeaderBlock | undefined, object?: string) => {
+      const { signal, timeoutMs = method.timeoutMs } = call;
+      new UnaryReply(
+        link,
+        {
+          subject: method.directSubject,
+          payload: bytes,
+          headers: block,
+          timeoutMs,
+          signal,
+          worker: method,
+        },
+        method,
+        desc,
+        limits,
+        object,
+        resolve as (response: UnaryResponse) => void,
+        reject,
+      ).send();
+    };
+    if (isOversize(payload, headerSize(headers), link.maxPayload)) {
+      link.payloads
+        .put(method.service, payload)
+        .then((object) => {
+          const block = headers ?? new HeaderBlock();
+          ask(new Uint8Array(0), block.add(Header.payload, object), object);
+        })
+        .catch(reject);
+    } else {
+      ask(payload, headers);
+    }
+  });
+}
+
+/** A unary call that waits for its response. */
+class UnaryReply extends PendingReply {
+  constructor(
+    link: Link,
+    request: Request,
+    private readonly method: MethodBinding,
+    private readonly desc: DescMethodUnary,
+    private readonly limits: MessageLimits,
+    /** Holds the request when it is large. */
+    private readonly object: string | undefined,
+    private readonly resolve: (response: UnaryResponse) => void,
+    private readonly reject: (error: unknown) => void,
+  ) {
+    super(link, request);
   }
-  try {
-    const wire = await ask(link, method, payload, headers, call);
-    if (isStatus(wire)) {
-      throw decodeStatus(wire);
+
+  protected replied(wire: Msg): void {
+    try {
+      if (wire.headers) {
+        this.readHeaders(wire);
+      } else {
+        this.respond(wire, wire.data);
+      }
+    } catch (error) {
+      this.failed(error);
     }
-    const stored = wire.headers?.get(Header.payload);
-    const bytes = stored ? await link.payloads.get(service, stored) : wire.data;
-    if (stored) {
-      void link.payloads.delete(service, stored);
+  }
+
+  protected failed(error: unknown): void {
+    this.deleteObject();
+    this.reject(error);
+  }
+
+  private readHeaders(wire: Msg): void {
+    if (isNoResponders(wire)) {
+      this.nobody();
+    } else if (isStatus(wire)) {
+      this.failed(decodeStatus(wire));
+    } else {
+      const { service } = this.method;
+      const { payloads } = this.link;
+      const stored = wire.headers?.get(Header.payload);
+      if (stored) {
+        payloads
+          .get(service, stored)
+          .then((bytes) => {
+            void payloads.delete(service, stored);
+            this.respond(wire, bytes);
+          })
+          .catch((error) => this.failed(error));
+      } else {
+        this.respond(wire, wire.data);
+      }
     }
-    checkSize(method.desc.output, bytes, limits, "readMaxBytes");
-    return { message: decode(method.desc.output, bytes, Code.Internal) as MessageShape<O>, wire };
-  } finally {
-    if (object) {
-      void link.payloads.delete(service, object);
+  }
+
+  private respond(wire: Msg, bytes: Uint8Array): void {
+    const { output } = this.desc;
+    checkSize(output, bytes, this.limits, "readMaxBytes");
+    this.resolve(new LazyUnaryResponse(this.desc, decode(output, bytes, Code.Internal), wire));
+    this.deleteObject();
+  }
+
+  /** Either nobody serves the method, or everybody is busy. */
+  private nobody(): void {
+    const { waitSubject } = this.method;
+    if (this.request.subject === waitSubject) {
+      this.failed(noWorker(this.method));
+      return;
+    }
+    const { link, method, desc, limits, object, resolve, reject } = this;
+    const request = { ...this.request, subject: waitSubject };
+    new UnaryReply(link, request, method, desc, limits, object, resolve, reject).send();
+  }
+
+  private deleteObject(): void {
+    if (this.object) {
+      void this.link.payloads.delete(this.method.service, this.object);
     }
   }
 }
@@ -69,7 +157,7 @@ export async function callDirect<I extends DescMessage, O extends DescMessage>(
 /** Headers of a request; none for the common call: they cost both sides more than the rest of it. */
 export function requestHeaders({ timeoutMs, header }: CallArguments): HeaderBlock | undefined {
   let headers: HeaderBlock | undefined;
-  if (header) {
+  if (header && !isEmpty(header)) {
     headers = new HeaderBlock().addMetadata(header);
   }
   if (timeoutMs !== undefined && timeoutMs > 0) {
@@ -77,26 +165,6 @@ export function requestHeaders({ timeoutMs, header }: CallArguments): HeaderBloc
     headers.add(Header.timeout, Math.ceil(timeoutMs));
   }
   return headers;
-}
-
-async function ask(
-  link: Link,
-  method: MethodBinding,
-  payload: Uint8Array,
-  headers: HeaderBlock | undefined,
-  { signal, timeoutMs = method.timeoutMs }: CallArguments,
-): Promise<Msg> {
-  const send = (subject: string) =>
-    link.request({ subject, payload, headers, timeoutMs, signal, worker: method });
-  let reply = await send(method.directSubject);
-  if (isNoResponders(reply)) {
-    // Either nobody serves the method, or everybody is busy.
-    reply = await send(method.waitSubject);
-  }
-  if (isNoResponders(reply)) {
-    throw noWorker(method);
-  }
-  return reply;
 }
 
 /** Nobody listens to the requests of a method. */

@@ -2,6 +2,7 @@ import type {
   DescMessage,
   DescMethodStreaming,
   DescMethodUnary,
+  Message,
   MessageInitShape,
 } from "@bufbuild/protobuf";
 import {
@@ -14,14 +15,14 @@ import {
   type UnaryResponse,
 } from "@connectrpc/connect";
 import { normalize } from "../wire/codec.js";
-import { type HeadersInit, methodUrl } from "../wire/header.js";
+import { methodUrl } from "../wire/header.js";
 import type { CallArguments } from "./direct-call.js";
 
 /** What a Connect client gives a transport. */
 export interface TransportArguments {
   readonly signal: AbortSignal | undefined;
   readonly timeoutMs: number | undefined;
-  readonly header: HeadersInit | undefined;
+  readonly header: Headers | undefined;
   readonly contextValues: ContextValues | undefined;
 }
 
@@ -36,19 +37,11 @@ export function interceptUnary<I extends DescMessage, O extends DescMessage>(
   call: TransportArguments,
   next: (input: MessageInitShape<I>, call: CallArguments) => Promise<UnaryResponse<I, O>>,
 ): Promise<UnaryResponse<I, O>> {
-  const request = withSignal(
-    {
-      stream: false as const,
-      ...requestInit(method, call),
-      method,
-      message: normalize(method.input, input),
-    },
-    call,
-  );
+  const request = toRequest(method, normalize(method.input, input), call);
   const run = chain(interceptors, (req) =>
     next(req.message as MessageInitShape<I>, toArguments(req)),
   );
-  return run(request as UnaryRequest) as Promise<UnaryResponse<I, O>>;
+  return run(request) as Promise<UnaryResponse<I, O>>;
 }
 
 /** Runs interceptors around a streaming call. */
@@ -62,19 +55,11 @@ export function interceptStream<I extends DescMessage, O extends DescMessage>(
     call: CallArguments,
   ) => Promise<StreamResponse<I, O>>,
 ): Promise<StreamResponse<I, O>> {
-  const request = withSignal(
-    {
-      stream: true as const,
-      ...requestInit(method, call),
-      method,
-      message: normalizeAll(method.input, input),
-    },
-    call,
-  );
+  const request = toRequest(method, normalizeAll(method.input, input), call);
   const run = chain(interceptors, (req) =>
     next(req.message as AsyncIterable<MessageInitShape<I>>, toArguments(req)),
   );
-  return run(request as StreamRequest) as Promise<StreamResponse<I, O>>;
+  return run(request) as Promise<StreamResponse<I, O>>;
 }
 
 type AnyRequest = UnaryRequest | StreamRequest;
@@ -92,40 +77,37 @@ function chain(
   return next;
 }
 
-function requestInit(
-  { parent, name }: DescMethodUnary | DescMethodStreaming,
-  { header, contextValues }: TransportArguments,
-) {
+/**
+ * The request as interceptors see it. Its signal is made when one asks for it: that
+ * costs 3 us.
+ */
+function toRequest(
+  method: DescMethodUnary | DescMethodStreaming,
+  message: Message | AsyncIterable<Message>,
+  call: TransportArguments,
+): AnyRequest {
+  const state: Original = { call, signal: undefined };
   return {
-    service: parent,
+    stream: method.methodKind !== "unary",
+    service: method.parent,
+    method,
     requestMethod: "POST",
-    url: methodUrl(parent, name),
-    header: new Headers(header),
-    contextValues: contextValues ?? createContextValues(),
-  };
+    url: methodUrl(method.parent, method.name),
+    header: call.header ?? new Headers(),
+    contextValues: call.contextValues ?? createContextValues(),
+    message,
+    [original]: state,
+    get signal() {
+      state.signal ??= call.signal ?? new AbortController().signal;
+      return state.signal;
+    },
+  } as AnyRequest;
 }
 
-/** State of a request whose signal is made when an interceptor asks for it: it costs 3 us. */
 interface Original {
   readonly call: TransportArguments;
-  isSignalRead: boolean;
-}
-
-function withSignal<T extends object>(
-  request: T,
-  call: TransportArguments,
-): T & { readonly signal: AbortSignal } {
-  const state: Original = { call, isSignalRead: false };
-  let signal = call.signal;
-  Object.assign(request, { [original]: state });
-  return Object.defineProperty(request as T & { readonly signal: AbortSignal }, "signal", {
-    enumerable: true,
-    get() {
-      state.isSignalRead = true;
-      signal ??= new AbortController().signal;
-      return signal;
-    },
-  });
+  /** What interceptors were given, if one asked. */
+  signal: AbortSignal | undefined;
 }
 
 /** What is left of the arguments when the interceptors have seen them. */
@@ -134,7 +116,7 @@ function toArguments(request: AnyRequest): CallArguments {
   return {
     header: request.header,
     timeoutMs: state?.call.timeoutMs,
-    signal: state && !state.isSignalRead ? state.call.signal : request.signal,
+    signal: state && !state.signal ? state.call.signal : request.signal,
   };
 }
 

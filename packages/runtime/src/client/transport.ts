@@ -13,7 +13,6 @@ import {
   type Transport,
   type UnaryResponse,
 } from "@connectrpc/connect";
-import type { Msg } from "@nats-io/nats-core";
 import { bindMethod, type MethodBinding } from "../wire/binding.js";
 import type { CallName } from "../wire/call-id.js";
 import type { Entry } from "../wire/call-log.js";
@@ -25,6 +24,7 @@ import { type CallArguments, callDirect } from "./direct-call.js";
 import { callDirectStream } from "./direct-stream.js";
 import { type DurableCalls, limitWait } from "./durable-calls.js";
 import { interceptStream, interceptUnary } from "./intercept.js";
+import { LazyUnaryResponse } from "./unary-response.js";
 
 /**
  * Makes a Connect transport over NATS. Each method goes the way its delivery
@@ -50,16 +50,12 @@ export function createTransport(
       .catch((error) => follower.stop(ConnectError.from(error)));
   }
 
-  async function unary<I extends DescMessage, O extends DescMessage>(
+  async function durableUnary<I extends DescMessage, O extends DescMessage>(
     binding: MethodBinding,
     desc: DescMethodUnary<I, O>,
     call: CallArguments,
     input: MessageInitShape<I>,
   ): Promise<UnaryResponse<I, O>> {
-    if (binding.delivery === "direct") {
-      const { message, wire } = await callDirect<I, O>(link, binding, input, call, limits);
-      return new LazyUnaryResponse<I, O>(desc, message, wire);
-    }
     const name = calls.name(undefined);
     const follower = calls.follow(binding, name, "new");
     const release = limitWait(follower, waitOptions(call));
@@ -70,6 +66,17 @@ export function createTransport(
     } finally {
       release();
     }
+  }
+
+  function unary<I extends DescMessage, O extends DescMessage>(
+    binding: MethodBinding,
+    desc: DescMethodUnary<I, O>,
+    call: CallArguments,
+    input: MessageInitShape<I>,
+  ): Promise<UnaryResponse<I, O>> {
+    return binding.delivery === "direct"
+      ? callDirect<I, O>(link, binding, desc, input, call, limits)
+      : durableUnary<I, O>(binding, desc, call, input);
   }
 
   async function stream<I extends DescMessage, O extends DescMessage>(
@@ -112,7 +119,8 @@ export function createTransport(
   }
 
   return {
-    async unary<I extends DescMessage, O extends DescMessage>(
+    // Not async: a promise less for each call.
+    unary<I extends DescMessage, O extends DescMessage>(
       method: DescMethodUnary<I, O>,
       signal: AbortSignal | undefined,
       timeoutMs: number | undefined,
@@ -120,18 +128,22 @@ export function createTransport(
       input: MessageInitShape<I>,
       contextValues?: ContextValues,
     ): Promise<UnaryResponse<I, O>> {
-      const binding = bindMethod(method);
-      if (interceptors.length === 0) {
-        const call = { signal, timeoutMs, header: toHeaders(header) };
-        return unary<I, O>(binding, method, call, input);
+      try {
+        const binding = bindMethod(method);
+        const headers = toHeaders(header);
+        if (interceptors.length === 0) {
+          return unary<I, O>(binding, method, { signal, timeoutMs, header: headers }, input);
+        }
+        return interceptUnary<I, O>(
+          interceptors,
+          method,
+          input,
+          { signal, timeoutMs, header: headers, contextValues },
+          (message, call) => unary<I, O>(binding, method, call, message),
+        );
+      } catch (error) {
+        return Promise.reject(error);
       }
-      return interceptUnary<I, O>(
-        interceptors,
-        method,
-        input,
-        { signal, timeoutMs, header, contextValues },
-        (message, call) => unary<I, O>(binding, method, call, message),
-      );
     },
 
     async stream<I extends DescMessage, O extends DescMessage>(
@@ -143,15 +155,15 @@ export function createTransport(
       contextValues?: ContextValues,
     ): Promise<StreamResponse<I, O>> {
       const binding = bindMethod(method);
+      const headers = toHeaders(header);
       if (interceptors.length === 0) {
-        const call = { signal, timeoutMs, header: toHeaders(header) };
-        return stream<I, O>(binding, method, call, input);
+        return stream<I, O>(binding, method, { signal, timeoutMs, header: headers }, input);
       }
       return interceptStream<I, O>(
         interceptors,
         method,
         input,
-        { signal, timeoutMs, header, contextValues },
+        { signal, timeoutMs, header: headers, contextValues },
         (messages, call) => stream<I, O>(binding, method, call, messages),
       );
     },
@@ -159,7 +171,20 @@ export function createTransport(
 }
 
 function toHeaders(init: HeadersInit | undefined): Headers | undefined {
-  return init === undefined ? undefined : new Headers(init);
+  if (init === undefined) {
+    return undefined;
+  }
+  try {
+    return new Headers(init);
+  } catch (cause) {
+    throw new ConnectError(
+      `impossible headers: ${String(cause)}`,
+      Code.InvalidArgument,
+      undefined,
+      undefined,
+      cause,
+    );
+  }
 }
 
 function waitOptions({ signal, timeoutMs }: CallArguments) {
@@ -194,34 +219,5 @@ async function* resume<T>(
     }
   } finally {
     release();
-  }
-}
-
-/** A response whose metadata is read only when someone asks for it. */
-class LazyUnaryResponse<I extends DescMessage, O extends DescMessage>
-  implements UnaryResponse<I, O>
-{
-  readonly stream = false;
-  private headerMetadata: Headers | undefined;
-  private trailerMetadata: Headers | undefined;
-
-  constructor(
-    readonly method: DescMethodUnary<I, O>,
-    readonly message: UnaryResponse<I, O>["message"],
-    private readonly wire: Msg,
-  ) {}
-
-  get service() {
-    return this.method.parent;
-  }
-
-  get header(): Headers {
-    this.headerMetadata ??= readMetadata(this.wire.headers);
-    return this.headerMetadata;
-  }
-
-  get trailer(): Headers {
-    this.trailerMetadata ??= readMetadata(this.wire.headers, "trailer");
-    return this.trailerMetadata;
   }
 }

@@ -92,6 +92,11 @@ export function headerSize(block: HeaderBlock | undefined): number {
   return block ? block.encode().length : 0;
 }
 
+/** True when there is no metadata. */
+export function isEmpty(metadata: Headers): boolean {
+  return metadata.keys().next().done === true;
+}
+
 /** Metadata that a message carries; `trailer` names its trailing part. */
 export function readMetadata(
   from: MsgHdrs | undefined,

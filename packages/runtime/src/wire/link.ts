@@ -1,36 +1,15 @@
 import { Code, ConnectError } from "@connectrpc/connect";
 import { errors, type Msg, type NatsConnection } from "@nats-io/nats-core";
 import { checkOwner } from "./call-id.js";
-import type { HeaderBlock } from "./header.js";
-import { Mux, type Reply } from "./mux.js";
+import { Mux } from "./mux.js";
 import { PayloadStore } from "./payload-store.js";
-import { Pulse, silentBeats } from "./pulse.js";
+import { PendingReply, type Request } from "./pending-reply.js";
+import { Pulse } from "./pulse.js";
 
 /** Settings of a {@link Link}. */
 export interface LinkOptions {
   readonly owner: string;
   readonly inboxPrefix: string | undefined;
-}
-
-/** A request that {@link Link.request} sends. */
-export interface Request {
-  readonly subject: string;
-  readonly payload: Uint8Array;
-  readonly headers?: HeaderBlock | undefined;
-  /** How long to wait for the reply, in ms; 0 for no limit. */
-  readonly timeoutMs: number;
-  readonly signal?: AbortSignal | undefined;
-  /**
-   * Set when a worker answers: it sends heartbeats while it works, and its
-   * silence means that it is gone.
-   */
-  readonly worker?: WorkerRequest | undefined;
-}
-
-/** What a request to a worker needs besides. */
-export interface WorkerRequest {
-  /** Subject on which workers hear that the caller has left. */
-  readonly cancelSubject: string;
 }
 
 /**
@@ -75,7 +54,7 @@ export class Link {
    */
   request(request: Request): Promise<Msg> {
     return new Promise((resolve, reject) => {
-      new PendingReply(this, this.mux, request, resolve, reject).send();
+      new PromisedReply(this, request, resolve, reject).send();
     });
   }
 
@@ -160,147 +139,26 @@ export class Link {
   }
 }
 
-/** The error of a call whose caller's signal fired: what it was aborted with, or Canceled. */
-export function canceled(signal: AbortSignal | undefined): ConnectError {
-  const reason: unknown = signal?.reason;
-  return reason instanceof ConnectError
-    ? reason
-    : new ConnectError("the call was canceled", Code.Canceled, undefined, undefined, reason);
-}
-
 /** True when the server says that nobody listens on the subject of a request. */
 export function isNoResponders(reply: Msg): boolean {
   return reply.data.length === 0 && reply.headers?.code === 503;
 }
 
-/** Timeouts above this get their timer when less is left of them, in ms: most calls never need one. */
-const lazyTimerMs = 2_000;
-
-/** One request that waits for its reply. */
-class PendingReply implements Reply {
-  private readonly token: string;
-  private timer: ReturnType<typeof setTimeout> | undefined;
-  private endsAt = 0;
-  private silent = 0;
-
+class PromisedReply extends PendingReply {
   constructor(
-    private readonly link: Link,
-    private readonly mux: Mux,
-    private readonly request: Request,
+    link: Link,
+    request: Request,
     private readonly resolve: (message: Msg) => void,
     private readonly reject: (error: ConnectError) => void,
   ) {
-    this.token = mux.open(this);
+    super(link, request);
   }
 
-  publishesTo(subject: string): boolean {
-    return subject === this.request.subject;
-  }
-
-  send(): void {
-    const { subject, payload, headers, timeoutMs, signal } = this.request;
-    if (!this.link.connected) {
-      this.fail("the connection to NATS is lost, and is being made anew", Code.Unavailable);
-      return;
-    }
-    if (signal) {
-      if (signal.aborted) {
-        this.aborted();
-        return;
-      }
-      signal.addEventListener("abort", this.aborted);
-    }
-    const reply = this.mux.subject(this.token);
-    try {
-      this.link.nats.publish(
-        subject,
-        payload,
-        headers ? { reply, headers: headers.asHeaders() } : { reply },
-      );
-    } catch (cause) {
-      const { length } = payload;
-      if (length > this.link.maxPayload) {
-        this.fail(
-          `${length} bytes on ${subject} exceed the server's max_payload of ${this.link.maxPayload}`,
-          Code.ResourceExhausted,
-          cause,
-        );
-      } else {
-        this.fail(`cannot publish on ${subject}: ${String(cause)}`, Code.Unavailable, cause);
-      }
-      return;
-    }
-    if (timeoutMs > lazyTimerMs) {
-      this.endsAt = performance.now() + timeoutMs;
-    } else if (timeoutMs > 0) {
-      this.startTimer(timeoutMs);
-    }
-  }
-
-  receive(message: Msg): void {
-    this.finish();
+  protected replied(message: Msg): void {
     this.resolve(message);
   }
 
-  heard(): void {
-    this.silent = 0;
-  }
-
-  tick(): void {
-    if (this.endsAt > 0 && !this.timer) {
-      const left = this.endsAt - performance.now();
-      if (left < lazyTimerMs) {
-        this.startTimer(left);
-      }
-    }
-    if (this.request.worker && ++this.silent > silentBeats) {
-      this.fail(
-        `the worker of ${this.request.subject} has been silent for ${silentBeats} s: its process or its network is gone, or it blocks its event loop. The request may have run`,
-        Code.Unavailable,
-      );
-    }
-  }
-
-  disconnected(): void {
-    this.fail(
-      `the connection to NATS was lost while ${this.request.subject} was under way: the request may have run`,
-      Code.Unavailable,
-    );
-  }
-
-  denied(cause: Error): void {
-    this.fail(
-      `these credentials may not publish on ${this.request.subject}: ask for the permission`,
-      Code.PermissionDenied,
-      cause,
-    );
-  }
-
-  private readonly aborted = (): void => {
-    this.finish();
-    this.reject(canceled(this.request.signal));
-    const { worker } = this.request;
-    if (worker) {
-      this.link.cancel(worker.cancelSubject, this.mux.subject(this.token));
-    }
-  };
-
-  private startTimer(ms: number): void {
-    const { subject, timeoutMs } = this.request;
-    this.timer = setTimeout(
-      () => this.fail(`no reply on ${subject} within ${timeoutMs} ms`, Code.DeadlineExceeded),
-      ms,
-    );
-  }
-
-  private fail(message: string, code: Code, cause?: unknown): void {
-    this.finish();
-    this.reject(new ConnectError(message, code, undefined, undefined, cause));
-  }
-
-  private finish(): void {
-    this.mux.close(this.token);
-    clearTimeout(this.timer);
-    this.request.signal?.removeEventListener("abort", this.aborted);
+  protected failed(error: ConnectError): void {
+    this.reject(error);
   }
 }

@@ -8,7 +8,7 @@ import {
 } from "@connectrpc/connect";
 import type { Msg } from "@nats-io/nats-core";
 import type { MethodBinding } from "../wire/binding.js";
-import { methodUrl, readMetadata } from "../wire/header.js";
+import { isEmpty, methodUrl, readMetadata } from "../wire/header.js";
 
 /** What a handler may report of its progress. */
 export interface ProgressReport {
@@ -115,7 +115,11 @@ export class LazyHandlerContext implements HandlerContext {
 
   /** Response header and trailer, where the handler set any. */
   get responseMetadata(): { header: Headers | undefined; trailer: Headers | undefined } {
-    return { header: this.header, trailer: this.trailer };
+    const { header, trailer } = this;
+    return {
+      header: header && !isEmpty(header) ? header : undefined,
+      trailer: trailer && !isEmpty(trailer) ? trailer : undefined,
+    };
   }
 
   /** Fires the signal, at the end of every call. The first reason counts. */

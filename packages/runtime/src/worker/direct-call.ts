@@ -29,14 +29,20 @@ export const callEnded = new ConnectError("the call has ended", Code.Canceled);
 
 /** A direct call in a worker. */
 export interface DirectCall {
-  /** Runs the call to its end. Never throws. */
-  run(): Promise<void>;
+  /** Runs the call. Never throws; `onEnd` is called once, when the handler has ended. */
+  run(onEnd: () => void): void;
   /** Ends the call with an error before its handler does. */
   stop(error: ConnectError): void;
   /** The caller has left: nobody waits for an answer. */
   cancel(error: ConnectError): void;
   /** A second has passed. */
   tick(): void;
+}
+
+type Result = MessageInitShape<DescMessage>;
+
+function isPromise(value: Result | Promise<Result>): value is Promise<Result> {
+  return typeof (value as Partial<Promise<Result>>).then === "function";
 }
 
 /** Time that a request leaves for its call, in ms; 0 for no limit. */
@@ -62,28 +68,27 @@ export class UnaryCall implements DirectCall {
     this.context = new LazyHandlerContext(method, request, requestTimeoutMs(method, request));
   }
 
-  async run(): Promise<void> {
-    const { request, context } = this;
-    const { input } = this.method.desc;
+  run(onEnd: () => void): void {
     try {
-      const stored = request.headers?.get(Header.payload);
-      const bytes = stored
-        ? await this.link.payloads.get(this.method.service, stored)
-        : request.data;
-      this.encoding = encodingOf(request.headers?.get(Header.contentType) ?? "");
-      checkSize(input, bytes, this.settings.limits, "readMaxBytes");
-      const parse = this.encoding === "json" ? decodeJson : decode;
-      const message = parse(input, bytes, Code.InvalidArgument);
-      if (!this.hasEnded) {
-        await this.respond(await this.handler(message, context));
+      const stored = this.request.headers?.get(Header.payload);
+      const result = stored ? this.runStored(stored) : this.handle(this.request.data);
+      if (isPromise(result)) {
+        result
+          .then((response) => this.respond(response))
+          .catch((thrown) => this.failed(thrown))
+          .finally(() => this.ended(onEnd));
+        return;
+      }
+      // A handler that answers at once costs no promise.
+      const room = this.respond(result);
+      if (room) {
+        room.catch((thrown) => this.failed(thrown)).finally(() => this.ended(onEnd));
+        return;
       }
     } catch (thrown) {
-      if (!this.hasEnded) {
-        this.fail(callerError(thrown, this.method, this.settings));
-      }
-    } finally {
-      this.end(callEnded);
+      this.failed(thrown);
     }
+    this.ended(onEnd);
   }
 
   stop(error: ConnectError): void {
@@ -104,18 +109,47 @@ export class UnaryCall implements DirectCall {
     }
   }
 
+  private async runStored(object: string): Promise<Result> {
+    return this.handle(await this.link.payloads.get(this.method.service, object));
+  }
+
+  private handle(bytes: Uint8Array): Result | Promise<Result> {
+    const { input } = this.method.desc;
+    const contentType = this.request.headers?.get(Header.contentType);
+    if (contentType) {
+      this.encoding = encodingOf(contentType);
+    }
+    checkSize(input, bytes, this.settings.limits, "readMaxBytes");
+    const parse = this.encoding === "json" ? decodeJson : decode;
+    const message = parse(input, bytes, Code.InvalidArgument);
+    // What is canceled or stopped while its payload was read does not begin.
+    return this.hasEnded ? {} : this.handler(message, this.context);
+  }
+
+  private failed(thrown: unknown): void {
+    if (!this.hasEnded) {
+      this.fail(callerError(thrown, this.method, this.settings));
+    }
+  }
+
+  private ended(onEnd: () => void): void {
+    this.end(callEnded);
+    onEnd();
+  }
+
   private end(reason: ConnectError): void {
     this.hasEnded = true;
     this.context.abort(reason);
   }
 
-  private async respond(result: MessageInitShape<DescMessage>): Promise<void> {
+  /** Returns a promise when the response is too large for one message. */
+  private respond(result: Result): Promise<void> | undefined {
     if (this.hasEnded) {
-      return;
+      return undefined;
     }
     const { output } = this.method.desc;
     const isJson = this.encoding === "json";
-    let payload = (isJson ? encodeJson : encode)(output, result, Code.Internal);
+    const payload = (isJson ? encodeJson : encode)(output, result, Code.Internal);
     checkSize(output, payload, this.settings.limits, "writeMaxBytes");
     const { header, trailer } = this.context.responseMetadata;
     let headers: HeaderBlock | undefined;
@@ -132,11 +166,17 @@ export class UnaryCall implements DirectCall {
       }
     }
     if (isOversize(payload, headerSize(headers), this.link.maxPayload)) {
-      headers ??= new HeaderBlock();
-      headers.add(Header.payload, await this.link.payloads.put(this.method.service, payload));
-      payload = nothing;
+      return this.respondStored(payload, headers ?? new HeaderBlock());
     }
     this.publish(payload, headers);
+    return undefined;
+  }
+
+  private async respondStored(payload: Uint8Array, headers: HeaderBlock): Promise<void> {
+    const object = await this.link.payloads.put(this.method.service, payload);
+    if (!this.hasEnded) {
+      this.publish(nothing, headers.add(Header.payload, object));
+    }
   }
 
   private fail(error: ConnectError): void {

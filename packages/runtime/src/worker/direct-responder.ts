@@ -155,33 +155,37 @@ export class DirectResponder {
 
   private run(request: Msg): void {
     const { link, method, handler, settings } = this;
-    const id = `${this.nextCall++}`;
     // A reply subject that is in use already is left to the call that has it.
-    const key = request.reply && !this.running.has(request.reply) ? request.reply : id;
+    const { reply } = request;
+    const key = reply && !this.running.has(reply) ? reply : `${this.nextCall++}`;
     let call: DirectCall;
+    let stream: string | undefined;
     if (method.desc.methodKind === "unary") {
       call = new UnaryCall(link, method, handler, settings, request);
     } else {
-      const own = `${method.streamSubject}.${settings.session}.${id}`;
-      const stream = new WorkerStream(link, method, handler, settings, request, own);
-      this.streams.set(id, stream);
-      call = stream;
+      stream = `${this.nextCall++}`;
+      const own = `${method.streamSubject}.${settings.session}.${stream}`;
+      const side = new WorkerStream(link, method, handler, settings, request, own);
+      this.streams.set(stream, side);
+      call = side;
     }
     this.running.set(key, call);
     settings.slots.take();
     link.pulse.start();
-    void call.run().then(() => {
-      this.streams.delete(id);
+    call.run(() => {
+      if (stream) {
+        this.streams.delete(stream);
+      }
       this.running.delete(key);
       settings.slots.free();
-      if (this.method.concurrency > 0) {
+      if (method.concurrency > 0) {
         this.update();
       }
-      if (this.running.size + this.waiting.length === 0) {
-        this.onIdle?.();
+      if (this.onIdle && this.running.size + this.waiting.length === 0) {
+        this.onIdle();
       }
     });
-    if (this.method.concurrency > 0 && this.isFull) {
+    if (method.concurrency > 0 && this.isFull) {
       this.update();
     }
   }

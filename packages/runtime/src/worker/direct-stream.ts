@@ -39,7 +39,11 @@ export class WorkerStream extends StreamSide<MessageShape<DescMessage>> implemen
     this.context = new LazyHandlerContext(method, request, requestTimeoutMs(method, request));
   }
 
-  async run(): Promise<void> {
+  run(onEnd: () => void): void {
+    void this.runToEnd().then(onEnd);
+  }
+
+  private async runToEnd(): Promise<void> {
     this.publish(nothing, controlHeaders("accept"), this.own);
     try {
       await this.respond();

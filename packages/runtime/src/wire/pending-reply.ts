@@ -1,0 +1,173 @@
+import { Code, ConnectError } from "@connectrpc/connect";
+import type { Msg } from "@nats-io/nats-core";
+import type { HeaderBlock } from "./header.js";
+import type { Link } from "./link.js";
+import type { Reply } from "./mux.js";
+import { silentBeats } from "./pulse.js";
+
+/** A request that waits for one reply. */
+export interface Request {
+  readonly subject: string;
+  readonly payload: Uint8Array;
+  readonly headers?: HeaderBlock | undefined;
+  /** How long to wait for the reply, in ms; 0 for no limit. */
+  readonly timeoutMs: number;
+  readonly signal?: AbortSignal | undefined;
+  /**
+   * Set when a worker answers: it sends heartbeats while it works, and its
+   * silence means that it is gone.
+   */
+  readonly worker?: WorkerRequest | undefined;
+}
+
+/** What a request to a worker needs besides. */
+export interface WorkerRequest {
+  /** Subject on which workers hear that the caller has left. */
+  readonly cancelSubject: string;
+}
+
+/** The error of a call whose caller's signal fired: what it was aborted with, or Canceled. */
+export function canceled(signal: AbortSignal | undefined): ConnectError {
+  const reason: unknown = signal?.reason;
+  return reason instanceof ConnectError
+    ? reason
+    : new ConnectError("the call was canceled", Code.Canceled, undefined, undefined, reason);
+}
+
+/** Timeouts above this get their timer when less is left of them, in ms: most calls never need one. */
+const lazyTimerMs = 2_000;
+
+/** One request that waits for its reply: the last thing that is called is replied() or failed(), once. */
+export abstract class PendingReply implements Reply {
+  private readonly token: string;
+  private timer: ReturnType<typeof setTimeout> | undefined;
+  private endsAt = 0;
+  private silent = 0;
+
+  constructor(
+    protected readonly link: Link,
+    protected readonly request: Request,
+  ) {
+    this.token = link.mux.open(this);
+  }
+
+  /** Takes the reply. */
+  protected abstract replied(message: Msg): void;
+
+  /** Takes the reason for which no reply comes. */
+  protected abstract failed(error: ConnectError): void;
+
+  publishesTo(subject: string): boolean {
+    return subject === this.request.subject;
+  }
+
+  send(): void {
+    const { subject, payload, headers, timeoutMs, signal } = this.request;
+    if (!this.link.connected) {
+      this.fail("the connection to NATS is lost, and is being made anew", Code.Unavailable);
+      return;
+    }
+    if (signal) {
+      if (signal.aborted) {
+        this.handleEvent();
+        return;
+      }
+      signal.addEventListener("abort", this);
+    }
+    const reply = this.link.mux.subject(this.token);
+    try {
+      this.link.nats.publish(
+        subject,
+        payload,
+        headers ? { reply, headers: headers.asHeaders() } : { reply },
+      );
+    } catch (cause) {
+      const { length } = payload;
+      if (length > this.link.maxPayload) {
+        this.fail(
+          `${length} bytes on ${subject} exceed the server's max_payload of ${this.link.maxPayload}`,
+          Code.ResourceExhausted,
+          cause,
+        );
+      } else {
+        this.fail(`cannot publish on ${subject}: ${String(cause)}`, Code.Unavailable, cause);
+      }
+      return;
+    }
+    if (timeoutMs > lazyTimerMs) {
+      this.endsAt = performance.now() + timeoutMs;
+    } else if (timeoutMs > 0) {
+      this.startTimer(timeoutMs);
+    }
+  }
+
+  receive(message: Msg): void {
+    this.finish();
+    this.replied(message);
+  }
+
+  heard(): void {
+    this.silent = 0;
+  }
+
+  tick(): void {
+    if (this.endsAt > 0 && !this.timer) {
+      const left = this.endsAt - performance.now();
+      if (left < lazyTimerMs) {
+        this.startTimer(left);
+      }
+    }
+    if (this.request.worker && ++this.silent > silentBeats) {
+      this.fail(
+        `the worker of ${this.request.subject} has been silent for ${silentBeats} s: its process or its network is gone, or it blocks its event loop. The request may have run`,
+        Code.Unavailable,
+      );
+    }
+  }
+
+  disconnected(): void {
+    this.fail(
+      `the connection to NATS was lost while ${this.request.subject} was under way: the request may have run`,
+      Code.Unavailable,
+    );
+  }
+
+  denied(cause: Error): void {
+    this.fail(
+      `these credentials may not publish on ${this.request.subject}: ask for the permission`,
+      Code.PermissionDenied,
+      cause,
+    );
+  }
+
+  /** The caller's signal fired. As a listener, the object itself needs no function of its own. */
+  handleEvent(): void {
+    this.finish();
+    this.failed(canceled(this.request.signal));
+    const { worker } = this.request;
+    if (worker) {
+      this.link.cancel(worker.cancelSubject, this.link.mux.subject(this.token));
+    }
+  }
+
+  private startTimer(ms: number): void {
+    const { subject, timeoutMs } = this.request;
+    this.timer = setTimeout(
+      () => this.fail(`no reply on ${subject} within ${timeoutMs} ms`, Code.DeadlineExceeded),
+      ms,
+    );
+  }
+
+  private fail(message: string, code: Code, cause?: unknown): void {
+    this.finish();
+    this.failed(new ConnectError(message, code, undefined, undefined, cause));
+  }
+
+  private finish(): void {
+    this.link.mux.close(this.token);
+    if (this.timer) {
+      clearTimeout(this.timer);
+    }
+    this.request.signal?.removeEventListener("abort", this);
+  }
+}
