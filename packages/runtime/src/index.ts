@@ -22,6 +22,7 @@ export type {
   ServerStreamingMethod,
   UnaryMethod,
 } from "./client/method.js";
+export { createRetryInterceptor, type RetryOptions } from "./client/retry.js";
 export { type Connection, type ConnectionOptions, createConnection } from "./connection.js";
 export type { Progress } from "./gen/jetrpc/v1/call_pb.js";
 export {

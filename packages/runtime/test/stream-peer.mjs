@@ -19,7 +19,7 @@ if (process.argv[2] === "caller") {
   }
 } else {
   await serve(TestService, {
-    get: () => new Promise(() => undefined),
+    get: () => (process.argv[2] === "answer" ? {} : new Promise(() => undefined)),
     async *chat(requests) {
       for await (const { text } of requests) {
         yield { text: `${text}!` };

@@ -14,7 +14,7 @@ import { isNoResponders, type Link } from "../wire/link.js";
 import type { Reply } from "../wire/mux.js";
 import { isOversize } from "../wire/payload-store.js";
 import { canceled } from "../wire/pending-reply.js";
-import { decodeStatus, isStatus } from "../wire/status.js";
+import { decodeStatus, isStatus, neverRan } from "../wire/status.js";
 import { StreamSide } from "../wire/stream-side.js";
 import { type CallArguments, noWorker, requestHeaders } from "./direct-call.js";
 
@@ -183,9 +183,11 @@ class ClientStream<I extends DescMessage, O extends DescMessage>
       return;
     }
     if (!this.link.connected) {
-      throw new ConnectError(
-        "the connection to NATS is lost, and is being made anew",
-        Code.Unavailable,
+      throw neverRan(
+        new ConnectError(
+          "the connection to NATS is lost, and is being made anew",
+          Code.Unavailable,
+        ),
       );
     }
     this.opening = { payload, headers };

@@ -6,6 +6,8 @@ import type {
   MessageInitShape,
 } from "@bufbuild/protobuf";
 import {
+  Code,
+  ConnectError,
   type ContextValues,
   createContextValues,
   type Interceptor,
@@ -38,7 +40,7 @@ export function interceptUnary<I extends DescMessage, O extends DescMessage>(
   next: (input: MessageInitShape<I>, call: CallArguments) => Promise<UnaryResponse<I, O>>,
 ): Promise<UnaryResponse<I, O>> {
   const request = toRequest(method, normalize(method.input, input), call);
-  const run = chain(interceptors, (req) =>
+  const run = chain(interceptors, async (req) =>
     next(req.message as MessageInitShape<I>, toArguments(req)),
   );
   return run(request) as Promise<UnaryResponse<I, O>>;
@@ -56,7 +58,7 @@ export function interceptStream<I extends DescMessage, O extends DescMessage>(
   ) => Promise<StreamResponse<I, O>>,
 ): Promise<StreamResponse<I, O>> {
   const request = toRequest(method, normalizeAll(method.input, input), call);
-  const run = chain(interceptors, (req) =>
+  const run = chain(interceptors, async (req) =>
     next(req.message as AsyncIterable<MessageInitShape<I>>, toArguments(req)),
   );
   return run(request) as Promise<StreamResponse<I, O>>;
@@ -86,7 +88,12 @@ function toRequest(
   message: Message | AsyncIterable<Message>,
   call: TransportArguments,
 ): AnyRequest {
-  const state: Original = { call, signal: undefined };
+  const { timeoutMs } = call;
+  const state: Original = {
+    call,
+    signal: undefined,
+    endsAt: timeoutMs !== undefined && timeoutMs > 0 ? performance.now() + timeoutMs : undefined,
+  };
   return {
     stream: method.methodKind !== "unary",
     service: method.parent,
@@ -108,16 +115,34 @@ interface Original {
   readonly call: TransportArguments;
   /** What interceptors were given, if one asked. */
   signal: AbortSignal | undefined;
+  /** When the call's time is over, on the clock of performance.now(). */
+  readonly endsAt: number | undefined;
 }
 
-/** What is left of the arguments when the interceptors have seen them. */
+/**
+ * What is left of the arguments when the interceptors have seen them; time is
+ * left for what they took of it, and for earlier attempts. Throws
+ * DeadlineExceeded when none is.
+ */
 function toArguments(request: AnyRequest): CallArguments {
+  const { header } = request;
   const state = (request as { [original]?: Original })[original];
-  return {
-    header: request.header,
-    timeoutMs: state?.call.timeoutMs,
-    signal: state && !state.signal ? state.call.signal : request.signal,
-  };
+  if (!state) {
+    // A request that an interceptor made anew.
+    return { header, timeoutMs: undefined, signal: request.signal };
+  }
+  let { timeoutMs } = state.call;
+  if (state.endsAt !== undefined) {
+    const left = state.endsAt - performance.now();
+    if (left <= 0) {
+      throw new ConnectError(
+        `${request.method.toString()} did not end within ${timeoutMs} ms`,
+        Code.DeadlineExceeded,
+      );
+    }
+    timeoutMs = Math.ceil(left);
+  }
+  return { header, timeoutMs, signal: state.signal ? request.signal : state.call.signal };
 }
 
 async function* normalizeAll<I extends DescMessage>(

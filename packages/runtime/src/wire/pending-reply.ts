@@ -1,9 +1,10 @@
 import { Code, ConnectError } from "@connectrpc/connect";
 import type { Msg } from "@nats-io/nats-core";
-import type { HeaderBlock } from "./header.js";
+import { type HeaderBlock, headerSize } from "./header.js";
 import type { Link } from "./link.js";
 import type { Reply } from "./mux.js";
 import { silentBeats } from "./pulse.js";
+import { neverRan } from "./status.js";
 
 /** A request that waits for one reply. */
 export interface Request {
@@ -64,15 +65,13 @@ export abstract class PendingReply implements Reply {
   send(): void {
     const { subject, payload, headers, timeoutMs, signal } = this.request;
     if (!this.link.connected) {
-      this.fail("the connection to NATS is lost, and is being made anew", Code.Unavailable);
+      this.refuse("the connection to NATS is lost, and is being made anew", Code.Unavailable);
       return;
     }
-    if (signal) {
-      if (signal.aborted) {
-        this.handleEvent();
-        return;
-      }
-      signal.addEventListener("abort", this);
+    if (signal?.aborted) {
+      this.finish();
+      this.failed(neverRan(canceled(signal)));
+      return;
     }
     const reply = this.link.mux.subject(this.token);
     try {
@@ -82,18 +81,17 @@ export abstract class PendingReply implements Reply {
         headers ? { reply, headers: headers.asHeaders() } : { reply },
       );
     } catch (cause) {
-      const { length } = payload;
-      if (length > this.link.maxPayload) {
-        this.fail(
-          `${length} bytes on ${subject} exceed the server's max_payload of ${this.link.maxPayload}`,
-          Code.ResourceExhausted,
-          cause,
-        );
+      const size = payload.length + headerSize(headers);
+      const max = this.link.maxPayload;
+      if (size > max) {
+        const text = `${size} bytes on ${subject}, headers included, exceed the server's max_payload of ${max}`;
+        this.refuse(text, Code.ResourceExhausted, cause);
       } else {
-        this.fail(`cannot publish on ${subject}: ${String(cause)}`, Code.Unavailable, cause);
+        this.refuse(`cannot publish on ${subject}: ${String(cause)}`, Code.Unavailable, cause);
       }
       return;
     }
+    signal?.addEventListener("abort", this);
     if (timeoutMs > lazyTimerMs) {
       this.endsAt = performance.now() + timeoutMs;
     } else if (timeoutMs > 0) {
@@ -133,7 +131,7 @@ export abstract class PendingReply implements Reply {
   }
 
   denied(cause: Error): void {
-    this.fail(
+    this.refuse(
       `these credentials may not publish on ${this.request.subject}: ask for the permission`,
       Code.PermissionDenied,
       cause,
@@ -158,9 +156,15 @@ export abstract class PendingReply implements Reply {
     );
   }
 
-  private fail(message: string, code: Code, cause?: unknown): void {
+  private fail(message: string, code: Code): void {
     this.finish();
-    this.failed(new ConnectError(message, code, undefined, undefined, cause));
+    this.failed(new ConnectError(message, code));
+  }
+
+  /** Fails what reached nobody. */
+  private refuse(message: string, code: Code, cause?: unknown): void {
+    this.finish();
+    this.failed(neverRan(new ConnectError(message, code, undefined, undefined, cause)));
   }
 
   private finish(): void {

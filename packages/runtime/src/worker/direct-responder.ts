@@ -4,7 +4,7 @@ import type { MethodBinding } from "../wire/binding.js";
 import { heartbeatSuffix } from "../wire/frame.js";
 import type { Link } from "../wire/link.js";
 import { encodeStatus } from "../wire/status.js";
-import { type DirectCall, UnaryCall } from "./direct-call.js";
+import { type DirectCall, requestTimeoutMs, UnaryCall } from "./direct-call.js";
 import { WorkerStream } from "./direct-stream.js";
 import type { AnyHandler } from "./handler.js";
 import type { WorkerSettings } from "./settings.js";
@@ -14,6 +14,12 @@ const queueGroup = "q";
 
 /** Most requests that wait here for a free slot. */
 const maxWaiting = 10_000;
+
+/** A request that waits for a free slot, and until when its caller waits. */
+interface WaitingRequest {
+  readonly request: Msg;
+  readonly endsAt: number;
+}
 
 /**
  * Serves the direct calls of one method. While all slots are taken it leaves the
@@ -32,7 +38,7 @@ export class DirectResponder {
   private readonly running = new Map<string, DirectCall>();
   /** By the last token of the subject that their frames come to. */
   private readonly streams = new Map<string, WorkerStream>();
-  private readonly waiting: Msg[] = [];
+  private readonly waiting: WaitingRequest[] = [];
   private isStopped = false;
   private nextCall = 0;
   private onIdle: (() => void) | undefined;
@@ -86,7 +92,7 @@ export class DirectResponder {
 
   /** Fires the signals of what runs, and answers its callers. */
   abort(reason: ConnectError): void {
-    for (const request of this.waiting.splice(0)) {
+    for (const { request } of this.waiting.splice(0)) {
       this.refuse(request, reason);
     }
     for (const call of [...this.running.values()]) {
@@ -123,7 +129,11 @@ export class DirectResponder {
   /** Runs what waits, and is in the queue group while there is a free slot. */
   private update(): void {
     while (this.waiting.length > 0 && !this.isFull) {
-      this.run(this.waiting.shift() as Msg);
+      const { request, endsAt } = this.waiting.shift() as WaitingRequest;
+      // Nobody waits any more for what is out of time.
+      if (performance.now() < endsAt) {
+        this.run(request);
+      }
     }
     if (this.isFull) {
       this.leave(this.requests);
@@ -141,7 +151,8 @@ export class DirectResponder {
     if (!this.isFull) {
       this.run(request);
     } else if (this.waiting.length < maxWaiting) {
-      this.waiting.push(request);
+      const timeoutMs = requestTimeoutMs(this.method, request) || Number.POSITIVE_INFINITY;
+      this.waiting.push({ request, endsAt: performance.now() + timeoutMs });
     } else {
       this.refuse(
         request,
@@ -212,7 +223,7 @@ export class DirectResponder {
   /** A caller has left: the payload is the reply subject of its call. */
   private cancel(message: Msg): void {
     const reply = message.string();
-    const index = this.waiting.findIndex((request) => request.reply === reply);
+    const index = this.waiting.findIndex(({ request }) => request.reply === reply);
     if (index >= 0) {
       this.waiting.splice(index, 1);
     }
@@ -223,7 +234,9 @@ export class DirectResponder {
     for (const call of this.running.values()) {
       call.tick();
     }
-    for (const { reply } of this.waiting) {
+    for (const {
+      request: { reply },
+    } of this.waiting) {
       if (reply && this.link.connected) {
         this.link.nats.publish(reply + heartbeatSuffix);
       }

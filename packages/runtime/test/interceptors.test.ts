@@ -1,0 +1,323 @@
+import {
+  clone,
+  create,
+  createFileRegistry,
+  type DescService,
+  setExtension,
+} from "@bufbuild/protobuf";
+import {
+  FieldOptionsSchema,
+  FileDescriptorProtoSchema,
+  type FileDescriptorSet,
+  FileDescriptorSetSchema,
+} from "@bufbuild/protobuf/wkt";
+import {
+  FieldRulesSchema,
+  field,
+  StringRulesSchema,
+  ViolationsSchema,
+} from "@bufbuild/protovalidate/gen/buf/validate/validate_pb.js";
+import { createClient as createConnectClient } from "@connectrpc/connect";
+import { createValidateInterceptor } from "@connectrpc/validate";
+import {
+  Code,
+  ConnectError,
+  createRetryInterceptor,
+  type Interceptor,
+  mayHaveRun,
+  startWorker,
+} from "@jetrpc/runtime";
+import { describe, expect, test } from "vitest";
+import { TestService } from "./gen/test/v1/test_pb.js";
+import { collect, useNats } from "./support.js";
+
+const nats = useNats();
+
+describe("interceptors", () => {
+  const tag =
+    (name: string, seen: string[]): Interceptor =>
+    (next) =>
+    async (request) => {
+      seen.push(`${name} ${request.method.name} ${request.stream}`);
+      request.header.append("x-path", name);
+      const response = await next(request);
+      response.header.append("x-back", name);
+      if (response.stream) {
+        return {
+          ...response,
+          message: (async function* () {
+            for await (const message of response.message) {
+              seen.push(`${name} message`);
+              yield message;
+            }
+            response.trailer.append("x-end", name);
+          })(),
+        } as typeof response;
+      }
+      response.trailer.append("x-end", name);
+      return response;
+    };
+
+  test("run alike on both sides, around calls of every kind", async () => {
+    const seen: string[] = [];
+    await nats.worker(
+      {
+        get: (_request, context) => ({ text: context.requestHeader.get("x-path") ?? "" }),
+        async *down(_request, context) {
+          yield { text: context.requestHeader.get("x-path") ?? "" };
+        },
+        up: async (requests, context) => {
+          await collect(requests);
+          return { text: context.requestHeader.get("x-path") ?? "" };
+        },
+        async *chat(requests, context) {
+          await collect(requests);
+          yield { text: context.requestHeader.get("x-path") ?? "" };
+        },
+        do: (_request, context) => ({ text: context.requestHeader.get("x-path") ?? "" }),
+        async *count(_request, context) {
+          yield { text: context.requestHeader.get("x-path") ?? "" };
+        },
+      },
+      { interceptors: [tag("w1", seen), tag("w2", seen)] },
+    );
+    const client = await nats.client({ interceptors: [tag("c1", seen), tag("c2", seen)] });
+    const metadata: (string | null)[] = [];
+    const options = {
+      onHeader: (header: Headers) => metadata.push(header.get("x-back")),
+      onTrailer: (trailer: Headers) => metadata.push(trailer.get("x-end")),
+    };
+    const one = async function* () {
+      yield {};
+    };
+    const texts = [
+      (await client.get({}, options)).text,
+      (await collect(client.down({}, options)))[0]?.text,
+      (await client.up(one(), options)).text,
+      (await collect(client.chat(one(), options)))[0]?.text,
+      (await client.do({}, options)).text,
+      (await collect(client.count({}, options)))[0]?.text,
+    ];
+    expect(texts).toEqual(Array(6).fill("c1, c2, w1, w2"));
+    expect(metadata).toEqual(Array(12).fill("w2, w1, c2, c1"));
+    expect(seen.filter((each) => each.includes("Down"))).toEqual(
+      ["c1", "c2", "w1", "w2"].map((name) => `${name} Down true`),
+    );
+  });
+
+  test("may answer by themselves, and may change what passes", async () => {
+    await nats.worker(
+      { get: (request) => ({ text: request.text }) },
+      {
+        interceptors: [
+          (next) => async (request) => {
+            if (request.header.get("x-token") !== "open") {
+              throw new ConnectError("who are you?", Code.Unauthenticated);
+            }
+            return next(request);
+          },
+        ],
+      },
+    );
+    const client = await nats.client({
+      interceptors: [
+        (next) => async (request) =>
+          next(
+            request.stream
+              ? request
+              : ({
+                  ...request,
+                  message: { ...request.message, text: "changed" },
+                } as typeof request),
+          ),
+      ],
+    });
+    await expect(client.get({})).rejects.toMatchObject({ code: Code.Unauthenticated });
+    expect((await client.get({}, { headers: { "x-token": "open" } })).text).toBe("changed");
+  });
+
+  test("see signals and timeouts pass through them", async () => {
+    await nats.worker({ get: () => new Promise(() => undefined) });
+    const client = await nats.client({
+      interceptors: [
+        (next) => async (request) => {
+          expect(request.signal.aborted).toBe(false);
+          return next({ ...request } as typeof request);
+        },
+      ],
+    });
+    await expect(client.get({}, { timeoutMs: 100 })).rejects.toMatchObject({
+      code: Code.DeadlineExceeded,
+    });
+    const controller = new AbortController();
+    setTimeout(() => controller.abort(), 50);
+    await expect(client.get({}, { signal: controller.signal })).rejects.toMatchObject({
+      code: Code.Canceled,
+    });
+  });
+});
+
+describe("createRetryInterceptor", () => {
+  /** Counts attempts, and fails the first of them. */
+  const failing = (times: number, error: () => ConnectError) => {
+    const state = { attempts: 0 };
+    const interceptor: Interceptor = (next) => async (request) => {
+      state.attempts++;
+      if (state.attempts <= times) {
+        throw error();
+      }
+      return next(request);
+    };
+    return { state, interceptor };
+  };
+  const lost = () => new ConnectError("lost", Code.Unavailable);
+
+  test("repeats what has no side effects", async () => {
+    await nats.worker({ get: () => ({ text: "here" }) });
+    const { state, interceptor } = failing(2, lost);
+    const client = await nats.client({
+      interceptors: [createRetryInterceptor({ backoffMs: 1 }), interceptor],
+    });
+    expect((await client.get({})).text).toBe("here");
+    expect(state.attempts).toBe(3);
+  });
+
+  test("gives up after maxAttempts, and leaves other codes alone", async () => {
+    await nats.worker({ get: () => ({}) });
+    const often = failing(9, lost);
+    const retry = createRetryInterceptor({ maxAttempts: 4, backoffMs: 1 });
+    const client = await nats.client({ interceptors: [retry, often.interceptor] });
+    await expect(client.get({})).rejects.toMatchObject({ code: Code.Unavailable });
+    expect(often.state.attempts).toBe(4);
+    const other = failing(9, () => new ConnectError("no", Code.Internal));
+    const failingClient = await nats.client({ interceptors: [retry, other.interceptor] });
+    await expect(failingClient.get({})).rejects.toMatchObject({ code: Code.Internal });
+    expect(other.state.attempts).toBe(1);
+  });
+
+  test("repeats what has side effects only when it reached nobody", async () => {
+    const { state, interceptor } = failing(9, lost);
+    const retry = createRetryInterceptor({ backoffMs: 1 });
+    const client = await nats.client({ interceptors: [retry, interceptor] });
+    await expect(client.slow({})).rejects.toMatchObject({ code: Code.Unavailable });
+    expect(state.attempts).toBe(1);
+
+    let attempts = 0;
+    const count: Interceptor = (next) => async (request) => {
+      attempts++;
+      if (attempts === 3) {
+        await nats.worker({ slow: () => ({ text: "at last" }) });
+      }
+      return next(request);
+    };
+    const late = await nats.client({ interceptors: [retry, count] });
+    expect((await late.slow({})).text).toBe("at last");
+    expect(attempts).toBe(3);
+  });
+
+  test("keeps within the deadline and the signal of the call", async () => {
+    const retry = createRetryInterceptor({ maxAttempts: 1000, backoffMs: 30 });
+    const client = await nats.client({ interceptors: [retry] });
+    await expect(client.get({}, { timeoutMs: 200 })).rejects.toMatchObject({
+      code: Code.DeadlineExceeded,
+    });
+    const controller = new AbortController();
+    setTimeout(() => controller.abort(), 100);
+    await expect(client.get({}, { signal: controller.signal })).rejects.toMatchObject({
+      code: Code.Canceled,
+    });
+  });
+});
+
+describe("mayHaveRun", () => {
+  test("tells calls that reached nobody from those that may have run", async () => {
+    const client = await nats.client();
+    expect(mayHaveRun(await client.get({}).catch((e) => e))).toBe(false);
+    const large = { headers: { "x-large": "x".repeat(2_000_000) } };
+    const tooLarge = await client.get({}, large).catch((e) => e);
+    expect(tooLarge.code).toBe(Code.ResourceExhausted);
+    expect(mayHaveRun(tooLarge)).toBe(false);
+    await nats.worker({ get: () => new Promise(() => undefined) });
+    expect(mayHaveRun(await client.get({}, { timeoutMs: 50 }).catch((e) => e))).toBe(true);
+    const connection = await nats.connect();
+    await connection.close();
+    const closed = createConnectClient(TestService, connection.transport);
+    expect(mayHaveRun(await closed.get({}).catch((e) => e))).toBe(false);
+  });
+});
+
+describe("@connectrpc/validate", () => {
+  /** The service with a rule: `text` has at least three characters. */
+  function withRules(): DescService {
+    const files: FileDescriptorSet = create(FileDescriptorSetSchema);
+    const add = (file: typeof TestService.file) => {
+      for (const dependency of file.dependencies) {
+        add(dependency);
+      }
+      if (!files.file.some(({ name }) => name === file.proto.name)) {
+        files.file.push(clone(FileDescriptorProtoSchema, file.proto));
+      }
+    };
+    add(TestService.file);
+    const request = files.file
+      .find(({ name }) => name === "test/v1/test.proto")
+      ?.messageType.find(({ name }) => name === "Request");
+    const text = request?.field.find(({ name }) => name === "text");
+    if (!text) {
+      throw new Error("no field text");
+    }
+    text.options = create(FieldOptionsSchema);
+    setExtension(
+      text.options,
+      field,
+      create(FieldRulesSchema, {
+        type: { case: "string", value: create(StringRulesSchema, { minLen: 3n }) },
+      }),
+    );
+    return createFileRegistry(files).getService(TestService.typeName) as DescService;
+  }
+
+  test("refuses messages that break rules, with the violations as details", async () => {
+    const service = withRules();
+    const worker = await nats.connect();
+    const ran: string[] = [];
+    const impl = {
+      get: ({ text }: { text: string }) => {
+        ran.push(text);
+        return { text };
+      },
+      do: ({ text }: { text: string }) => {
+        ran.push(text);
+        return { text };
+      },
+      async *down({ text }: { text: string }) {
+        ran.push(text);
+        yield { text };
+      },
+    };
+    const started = await startWorker(service, impl as never, worker, {
+      interceptors: [createValidateInterceptor()],
+    });
+    const unchecked = await nats.client();
+    const checked = await nats.connect({ interceptors: [createValidateInterceptor()] });
+    // biome-ignore lint/suspicious/noExplicitAny: a service that was made at run time has no types
+    const strict = createConnectClient(service, checked.transport) as any;
+    const calls: (() => Promise<unknown>)[] = [
+      () => unchecked.get({ text: "no" }),
+      () => unchecked.do({ text: "no" }),
+      () => collect(unchecked.down({ text: "no" })),
+      () => strict.get({ text: "no" }),
+      () => collect(strict.down({ text: "no" })),
+    ];
+    for (const call of calls) {
+      const error = (await call().catch((e: unknown) => e)) as ConnectError;
+      expect(error).toMatchObject({ code: Code.InvalidArgument });
+      const [violations] = error.findDetails(ViolationsSchema);
+      expect(violations?.violations[0]?.ruleId).toBe("string.min_len");
+    }
+    expect(ran).toEqual([]);
+    expect((await strict.get({ text: "yes" })).text).toBe("yes");
+    expect((await unchecked.do({ text: "yes" })).text).toBe("yes");
+    await started.drain();
+  });
+});

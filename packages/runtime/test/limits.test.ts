@@ -1,0 +1,205 @@
+import { Code, ConnectError, createClient } from "@jetrpc/runtime";
+import { describe, expect, test } from "vitest";
+import { TestService } from "./gen/test/v1/test_pb.js";
+import { useProcesses } from "./process.js";
+import { gate, type TestClient, until, useNats } from "./support.js";
+
+const nats = useNats();
+const start = useProcesses();
+
+/** A handler that counts how many run at once, and waits. */
+function counter() {
+  const state = { running: 0, most: 0, done: 0 };
+  const handler = async () => {
+    state.running++;
+    state.most = Math.max(state.most, state.running);
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    state.running--;
+    state.done++;
+    return {};
+  };
+  return { state, handler };
+}
+
+describe("a limit of calls at once", () => {
+  test("of a method makes others take over, and the rest wait", async () => {
+    const first = counter();
+    const second = counter();
+    await nats.worker({ two: first.handler });
+    await nats.worker({ two: second.handler });
+    const client = await nats.client();
+    await Promise.all(Array.from({ length: 40 }, () => client.two({})));
+    expect([first.state.most, second.state.most]).toEqual([2, 2]);
+    expect(first.state.done + second.state.done).toBe(40);
+    expect(Math.min(first.state.done, second.state.done)).toBeGreaterThan(5);
+  });
+
+  test("of a worker counts the calls of all its methods, and streams", async () => {
+    const { state, handler } = counter();
+    await nats.worker(
+      {
+        get: handler,
+        two: handler,
+        async *down() {
+          await handler();
+          yield {};
+        },
+      },
+      { directConcurrency: 3 },
+    );
+    const client = await nats.client();
+    const stream = async () => {
+      for await (const _ of client.down({})) {
+        // Read to its end.
+      }
+    };
+    await Promise.all(
+      Array.from({ length: 12 }, () => [client.get({}), client.two({}), stream()]).flat(),
+    );
+    expect(state.most).toBe(3);
+    expect(state.done).toBe(36);
+  });
+
+  test("leaves a busy worker alone: an idle one takes the next call", async () => {
+    const finish = gate();
+    let busy = 0;
+    await nats.worker({
+      two: async () => {
+        busy++;
+        await finish.opened;
+        return { text: "busy" };
+      },
+    });
+    const client = await nats.client();
+    const held = [client.two({}), client.two({})];
+    await until(() => busy === 2);
+    await nats.worker({ two: () => ({ text: "idle" }) });
+    for (let i = 0; i < 20; i++) {
+      expect((await client.two({})).text).toBe("idle");
+    }
+    finish.open();
+    await Promise.all(held);
+  });
+
+  test("does not let a waiting call run that was canceled or is out of time", async () => {
+    const finish = gate();
+    const ran: string[] = [];
+    const worker = await nats.worker({
+      two: async ({ text }) => {
+        ran.push(text);
+        await finish.opened;
+        return {};
+      },
+    });
+    const connection = await nats.connect();
+    const client = createClient<TestClient>(TestService, connection);
+    const held = [client.two({ text: "a" }), client.two({ text: "b" })];
+    await until(() => ran.length === 2);
+    const controller = new AbortController();
+    const canceled = client.two({ text: "canceled" }, { signal: controller.signal });
+    const late = client.two({ text: "late" }, { timeoutMs: 100 });
+    const waits = client.two({ text: "waits" });
+    await expect(late).rejects.toMatchObject({ code: Code.DeadlineExceeded });
+    controller.abort();
+    await expect(canceled).rejects.toMatchObject({ code: Code.Canceled });
+    // The worker has heard of it.
+    await connection.nats.flush();
+    await worker.connection.nats.flush();
+    finish.open();
+    await Promise.all([...held, waits]);
+    expect(ran).toEqual(["a", "b", "waits"]);
+  });
+});
+
+describe("the life of workers", () => {
+  test("a rolling restart under load fails no call", async () => {
+    const impl = {
+      get: async () => {
+        await new Promise((resolve) => setTimeout(resolve, Math.random() * 5));
+        return {};
+      },
+      async *down() {
+        for (let index = 0; index < 20; index++) {
+          await new Promise((resolve) => setTimeout(resolve, 1));
+          yield { index };
+        }
+      },
+    };
+    let workers = [await nats.worker(impl), await nats.worker(impl)];
+    const client = await nats.client();
+    let isOver = false;
+    const calls = { unary: 0, streams: 0 };
+    const load = [
+      ...Array.from({ length: 16 }, async () => {
+        while (!isOver) {
+          await client.get({});
+          calls.unary++;
+        }
+      }),
+      ...Array.from({ length: 8 }, async () => {
+        while (!isOver) {
+          let expected = 0;
+          for await (const { index } of client.down({})) {
+            expect(index).toBe(expected++);
+          }
+          expect(expected).toBe(20);
+          calls.streams++;
+        }
+      }),
+    ];
+    for (let round = 0; round < 5; round++) {
+      const next = [];
+      for (const worker of workers) {
+        next.push(await nats.worker(impl));
+        await worker.drain();
+      }
+      workers = next;
+    }
+    isOver = true;
+    await Promise.all(load);
+    expect(Math.min(calls.unary, calls.streams)).toBeGreaterThan(50);
+  });
+
+  test("kill -9 under load fails calls in flight only, as Unavailable", async () => {
+    const survivor = await nats.worker({ get: () => ({}) });
+    const victim = start("stream-peer.mjs", nats.server.url, "answer");
+    await victim.says("ready");
+    const client = await nats.client();
+    const errors: unknown[] = [];
+    let killedAt = Number.POSITIVE_INFINITY;
+    let isOver = false;
+    let startedLater = 0;
+    const load = Array.from({ length: 32 }, async () => {
+      while (!isOver) {
+        const startedAt = performance.now();
+        try {
+          await client.get({});
+          if (startedAt > killedAt) {
+            startedLater++;
+          }
+        } catch (error) {
+          errors.push(error);
+          expect(startedAt).toBeLessThanOrEqual(killedAt);
+        }
+      }
+    });
+    await new Promise((resolve) => setTimeout(resolve, 300));
+    await victim.end("SIGKILL");
+    killedAt = performance.now();
+    await until(() => startedLater > 1000);
+    isOver = true;
+    await Promise.all(load);
+    for (const error of errors) {
+      expect(error).toBeInstanceOf(ConnectError);
+      expect(error).toMatchObject({ code: Code.Unavailable });
+    }
+    await survivor.drain();
+  });
+
+  test("calls find workers that start later, and connections that were there before", async () => {
+    const client = await nats.client();
+    await expect(client.get({})).rejects.toMatchObject({ code: Code.Unavailable });
+    await nats.worker({ get: () => ({ text: "here" }) });
+    expect((await client.get({})).text).toBe("here");
+  });
+});
