@@ -13,6 +13,15 @@ export {
 } from "@connectrpc/connect";
 export type { Call, StreamingCall, SubmitOptions, UnaryCall, WaitOptions } from "./client/call.js";
 export { createClient } from "./client/client.js";
+export {
+  checkHealth,
+  type DiscoveryOptions,
+  describeService,
+  type HealthStatus,
+  listServices,
+  type MethodInfo,
+  type ServiceInfo,
+} from "./client/discovery.js";
 export type {
   BidiStreamingMethod,
   ClientStreamingMethod,

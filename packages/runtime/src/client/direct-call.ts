@@ -1,5 +1,5 @@
 import type { DescMessage, DescMethodUnary, MessageInitShape } from "@bufbuild/protobuf";
-import { Code, ConnectError, type UnaryResponse } from "@connectrpc/connect";
+import { Code, type UnaryResponse } from "@connectrpc/connect";
 import type { Msg } from "@nats-io/nats-core";
 import type { MethodBinding } from "../wire/binding.js";
 import { checkSize, decode, encode, type MessageLimits } from "../wire/codec.js";
@@ -7,7 +7,8 @@ import { Header, HeaderBlock, headerSize, isEmpty } from "../wire/header.js";
 import { isNoResponders, type Link } from "../wire/link.js";
 import { isOversize } from "../wire/payload-store.js";
 import { PendingReply, type Request } from "../wire/pending-reply.js";
-import { decodeStatus, isStatus, neverRan } from "../wire/status.js";
+import { decodeStatus, isStatus } from "../wire/status.js";
+import { explainNoWorker } from "./no-worker.js";
 import { LazyUnaryResponse } from "./unary-response.js";
 
 /** What a call carries besides its request. */
@@ -139,7 +140,7 @@ class UnaryReply extends PendingReply {
   private nobody(): void {
     const { waitSubject } = this.method;
     if (this.request.subject === waitSubject) {
-      this.failed(noWorker(this.method));
+      void explainNoWorker(this.link, this.method).then((error) => this.failed(error));
       return;
     }
     const { link, method, desc, limits, object, resolve, reject } = this;
@@ -165,14 +166,4 @@ export function requestHeaders({ timeoutMs, header }: CallArguments): HeaderBloc
     headers.add(Header.timeout, Math.ceil(timeoutMs));
   }
   return headers;
-}
-
-/** Nobody listens to the requests of a method. */
-export function noWorker({ service, desc }: MethodBinding): ConnectError {
-  return neverRan(
-    new ConnectError(
-      `no worker serves ${service.desc.typeName}.${desc.name}: start one that implements it`,
-      Code.Unavailable,
-    ),
-  );
 }

@@ -16,7 +16,8 @@ import { isOversize } from "../wire/payload-store.js";
 import { canceled } from "../wire/pending-reply.js";
 import { decodeStatus, isStatus, neverRan } from "../wire/status.js";
 import { StreamSide } from "../wire/stream-side.js";
-import { type CallArguments, noWorker, requestHeaders } from "./direct-call.js";
+import { type CallArguments, requestHeaders } from "./direct-call.js";
+import { explainNoWorker } from "./no-worker.js";
 
 /**
  * Calls a streaming method over core NATS. Resolves when the response header is
@@ -227,7 +228,7 @@ class ClientStream<I extends DescMessage, O extends DescMessage>
         new ConnectError(`the worker that ran ${this.desc.toString()} is gone`, Code.Unavailable),
       );
     } else if (this.isWaiting) {
-      this.fail(noWorker(this.method));
+      void explainNoWorker(this.link, this.method).then((error) => this.fail(error));
     } else {
       // Either nobody serves the method, or everybody is busy.
       this.isWaiting = true;

@@ -28,18 +28,16 @@ export class LiveRouter {
     if (call.callId.startsWith(`${this.session}.`)) {
       return this.listenToSession(method, call.callId, listener);
     }
-    const subscription = this.link.nats.subscribe(liveSubject(method, call), {
-      callback: (_error, message) => listener(message),
-    });
+    const subscription = this.link.subscribe(liveSubject(method, call), listener);
     return () => subscription.unsubscribe();
   }
 
   private listenToSession(method: MethodBinding, callId: string, listener: Listener): () => void {
     const { prefix } = method.service;
     if (!this.sessionSubscriptions.has(prefix)) {
-      const subscription = this.link.nats.subscribe(
+      const subscription = this.link.subscribe(
         `${prefix}.live.*.${this.link.owner}.${this.session}.>`,
-        { callback: (_error, message) => this.route(message) },
+        (message) => this.route(message),
       );
       this.sessionSubscriptions.set(prefix, subscription);
     }

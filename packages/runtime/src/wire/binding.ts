@@ -25,6 +25,8 @@ export interface ServiceBinding {
   readonly desc: DescService;
   /** First tokens of every subject of the service. */
   readonly prefix: string;
+  /** Where workers give their descriptors: `<prefix>.describe`. */
+  readonly describeSubject: string;
   /** Work-queue stream of its durable calls. */
   readonly stream: string;
   /** Stream of their call logs. */
@@ -121,9 +123,11 @@ function createBinding(desc: DescService): ServiceBinding {
   const options = getOption(desc, serviceOption);
   const stream = options.stream || desc.typeName.replaceAll(".", "_");
   const methods = new Map<string, MethodBinding>();
+  const prefix = options.subjectPrefix || desc.typeName;
   const service: ServiceBinding = {
     desc,
-    prefix: options.subjectPrefix || desc.typeName,
+    prefix,
+    describeSubject: `${prefix}.describe`,
     stream,
     logStream: `${stream}_LOG`,
     payloadBucket: `${stream}_PAYLOAD`,

@@ -1,10 +1,13 @@
 import { Code, ConnectError } from "@connectrpc/connect";
-import { errors, type Msg, type NatsConnection } from "@nats-io/nats-core";
+import { errors, type Msg, type NatsConnection, type Subscription } from "@nats-io/nats-core";
 import { checkOwner } from "./call-id.js";
 import { Mux } from "./mux.js";
 import { PayloadStore } from "./payload-store.js";
 import { PendingReply, type Request } from "./pending-reply.js";
 import { Pulse } from "./pulse.js";
+
+/** Queue group of all workers of a method: each request goes to one of them. */
+export const queueGroup = "q";
 
 /** Settings of a {@link Link}. */
 export interface LinkOptions {
@@ -55,6 +58,27 @@ export class Link {
   request(request: Request): Promise<Msg> {
     return new Promise((resolve, reject) => {
       new PromisedReply(this, request, resolve, reject).send();
+    });
+  }
+
+  /**
+   * Listens on a subject, in a queue group if one is named. Where the credentials
+   * do not allow it, nothing comes, and `onDenied` is told.
+   */
+  subscribe(
+    subject: string,
+    take: (message: Msg) => void,
+    { queue, onDenied }: { queue?: string; onDenied?: (cause: Error) => void } = {},
+  ): Subscription {
+    return this.nats.subscribe(subject, {
+      ...(queue !== undefined && { queue }),
+      callback: (error, message) => {
+        if (error) {
+          onDenied?.(error);
+        } else {
+          take(message);
+        }
+      },
     });
   }
 

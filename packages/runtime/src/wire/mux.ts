@@ -36,7 +36,12 @@ export class Mux {
     this.prefix = `${createInbox(inboxPrefix)}.`;
     const start = this.prefix.length;
     nats.subscribe(`${this.prefix}>`, {
-      callback: (_error, message) => {
+      callback: (error, message) => {
+        if (error) {
+          // These credentials may not listen there: their requests are in vain.
+          this.unheard(error);
+          return;
+        }
         const token = message.subject.slice(start);
         const reply = this.replies.get(token);
         if (reply) {
@@ -76,6 +81,13 @@ export class Mux {
   disconnected(): void {
     for (const reply of [...this.replies.values()]) {
       reply.disconnected();
+    }
+  }
+
+  /** Tells everything that waits that no reply can be heard. */
+  private unheard(cause: Error): void {
+    for (const reply of [...this.replies.values()]) {
+      reply.denied(cause);
     }
   }
 

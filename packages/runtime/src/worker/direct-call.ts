@@ -19,8 +19,7 @@ import { isOversize } from "../wire/payload-store.js";
 import { quietBeats } from "../wire/pulse.js";
 import { encodeStatus } from "../wire/status.js";
 import { LazyHandlerContext } from "./context.js";
-import type { AnyHandler } from "./handler.js";
-import { callerError, type WorkerSettings } from "./settings.js";
+import { callerError, type ServedMethod } from "./settings.js";
 
 const nothing = new Uint8Array(0);
 
@@ -57,18 +56,19 @@ export class UnaryCall implements DirectCall {
   private encoding: Encoding = "binary";
   private hasEnded = false;
   private quiet = 0;
+  private beganAt = 0;
 
   constructor(
     private readonly link: Link,
-    private readonly method: MethodBinding,
-    private readonly handler: AnyHandler,
-    private readonly settings: WorkerSettings,
+    private readonly served: ServedMethod,
     private readonly request: Msg,
   ) {
+    const { method } = served;
     this.context = new LazyHandlerContext(method, request, requestTimeoutMs(method, request));
   }
 
   run(onEnd: () => void): void {
+    this.beganAt = this.served.stats.began();
     try {
       const stored = this.request.headers?.get(Header.payload);
       const result = stored ? this.runStored(stored) : this.handle(this.request.data);
@@ -110,29 +110,30 @@ export class UnaryCall implements DirectCall {
   }
 
   private async runStored(object: string): Promise<Result> {
-    return this.handle(await this.link.payloads.get(this.method.service, object));
+    return this.handle(await this.link.payloads.get(this.served.method.service, object));
   }
 
   private handle(bytes: Uint8Array): Result | Promise<Result> {
-    const { input } = this.method.desc;
+    const { input } = this.served.method.desc;
     const contentType = this.request.headers?.get(Header.contentType);
     if (contentType) {
       this.encoding = encodingOf(contentType);
     }
-    checkSize(input, bytes, this.settings.limits, "readMaxBytes");
+    checkSize(input, bytes, this.served.settings.limits, "readMaxBytes");
     const parse = this.encoding === "json" ? decodeJson : decode;
     const message = parse(input, bytes, Code.InvalidArgument);
     // What is canceled or stopped while its payload was read does not begin.
-    return this.hasEnded ? {} : this.handler(message, this.context);
+    return this.hasEnded ? {} : this.served.handler(message, this.context);
   }
 
   private failed(thrown: unknown): void {
     if (!this.hasEnded) {
-      this.fail(callerError(thrown, this.method, this.settings));
+      this.fail(callerError(thrown, this.served));
     }
   }
 
   private ended(onEnd: () => void): void {
+    this.served.stats.ended(this.beganAt);
     this.end(callEnded);
     onEnd();
   }
@@ -147,10 +148,10 @@ export class UnaryCall implements DirectCall {
     if (this.hasEnded) {
       return undefined;
     }
-    const { output } = this.method.desc;
+    const { output } = this.served.method.desc;
     const isJson = this.encoding === "json";
     const payload = (isJson ? encodeJson : encode)(output, result, Code.Internal);
-    checkSize(output, payload, this.settings.limits, "writeMaxBytes");
+    checkSize(output, payload, this.served.settings.limits, "writeMaxBytes");
     const { header, trailer } = this.context.responseMetadata;
     let headers: HeaderBlock | undefined;
     if (isJson || header || trailer) {
@@ -173,13 +174,14 @@ export class UnaryCall implements DirectCall {
   }
 
   private async respondStored(payload: Uint8Array, headers: HeaderBlock): Promise<void> {
-    const object = await this.link.payloads.put(this.method.service, payload);
+    const object = await this.link.payloads.put(this.served.method.service, payload);
     if (!this.hasEnded) {
       this.publish(nothing, headers.add(Header.payload, object));
     }
   }
 
   private fail(error: ConnectError): void {
+    this.served.stats.failed(error);
     const { headers, payload } = encodeStatus(error);
     if (this.encoding === "json") {
       // As Connect writes an error; details are for programs, which read protobuf.

@@ -2,15 +2,11 @@ import { Code, ConnectError } from "@connectrpc/connect";
 import type { Msg, Subscription } from "@nats-io/nats-core";
 import type { MethodBinding } from "../wire/binding.js";
 import { heartbeatSuffix } from "../wire/frame.js";
-import type { Link } from "../wire/link.js";
+import { type Link, queueGroup } from "../wire/link.js";
 import { encodeStatus } from "../wire/status.js";
 import { type DirectCall, requestTimeoutMs, UnaryCall } from "./direct-call.js";
 import { WorkerStream } from "./direct-stream.js";
-import type { AnyHandler } from "./handler.js";
-import type { WorkerSettings } from "./settings.js";
-
-/** Queue group of all workers of a method: each request goes to one of them. */
-const queueGroup = "q";
+import type { ServedMethod, WorkerSettings } from "./settings.js";
 
 /** Most requests that wait here for a free slot. */
 const maxWaiting = 10_000;
@@ -27,6 +23,8 @@ interface WaitingRequest {
  * callers publish to the wait subject, and their requests wait in one of them.
  */
 export class DirectResponder {
+  private readonly method: MethodBinding;
+  private readonly settings: WorkerSettings;
   /** In the queue group; none while it takes nothing. */
   private requests: Subscription | undefined;
   /** Those that left the queue group and may still be given what was sent before. */
@@ -47,10 +45,11 @@ export class DirectResponder {
 
   constructor(
     private readonly link: Link,
-    private readonly method: MethodBinding,
-    private readonly handler: AnyHandler,
-    private readonly settings: WorkerSettings,
-  ) {}
+    private readonly served: ServedMethod,
+  ) {
+    this.method = served.method;
+    this.settings = served.settings;
+  }
 
   start(): void {
     const { method, settings } = this;
@@ -104,9 +103,8 @@ export class DirectResponder {
   }
 
   private listen(subject: string, take: (message: Msg) => void, queue?: string): Subscription {
-    const callback = (_error: unknown, message: Msg) => take(message);
-    const options = queue === undefined ? { callback } : { callback, queue };
-    return this.link.nats.subscribe(subject, options);
+    const onDenied = (cause: Error) => this.settings.onDenied(subject, cause);
+    return this.link.subscribe(subject, take, { onDenied, ...(queue && { queue }) });
   }
 
   /** Ends a subscription, but takes what the server sent before it knew. */
@@ -165,18 +163,18 @@ export class DirectResponder {
   }
 
   private run(request: Msg): void {
-    const { link, method, handler, settings } = this;
+    const { link, served, method, settings } = this;
     // A reply subject that is in use already is left to the call that has it.
     const { reply } = request;
     const key = reply && !this.running.has(reply) ? reply : `${this.nextCall++}`;
     let call: DirectCall;
     let stream: string | undefined;
     if (method.desc.methodKind === "unary") {
-      call = new UnaryCall(link, method, handler, settings, request);
+      call = new UnaryCall(link, served, request);
     } else {
       stream = `${this.nextCall++}`;
       const own = `${method.streamSubject}.${settings.session}.${stream}`;
-      const side = new WorkerStream(link, method, handler, settings, request, own);
+      const side = new WorkerStream(link, served, request, own);
       this.streams.set(stream, side);
       call = side;
     }

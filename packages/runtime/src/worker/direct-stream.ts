@@ -1,7 +1,6 @@
 import type { DescMessage, MessageInitShape, MessageShape } from "@bufbuild/protobuf";
 import { Code, ConnectError } from "@connectrpc/connect";
 import type { Msg } from "@nats-io/nats-core";
-import type { MethodBinding } from "../wire/binding.js";
 import { checkSize, decode, encode, encodingOf } from "../wire/codec.js";
 import { type ControlFrame, controlHeaders } from "../wire/frame.js";
 import { Header, type HeaderBlock } from "../wire/header.js";
@@ -10,8 +9,7 @@ import { encodeStatus } from "../wire/status.js";
 import { StreamSide } from "../wire/stream-side.js";
 import { LazyHandlerContext } from "./context.js";
 import { callEnded, type DirectCall, requestTimeoutMs } from "./direct-call.js";
-import type { AnyHandler } from "./handler.js";
-import { callerError, type WorkerSettings } from "./settings.js";
+import { callerError, type ServedMethod } from "./settings.js";
 
 const nothing = new Uint8Array(0);
 
@@ -23,13 +21,12 @@ export class WorkerStream extends StreamSide<MessageShape<DescMessage>> implemen
 
   constructor(
     link: Link,
-    private readonly method: MethodBinding,
-    private readonly handler: AnyHandler,
-    private readonly settings: WorkerSettings,
+    private readonly served: ServedMethod,
     private readonly request: Msg,
     /** Subject that this stream's frames come to. */
     protected readonly own: string,
   ) {
+    const { method, settings } = served;
     super(link, {
       decode: (bytes) => decode(method.desc.input, bytes, Code.InvalidArgument),
       onReturn: () => undefined,
@@ -44,13 +41,15 @@ export class WorkerStream extends StreamSide<MessageShape<DescMessage>> implemen
   }
 
   private async runToEnd(): Promise<void> {
+    const beganAt = this.served.stats.began();
     this.publish(nothing, controlHeaders("accept"), this.own);
     try {
       await this.respond();
       await this.publishLast();
     } catch (thrown) {
-      await this.fail(callerError(thrown, this.method, this.settings));
+      await this.fail(callerError(thrown, this.served));
     } finally {
+      this.served.stats.ended(beganAt);
       this.end(callEnded);
     }
   }
@@ -91,8 +90,8 @@ export class WorkerStream extends StreamSide<MessageShape<DescMessage>> implemen
     if (this.hasEnded) {
       return;
     }
-    const response: unknown = this.handler(input, this.context);
-    if (this.method.desc.methodKind === "client_streaming") {
+    const response: unknown = this.served.handler(input, this.context);
+    if (this.served.method.desc.methodKind === "client_streaming") {
       await this.write((await response) as MessageInitShape<DescMessage>);
       return;
     }
@@ -105,11 +104,11 @@ export class WorkerStream extends StreamSide<MessageShape<DescMessage>> implemen
   }
 
   private get takesOne(): boolean {
-    return this.method.desc.methodKind === "server_streaming";
+    return this.served.method.desc.methodKind === "server_streaming";
   }
 
   private async onlyRequest(): Promise<MessageShape<DescMessage>> {
-    const { input } = this.method.desc;
+    const { input } = this.served.method.desc;
     const { headers } = this.request;
     if (encodingOf(headers?.get(Header.contentType) ?? "") === "json") {
       throw new ConnectError(
@@ -119,16 +118,16 @@ export class WorkerStream extends StreamSide<MessageShape<DescMessage>> implemen
     }
     const stored = headers?.get(Header.payload);
     const bytes = stored
-      ? await this.link.payloads.get(this.method.service, stored)
+      ? await this.link.payloads.get(this.served.method.service, stored)
       : this.request.data;
-    checkSize(input, bytes, this.settings.limits, "readMaxBytes");
+    checkSize(input, bytes, this.served.settings.limits, "readMaxBytes");
     return decode(input, bytes, Code.InvalidArgument);
   }
 
   private write(message: MessageInitShape<DescMessage>): Promise<void> | undefined {
-    const { output } = this.method.desc;
+    const { output } = this.served.method.desc;
     const bytes = encode(output, message, Code.Internal);
-    checkSize(output, bytes, this.settings.limits, "writeMaxBytes");
+    checkSize(output, bytes, this.served.settings.limits, "writeMaxBytes");
     if (!this.isHeaderSent) {
       this.publishHeader();
     }
@@ -168,6 +167,7 @@ export class WorkerStream extends StreamSide<MessageShape<DescMessage>> implemen
     if (this.hasEnded) {
       return;
     }
+    this.served.stats.failed(error);
     const headers = controlHeaders("end", this.outflow.frames);
     this.addTrailer(headers);
     const { payload } = encodeStatus(error, headers);

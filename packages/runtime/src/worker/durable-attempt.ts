@@ -13,9 +13,8 @@ import { isOversize } from "../wire/payload-store.js";
 import { encodeStatus, isRetried, permanent, toCallerError } from "../wire/status.js";
 import { CallLogWriter, LostClaim, type NewEntry } from "./call-log-writer.js";
 import { type DurableHandlerContext, LazyHandlerContext, type ProgressReport } from "./context.js";
-import type { AnyHandler } from "./handler.js";
 import type { LogLevel } from "./log.js";
-import type { WorkerSettings } from "./settings.js";
+import type { ServedMethod } from "./settings.js";
 
 /** Shortest time between two reports of progress, in ms. */
 const progressIntervalMs = 250;
@@ -28,6 +27,7 @@ const shutdown = new ConnectError("the worker stops", Code.Unavailable);
 
 /** Runs one delivery of a queued request: one attempt of a durable call. */
 export class DurableAttempt {
+  private readonly method: MethodBinding;
   private readonly deliveries: number;
   private readonly storedAtMs: number;
   private context: AttemptContext | undefined;
@@ -39,16 +39,15 @@ export class DurableAttempt {
 
   constructor(
     private readonly link: Link,
-    private readonly method: MethodBinding,
-    private readonly handler: AnyHandler,
-    private readonly settings: WorkerSettings,
+    private readonly served: ServedMethod,
     private readonly request: Msg,
     private readonly call: CallName,
   ) {
+    this.method = served.method;
     const { deliveries, storedAtMs } = deliveryOf(request);
     this.deliveries = deliveries;
     this.storedAtMs = storedAtMs;
-    this.writer = new CallLogWriter(link, method, call, deliveries);
+    this.writer = new CallLogWriter(link, served.method, call, deliveries);
   }
 
   /** Tells the server that the attempt is alive. */
@@ -63,11 +62,14 @@ export class DurableAttempt {
 
   /** Runs the attempt to its end. Never throws. */
   async run(): Promise<void> {
+    const { stats } = this.served;
+    const beganAt = stats.began();
     try {
       await this.attempt();
     } catch (thrown) {
       await this.settle(thrown);
     } finally {
+      stats.ended(beganAt);
       this.context?.finish();
     }
   }
@@ -151,7 +153,7 @@ export class DurableAttempt {
   }
 
   private async runUnary(message: unknown, context: AttemptContext): Promise<void> {
-    const result = await this.step(() => this.handler(message, context));
+    const result = await this.step(() => this.served.handler(message, context));
     await this.end(await this.toEntry("end", result, context));
   }
 
@@ -196,7 +198,9 @@ export class DurableAttempt {
     message: unknown,
     context: AttemptContext,
   ): AsyncIterator<MessageInitShape<DescMessage>> {
-    const stream = this.handler(message, context) as AsyncIterable<MessageInitShape<DescMessage>>;
+    const stream = this.served.handler(message, context) as AsyncIterable<
+      MessageInitShape<DescMessage>
+    >;
     return stream[Symbol.asyncIterator]();
   }
 
@@ -290,7 +294,8 @@ export class DurableAttempt {
   }
 
   private async settleFailure(thrown: unknown): Promise<void> {
-    const error = toCallerError(thrown, this.settings.revealErrors);
+    const error = toCallerError(thrown, this.served.settings.revealErrors);
+    this.served.stats.failed(error);
     this.context?.abort(error);
     if (isRetried(error) && this.writer.attempt - this.releases < this.method.maxAttempts) {
       const delayMs = this.backoffMs();
@@ -334,7 +339,7 @@ export class DurableAttempt {
   }
 
   private report(level: LogLevel, message: string, error?: unknown): void {
-    this.settings.log({
+    this.served.settings.log({
       level,
       message,
       method: this.method.desc.toString(),

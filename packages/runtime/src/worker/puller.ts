@@ -39,9 +39,7 @@ export class Puller {
   }
 
   start(): void {
-    this.subscription = this.link.nats.subscribe(`${this.inbox}*`, {
-      callback: (_error, message) => this.receive(message),
-    });
+    this.subscription = this.link.subscribe(`${this.inbox}*`, (message) => this.receive(message));
     this.stopListening = this.link.onReconnect(() => this.pullAnew());
     this.watchdog = setInterval(() => {
       if (this.outstanding > 0 && Date.now() - this.heardAt > silenceMs) {

@@ -2,7 +2,9 @@ import { ConnectError } from "@connectrpc/connect";
 import type { MethodBinding } from "../wire/binding.js";
 import type { MessageLimits } from "../wire/codec.js";
 import { toCallerError } from "../wire/status.js";
+import type { AnyHandler } from "./handler.js";
 import type { Logger } from "./log.js";
+import type { MethodStats } from "./method-stats.js";
 import type { Slots } from "./slots.js";
 
 /** What all calls of a worker share. */
@@ -11,17 +13,28 @@ export interface WorkerSettings {
   readonly limits: MessageLimits;
   /** Callers see the text of errors that are no ConnectErrors. */
   readonly revealErrors: boolean;
+  /** As discovery shows it. */
+  readonly version: string;
   /** Direct calls that run at once, of all methods. */
   readonly slots: Slots;
+  /** The credentials do not allow to listen on a subject. */
+  readonly onDenied: (subject: string, cause: Error) => void;
   /** Token of the subjects on which this worker alone listens. */
   readonly session: string;
+}
+
+/** A method that a worker serves. */
+export interface ServedMethod {
+  readonly method: MethodBinding;
+  readonly handler: AnyHandler;
+  readonly settings: WorkerSettings;
+  readonly stats: MethodStats;
 }
 
 /** The error that a caller sees of what a handler threw; logs what is no ConnectError. */
 export function callerError(
   thrown: unknown,
-  method: MethodBinding,
-  { log, revealErrors }: WorkerSettings,
+  { method, settings: { log, revealErrors } }: ServedMethod,
 ): ConnectError {
   if (!(thrown instanceof ConnectError)) {
     log({

@@ -12,8 +12,10 @@ import { DurableAttempt } from "./durable-attempt.js";
 import type { AnyHandler, WorkerImpl } from "./handler.js";
 import { intercept } from "./intercept.js";
 import type { Logger } from "./log.js";
+import { MethodStats } from "./method-stats.js";
+import { checkVersion, MicroService } from "./micro-service.js";
 import { Puller } from "./puller.js";
-import type { WorkerSettings } from "./settings.js";
+import type { ServedMethod, WorkerSettings } from "./settings.js";
 import { Slots } from "./slots.js";
 
 /** Options of a worker. */
@@ -40,6 +42,8 @@ export interface WorkerOptions extends Partial<MessageLimits> {
    * what is not for them: for development. Default: false.
    */
   revealErrors?: boolean;
+  /** Version of the worker, as discovery shows it: a semantic version. Default: 0.0.0. */
+  version?: string;
   /** How long drain() waits for running calls before it stops them, in ms. Default: 30 s. */
   drainTimeoutMs?: number;
   /** Takes what the worker has to say. Default: nothing is logged. */
@@ -84,6 +88,9 @@ class ServiceWorker implements Worker {
   private readonly attempts = new Map<DurableAttempt, MethodBinding>();
   private readonly heartbeats: ReturnType<typeof setInterval>[] = [];
   private readonly settings: WorkerSettings;
+  private readonly served: ServedMethod[] = [];
+  private microService: MicroService | undefined;
+  private denied: ConnectError | undefined;
   private resolveClosed: () => void = () => undefined;
   private draining: Promise<void> | undefined;
 
@@ -95,7 +102,17 @@ class ServiceWorker implements Worker {
       log: options.logger ?? (() => undefined),
       limits: messageLimits(options),
       revealErrors: options.revealErrors ?? false,
+      version: checkVersion(options.version ?? "0.0.0"),
       slots: new Slots(options.directConcurrency ?? 0),
+      onDenied: (subject, cause) => {
+        this.denied ??= new ConnectError(
+          `these credentials may not subscribe to ${subject}: ask for the permission`,
+          Code.PermissionDenied,
+          undefined,
+          undefined,
+          cause,
+        );
+      },
       session: nuid.next(),
     };
     this.closed = new Promise((resolve) => {
@@ -115,15 +132,27 @@ class ServiceWorker implements Worker {
       await provision(this.link, bindService(service), durable);
     }
     for (const [method, bare] of handlers) {
-      const handler = intercept(method.desc, bare, interceptors);
+      const served: ServedMethod = {
+        method,
+        handler: intercept(method.desc, bare, interceptors),
+        settings: this.settings,
+        stats: new MethodStats(),
+      };
+      this.served.push(served);
       if (method.delivery === "durable") {
-        this.serveDurable(method, handler);
+        this.serveDurable(served);
       } else {
-        this.serveDirect(method, handler);
+        this.serveDirect(served);
       }
     }
+    this.microService = new MicroService(this.link, bindService(service), this.served);
+    this.microService.start();
     // The server knows of every subscription when it answers.
     await this.link.nats.flush();
+    if (this.denied) {
+      void this.drain();
+      throw this.denied;
+    }
   }
 
   drain(): Promise<void> {
@@ -131,13 +160,14 @@ class ServiceWorker implements Worker {
     return this.draining;
   }
 
-  private serveDirect(method: MethodBinding, handler: AnyHandler): void {
-    const responder = new DirectResponder(this.link, method, handler, this.settings);
+  private serveDirect(served: ServedMethod): void {
+    const responder = new DirectResponder(this.link, served);
     this.responders.push(responder);
     responder.start();
   }
 
-  private serveDurable(method: MethodBinding, handler: AnyHandler): void {
+  private serveDurable(served: ServedMethod): void {
+    const { method } = served;
     const concurrency = method.concurrency || this.options.concurrency || 10;
     const puller = new Puller(
       this.link,
@@ -156,14 +186,7 @@ class ServiceWorker implements Worker {
           });
           return;
         }
-        const attempt = new DurableAttempt(
-          this.link,
-          method,
-          handler,
-          this.settings,
-          request,
-          call,
-        );
+        const attempt = new DurableAttempt(this.link, served, request, call);
         this.attempts.set(attempt, method);
         await attempt.run();
         this.attempts.delete(attempt);
@@ -185,11 +208,13 @@ class ServiceWorker implements Worker {
 
   private async stop(): Promise<void> {
     const all = [...this.responders, ...this.pullers];
+    this.microService?.drain();
     await Promise.all(all.map((each) => each.stop()));
     const timer = setTimeout(() => this.release(), this.options.drainTimeoutMs ?? 30_000);
     await Promise.all(all.map((each) => each.idle()));
     clearTimeout(timer);
     this.stopHeartbeats();
+    this.microService?.stop();
     if (this.link.connected) {
       // What was acknowledged last is on its way.
       await this.link.nats.flush();

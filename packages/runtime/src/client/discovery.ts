@@ -1,0 +1,134 @@
+import { createFileRegistry, type DescService, fromBinary } from "@bufbuild/protobuf";
+import { FileDescriptorSetSchema } from "@bufbuild/protobuf/wkt";
+import { Code, ConnectError } from "@connectrpc/connect";
+import { type Connection, internals } from "../connection.js";
+import { Discovery, discoverySubject, type InfoReply, microName } from "../wire/discovery.js";
+import { isNoResponders } from "../wire/link.js";
+import { decodeStatus, isStatus } from "../wire/status.js";
+import { defaultTimeoutMs, firstInfo, gather, parseReply } from "./gather.js";
+
+/** Options of what asks the running workers. */
+export interface DiscoveryOptions {
+  /** How long their answers are waited for, in ms. Default: 500. */
+  timeoutMs?: number;
+}
+
+/** A running worker of a service. */
+export interface ServiceInfo {
+  /** Full name of the service: `pdf.v1.PdfService`. */
+  readonly typeName: string;
+  /** Identifies the worker. */
+  readonly id: string;
+  /** Version that the worker was given. */
+  readonly version: string;
+  readonly status: "SERVING" | "NOT_SERVING";
+  /** The methods that it implements. */
+  readonly methods: readonly MethodInfo[];
+}
+
+/** A method that a worker implements. */
+export interface MethodInfo {
+  readonly name: string;
+  readonly kind: string;
+  readonly delivery: "direct" | "durable";
+  /** Full names of the messages. */
+  readonly input: string;
+  readonly output: string;
+}
+
+/**
+ * Lists the running workers of all services, by NATS micro (ADR-32): those that
+ * answer in time. Throws Unavailable when the connection is lost.
+ */
+export async function listServices(
+  connection: Connection,
+  { timeoutMs = defaultTimeoutMs }: DiscoveryOptions = {},
+): Promise<ServiceInfo[]> {
+  const services: ServiceInfo[] = [];
+  await gather(connection[internals].link, discoverySubject("INFO"), timeoutMs, (message) => {
+    const info = parseReply(message);
+    if (info?.metadata?.[Discovery.service]) {
+      services.push(toServiceInfo(info));
+    }
+    return false;
+  });
+  return services.sort((a, b) => compare(a.typeName, b.typeName) || compare(a.id, b.id));
+}
+
+/**
+ * Gets the descriptor of a service from a running worker: a client of it needs no
+ * .proto and no generated code.
+ *
+ * Throws Unavailable when no worker of the service answers.
+ */
+export async function describeService(
+  connection: Connection,
+  typeName: string,
+  { timeoutMs = defaultTimeoutMs }: DiscoveryOptions = {},
+): Promise<DescService> {
+  const { link } = connection[internals];
+  const info = await firstInfo(link, typeName, timeoutMs);
+  const subject = info?.metadata?.[Discovery.describe];
+  const reply = subject && (await link.request({ subject, payload: new Uint8Array(0), timeoutMs }));
+  if (!reply || isNoResponders(reply)) {
+    throw new ConnectError(
+      `no worker of ${typeName} answers: start one, or check the name`,
+      Code.Unavailable,
+    );
+  }
+  if (isStatus(reply)) {
+    throw decodeStatus(reply);
+  }
+  const files = fromBinary(FileDescriptorSetSchema, reply.data.slice());
+  const service = createFileRegistry(files).getService(typeName);
+  if (!service) {
+    throw new ConnectError(`the descriptors of ${typeName} do not hold it`, Code.Internal);
+  }
+  return service;
+}
+
+/** As gRPC's health checking names it. */
+export type HealthStatus = "SERVING" | "NOT_SERVING" | "SERVICE_UNKNOWN";
+
+/**
+ * Tells the health of a service: SERVING when a worker takes calls, NOT_SERVING
+ * when all that answer are about to stop, SERVICE_UNKNOWN when none answers.
+ *
+ * Throws Unavailable when the connection is lost.
+ */
+export async function checkHealth(
+  connection: Connection,
+  typeName: string,
+  { timeoutMs = defaultTimeoutMs }: DiscoveryOptions = {},
+): Promise<HealthStatus> {
+  let status: HealthStatus = "SERVICE_UNKNOWN";
+  const subject = discoverySubject("PING", microName(typeName));
+  await gather(connection[internals].link, subject, timeoutMs, (message) => {
+    const answer = parseReply(message)?.metadata;
+    if (answer?.[Discovery.service] === typeName) {
+      status = answer[Discovery.status] === "SERVING" ? "SERVING" : "NOT_SERVING";
+    }
+    return status === "SERVING";
+  });
+  return status;
+}
+
+function toServiceInfo({ id, version, metadata, endpoints = [] }: InfoReply): ServiceInfo {
+  return {
+    typeName: metadata?.[Discovery.service] ?? "",
+    id,
+    version,
+    status: metadata?.[Discovery.status] === "SERVING" ? "SERVING" : "NOT_SERVING",
+    methods: endpoints.map((endpoint) => ({
+      name: endpoint.name,
+      kind: endpoint.metadata?.[Discovery.kind] ?? "",
+      delivery: endpoint.metadata?.[Discovery.delivery] === "direct" ? "direct" : "durable",
+      input: endpoint.metadata?.[Discovery.input] ?? "",
+      output: endpoint.metadata?.[Discovery.output] ?? "",
+    })),
+  };
+}
+
+function compare(a: string, b: string): number {
+  return a < b ? -1 : Number(a > b);
+}

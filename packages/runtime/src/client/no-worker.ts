@@ -1,0 +1,22 @@
+import { Code, ConnectError } from "@connectrpc/connect";
+import type { MethodBinding } from "../wire/binding.js";
+import { Discovery } from "../wire/discovery.js";
+import type { Link } from "../wire/link.js";
+import { neverRan } from "../wire/status.js";
+import { defaultTimeoutMs, firstInfo } from "./gather.js";
+
+/** Tells why nobody listens to the requests of a method. */
+export async function explainNoWorker(link: Link, method: MethodBinding): Promise<ConnectError> {
+  const { typeName } = method.service.desc;
+  const { name } = method.desc;
+  // Who may not ask learns less.
+  const info = await firstInfo(link, typeName, defaultTimeoutMs).catch(() => undefined);
+  const methods = info?.metadata?.[Discovery.methods]?.split(",");
+  if (methods && !methods.includes(name)) {
+    const text = `workers of ${typeName} run, but their schema has no method ${name}: upgrade them`;
+    return neverRan(new ConnectError(text, Code.Unimplemented));
+  }
+  const others = methods ? ", though others of its methods are served" : "";
+  const text = `no worker serves ${typeName}.${name}${others}: start one that implements it`;
+  return neverRan(new ConnectError(text, Code.Unavailable));
+}

@@ -1,0 +1,45 @@
+import type { DescService } from "@bufbuild/protobuf";
+
+/** Names of NATS micro (ADR-32) and the metadata that jetrpc adds to its replies. */
+export const Discovery = {
+  /** Full name of the protobuf service, of a service's metadata. */
+  service: "jetrpc-service",
+  /** SERVING or NOT_SERVING, of a service's metadata. */
+  status: "jetrpc-status",
+  /** Names of all methods of the schema, with commas between, of a service's metadata. */
+  methods: "jetrpc-methods",
+  /** Subject that answers with the descriptors, of a service's metadata. */
+  describe: "jetrpc-describe",
+  /** direct or durable, of an endpoint's metadata. */
+  delivery: "jetrpc-delivery",
+  /** unary, server_streaming, client_streaming or bidi_streaming, of an endpoint's metadata. */
+  kind: "jetrpc-kind",
+  /** Full names of the messages, of an endpoint's metadata. */
+  input: "jetrpc-input",
+  output: "jetrpc-output",
+} as const;
+
+/** What can be asked of a NATS micro service. */
+export type Verb = "PING" | "INFO" | "STATS";
+
+/** Subject of a question to all services, those of one name, or one of them. */
+export function discoverySubject(verb: Verb, name?: string, id?: string): string {
+  return ["$SRV", verb, name, id].filter((token) => token !== undefined).join(".");
+}
+
+/** Name of a service in NATS micro, which allows no dots. */
+export function microName(typeName: DescService["typeName"]): string {
+  return typeName.replaceAll(".", "_");
+}
+
+/** What INFO answers, as far as jetrpc reads it. */
+export interface InfoReply {
+  readonly name: string;
+  readonly id: string;
+  readonly version: string;
+  readonly metadata?: Readonly<Record<string, string>> | null;
+  readonly endpoints?: readonly {
+    readonly name: string;
+    readonly metadata?: Readonly<Record<string, string>> | null;
+  }[];
+}

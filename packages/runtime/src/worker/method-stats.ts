@@ -1,0 +1,26 @@
+import { Code, type ConnectError } from "@connectrpc/connect";
+
+/** What a worker counts of one method. */
+export class MethodStats {
+  requests = 0;
+  errors = 0;
+  /** Code and text of the last error that a caller was told. */
+  lastError = "";
+  /** Whole time of all handlers that have ended, in ms. */
+  processingMs = 0;
+
+  /** A handler begins; the time it returns goes to {@link ended}. */
+  began(): number {
+    this.requests++;
+    return performance.now();
+  }
+
+  ended(beganAt: number): void {
+    this.processingMs += performance.now() - beganAt;
+  }
+
+  failed(error: ConnectError): void {
+    this.errors++;
+    this.lastError = `${Code[error.code]}: ${error.rawMessage}`;
+  }
+}

@@ -1,0 +1,181 @@
+import type { DescFile } from "@bufbuild/protobuf";
+import { create, toBinary } from "@bufbuild/protobuf";
+import { FileDescriptorSetSchema } from "@bufbuild/protobuf/wkt";
+import { Code, ConnectError } from "@connectrpc/connect";
+import type { Msg, Subscription } from "@nats-io/nats-core";
+import type { MethodBinding, ServiceBinding } from "../wire/binding.js";
+import { Discovery, discoverySubject, microName, type Verb } from "../wire/discovery.js";
+import { type Link, queueGroup } from "../wire/link.js";
+import { encodeStatus } from "../wire/status.js";
+import type { ServedMethod } from "./settings.js";
+
+/** Prefix of the types of all replies. */
+const replyType = "io.nats.micro.v1";
+
+/** https://semver.org, as ADR-32 has it. */
+const semanticVersion =
+  /^(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)(-[0-9A-Za-z-]+(\.[0-9A-Za-z-]+)*)?(\+[0-9A-Za-z-]+(\.[0-9A-Za-z-]+)*)?$/;
+
+/** Throws InvalidArgument for what is no semantic version. */
+export function checkVersion(version: string): string {
+  if (!semanticVersion.test(version)) {
+    throw new ConnectError(
+      `version "${version}" is no semantic version: give one like 1.2.3`,
+      Code.InvalidArgument,
+    );
+  }
+  return version;
+}
+
+/**
+ * Shows a worker as a service of NATS micro: it answers PING, INFO and STATS
+ * (ADR-32), and gives its descriptors to whoever wants to call without a .proto.
+ */
+export class MicroService {
+  private readonly name: string;
+  private readonly startedAt = new Date().toISOString();
+  private readonly subscriptions: Subscription[] = [];
+  private status = "SERVING";
+
+  constructor(
+    private readonly link: Link,
+    private readonly service: ServiceBinding,
+    private readonly served: readonly ServedMethod[],
+  ) {
+    this.name = microName(service.desc.typeName);
+  }
+
+  start(): void {
+    const replies: Record<Verb, () => object> = {
+      PING: () => this.head("ping"),
+      INFO: () => ({
+        ...this.head("info"),
+        description: `${this.service.desc.typeName}, by jetrpc`,
+        endpoints: this.served.map((each) => this.endpoint(each)),
+      }),
+      STATS: () => ({
+        ...this.head("stats"),
+        started: this.startedAt,
+        endpoints: this.served.map((each) => this.endpointStats(each)),
+      }),
+    };
+    for (const [verb, reply] of Object.entries(replies) as [Verb, () => object][]) {
+      const answer = (message: Msg) => this.answer(message, JSON.stringify(reply()));
+      for (const subject of [
+        discoverySubject(verb),
+        discoverySubject(verb, this.name),
+        discoverySubject(verb, this.name, this.id),
+      ]) {
+        // Who may not be discovered works all the same.
+        this.subscriptions.push(this.link.subscribe(subject, answer));
+      }
+    }
+    this.subscriptions.push(
+      this.link.subscribe(this.service.describeSubject, (message) => this.describe(message), {
+        queue: queueGroup,
+      }),
+    );
+  }
+
+  /** Tells that the worker takes nothing new. */
+  drain(): void {
+    this.status = "NOT_SERVING";
+  }
+
+  stop(): void {
+    for (const subscription of this.subscriptions) {
+      subscription.unsubscribe();
+    }
+  }
+
+  private get id(): string {
+    // A worker serves one method at least.
+    return (this.served[0] as ServedMethod).settings.session;
+  }
+
+  private head(kind: string) {
+    return {
+      type: `${replyType}.${kind}_response`,
+      name: this.name,
+      id: this.id,
+      version: (this.served[0] as ServedMethod).settings.version,
+      metadata: {
+        [Discovery.service]: this.service.desc.typeName,
+        [Discovery.status]: this.status,
+        [Discovery.methods]: this.service.desc.methods.map(({ name }) => name).join(),
+        [Discovery.describe]: this.service.describeSubject,
+      },
+    };
+  }
+
+  private endpoint({ method }: ServedMethod) {
+    const { desc, delivery } = method;
+    return {
+      name: desc.name,
+      ...where(method),
+      metadata: {
+        [Discovery.delivery]: delivery,
+        [Discovery.kind]: desc.methodKind,
+        [Discovery.input]: desc.input.typeName,
+        [Discovery.output]: desc.output.typeName,
+      },
+    };
+  }
+
+  private endpointStats({ method, stats }: ServedMethod) {
+    const nanoseconds = stats.processingMs * 1e6;
+    return {
+      name: method.desc.name,
+      ...where(method),
+      num_requests: stats.requests,
+      num_errors: stats.errors,
+      last_error: stats.lastError,
+      processing_time: Math.round(nanoseconds),
+      average_processing_time: Math.round(nanoseconds / Math.max(1, stats.requests)),
+    };
+  }
+
+  private describe(message: Msg): void {
+    const files = new Map<string, DescFile>();
+    collectFiles(this.service.desc.file, files);
+    const set = create(FileDescriptorSetSchema, {
+      file: [...files.values()].map(({ proto }) => proto),
+    });
+    const payload = toBinary(FileDescriptorSetSchema, set);
+    if (payload.length <= this.link.maxPayload) {
+      this.answer(message, payload);
+      return;
+    }
+    const { headers, payload: status } = encodeStatus(
+      new ConnectError(
+        `the descriptors have ${payload.length} bytes, more than the server's max_payload of ${this.link.maxPayload}`,
+        Code.ResourceExhausted,
+      ),
+    );
+    message.respond(status, { headers: headers.asHeaders() });
+  }
+
+  private answer(message: Msg, payload: string | Uint8Array): void {
+    if (this.link.connected) {
+      message.respond(payload);
+    }
+  }
+}
+
+/** Where a method listens: for direct requests in a queue group, for durable ones by its consumer. */
+function where(method: MethodBinding) {
+  return method.delivery === "direct"
+    ? { subject: method.directSubject, queue_group: queueGroup }
+    : { subject: `${method.queueSubject}.>` };
+}
+
+/** A file after all that it imports. */
+function collectFiles(file: DescFile, files: Map<string, DescFile>): void {
+  if (files.has(file.name)) {
+    return;
+  }
+  for (const dependency of file.dependencies) {
+    collectFiles(dependency, files);
+  }
+  files.set(file.name, file);
+}
