@@ -37,7 +37,7 @@ const checks = [
 function unchanged() {
   const changes = execFileSync(
     "git",
-    ["status", "--porcelain", "gen", "packages/runtime/src/gen", "packages/runtime/test/gen"],
+    ["status", "--porcelain", "gen", "packages/*/src/gen", "packages/runtime/test/gen"],
     { cwd: top },
   ).toString();
   if (changes !== "") {

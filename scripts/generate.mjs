@@ -17,6 +17,7 @@ function withBinaries() {
 try {
   run("buf", "generate", "--template", "packages/runtime/buf.gen.yaml");
   run("buf", "generate", "--template", "packages/runtime/test/buf.gen.yaml");
+  run("buf", "generate", "--template", "packages/bench/buf.gen.yaml");
   run("node", "scripts/build.mjs", "@jetrpc/protoc-gen-jetrpc");
   run("buf", "generate");
 } catch (error) {

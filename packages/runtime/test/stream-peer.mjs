@@ -19,7 +19,13 @@ if (process.argv[2] === "caller") {
   }
 } else {
   await serve(TestService, {
-    get: () => (process.argv[2] === "answer" ? {} : new Promise(() => undefined)),
+    get: () => {
+      if (process.argv[2] === "answer") {
+        return {};
+      }
+      console.log("asked");
+      return new Promise(() => undefined);
+    },
     async *chat(requests) {
       for await (const { text } of requests) {
         yield { text: `${text}!` };

@@ -424,6 +424,7 @@ describe("a peer that vanishes", () => {
     expect((await responses.next()).value?.text).toBe("hello!");
     const unary = client.get({});
     unary.catch(() => undefined);
+    await worker.says("asked");
     await worker.end("SIGKILL");
     await expect(responses.next()).rejects.toMatchObject({ code: Code.Unavailable });
     await expect(unary).rejects.toMatchObject({

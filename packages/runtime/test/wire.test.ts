@@ -18,6 +18,7 @@ import {
 } from "../src/wire/call-log.js";
 import { HeaderBlock, readMetadata } from "../src/wire/header.js";
 import { deliveryOf } from "../src/wire/log-reader.js";
+import { SlotTable } from "../src/wire/slot-table.js";
 import { decodeStatus, encodeStatus, isStatus } from "../src/wire/status.js";
 import { TestService } from "./gen/test/v1/test_pb.js";
 
@@ -209,5 +210,40 @@ describe("a delivery", () => {
       streamSequence: 17,
       storedAtMs: 1_700_000_000_000,
     });
+  });
+});
+
+describe("SlotTable", () => {
+  test("holds what a Map would, whatever is added and deleted", () => {
+    const step = fc.oneof(
+      fc.constant<["add"]>(["add"]),
+      fc.tuple(fc.constant("delete" as const), fc.nat(400)),
+    );
+    fc.assert(
+      fc.property(fc.array(step, { maxLength: 600 }), (steps) => {
+        const table = new SlotTable<object>();
+        const model = new Map<number, object>();
+        const given: number[] = [];
+        for (const [kind, index] of steps) {
+          if (kind === "add") {
+            const item = {};
+            const number = table.add(item);
+            expect(given).not.toContain(number);
+            given.push(number);
+            model.set(number, item);
+          } else {
+            const number = given[index % Math.max(1, given.length)] ?? index;
+            table.delete(number);
+            model.delete(number);
+          }
+          expect(table.size).toBe(model.size);
+        }
+        for (const number of given) {
+          expect(table.get(number)).toBe(model.get(number));
+        }
+        expect(new Set(table.values())).toEqual(new Set(model.values()));
+      }),
+      { numRuns: 200 },
+    );
   });
 });

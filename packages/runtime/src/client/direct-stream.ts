@@ -43,7 +43,7 @@ class ClientStream<I extends DescMessage, O extends DescMessage>
   extends StreamSide<MessageShape<O>>
   implements Reply
 {
-  private readonly token: string;
+  private readonly token: number;
   private readonly requests: AsyncIterator<MessageInitShape<I>>;
   private readonly trailer = new Headers();
   private header: Headers | undefined;

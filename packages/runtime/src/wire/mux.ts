@@ -1,6 +1,7 @@
 import { createInbox, type Msg, type NatsConnection } from "@nats-io/nats-core";
 import { heartbeatSuffix } from "./frame.js";
 import type { Pulse } from "./pulse.js";
+import { SlotTable } from "./slot-table.js";
 
 /** What waits for messages on one reply subject. */
 export interface Reply {
@@ -24,9 +25,8 @@ export interface Reply {
  * error objects for each request (design, fact 11).
  */
 export class Mux {
-  private readonly replies = new Map<string, Reply>();
+  private readonly replies = new SlotTable<Reply>();
   private readonly prefix: string;
-  private next = 0;
 
   constructor(
     nats: NatsConnection,
@@ -34,20 +34,13 @@ export class Mux {
     inboxPrefix?: string,
   ) {
     this.prefix = `${createInbox(inboxPrefix)}.`;
-    const start = this.prefix.length;
     nats.subscribe(`${this.prefix}>`, {
       callback: (error, message) => {
         if (error) {
           // These credentials may not listen there: their requests are in vain.
           this.unheard(error);
-          return;
-        }
-        const token = message.subject.slice(start);
-        const reply = this.replies.get(token);
-        if (reply) {
-          reply.receive(message);
-        } else if (token.endsWith(heartbeatSuffix)) {
-          this.replies.get(token.slice(0, -heartbeatSuffix.length))?.heard();
+        } else {
+          this.route(message);
         }
       },
     });
@@ -59,41 +52,59 @@ export class Mux {
     });
   }
 
-  /** Opens a reply subject; the token closes it. */
-  open(reply: Reply): string {
-    const token = (this.next++).toString(36);
-    this.replies.set(token, reply);
+  /** Opens a reply subject; its number closes it. */
+  open(reply: Reply): number {
     this.pulse.start();
-    return token;
+    return this.replies.add(reply);
   }
 
-  /** Subject that belongs to a token. */
-  subject(token: string): string {
-    return this.prefix + token;
+  /** Subject of a number. */
+  subject(number: number): string {
+    return this.prefix + number;
   }
 
   /** Closes a reply subject: what still arrives there is dropped. */
-  close(token: string): void {
-    this.replies.delete(token);
+  close(number: number): void {
+    this.replies.delete(number);
+  }
+
+  /** `<prefix><number>`, or the same with `.heartbeat`. */
+  private route(message: Msg): void {
+    const { subject } = message;
+    let number = 0;
+    let end = this.prefix.length;
+    for (; end < subject.length; end++) {
+      const digit = subject.charCodeAt(end) - 48;
+      if (digit < 0 || digit > 9) {
+        break;
+      }
+      number = number * 10 + digit;
+    }
+    const reply = this.replies.get(number);
+    if (end === subject.length) {
+      reply?.receive(message);
+    } else if (subject.endsWith(heartbeatSuffix)) {
+      reply?.heard();
+    }
   }
 
   /** Tells everything that waits that the connection is lost. */
   disconnected(): void {
-    for (const reply of [...this.replies.values()]) {
+    for (const reply of this.replies.values()) {
       reply.disconnected();
     }
   }
 
   /** Tells everything that waits that no reply can be heard. */
   private unheard(cause: Error): void {
-    for (const reply of [...this.replies.values()]) {
+    for (const reply of this.replies.values()) {
       reply.denied(cause);
     }
   }
 
   /** Tells whoever published to a subject that the server refused it. */
   denied(subject: string, cause: Error): void {
-    for (const reply of [...this.replies.values()]) {
+    for (const reply of this.replies.values()) {
       if (reply.publishesTo(subject)) {
         reply.denied(cause);
       }

@@ -22,7 +22,7 @@ export interface Request {
 }
 
 /** What a request to a worker needs besides. */
-export interface WorkerRequest {
+interface WorkerRequest {
   /** Subject on which workers hear that the caller has left. */
   readonly cancelSubject: string;
 }
@@ -40,7 +40,7 @@ const lazyTimerMs = 2_000;
 
 /** One request that waits for its reply: the last thing that is called is replied() or failed(), once. */
 export abstract class PendingReply implements Reply {
-  private readonly token: string;
+  private readonly token: number;
   private timer: ReturnType<typeof setTimeout> | undefined;
   private endsAt = 0;
   private silent = 0;

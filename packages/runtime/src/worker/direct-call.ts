@@ -28,6 +28,8 @@ export const callEnded = new ConnectError("the call has ended", Code.Canceled);
 
 /** A direct call in a worker. */
 export interface DirectCall {
+  /** Subject on which the caller waits; it names the call. */
+  readonly reply: string | undefined;
   /** Runs the call. Never throws; `onEnd` is called once, when the handler has ended. */
   run(onEnd: () => void): void;
   /** Ends the call with an error before its handler does. */
@@ -65,6 +67,10 @@ export class UnaryCall implements DirectCall {
   ) {
     const { method } = served;
     this.context = new LazyHandlerContext(method, request, requestTimeoutMs(method, request));
+  }
+
+  get reply(): string | undefined {
+    return this.request.reply;
   }
 
   run(onEnd: () => void): void {

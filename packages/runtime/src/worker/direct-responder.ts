@@ -3,6 +3,7 @@ import type { Msg, Subscription } from "@nats-io/nats-core";
 import type { MethodBinding } from "../wire/binding.js";
 import { heartbeatSuffix } from "../wire/frame.js";
 import { type Link, queueGroup } from "../wire/link.js";
+import { SlotTable } from "../wire/slot-table.js";
 import { encodeStatus } from "../wire/status.js";
 import { type DirectCall, requestTimeoutMs, UnaryCall } from "./direct-call.js";
 import { WorkerStream } from "./direct-stream.js";
@@ -32,13 +33,12 @@ export class DirectResponder {
   private waits: Subscription | undefined;
   /** What running calls need. */
   private readonly controls: Subscription[] = [];
-  /** By reply subject, which is what the caller's side knows. */
-  private readonly running = new Map<string, DirectCall>();
+  private readonly running = new SlotTable<DirectCall>();
   /** By the last token of the subject that their frames come to. */
   private readonly streams = new Map<string, WorkerStream>();
   private readonly waiting: WaitingRequest[] = [];
   private isStopped = false;
-  private nextCall = 0;
+  private nextStream = 0;
   private onIdle: (() => void) | undefined;
   private readonly beat = () => this.tick();
   private stopWatching: (() => void) | undefined;
@@ -94,11 +94,10 @@ export class DirectResponder {
     for (const { request } of this.waiting.splice(0)) {
       this.refuse(request, reason);
     }
-    for (const call of [...this.running.values()]) {
+    for (const call of this.running.values()) {
       call.stop(reason);
     }
     // What ignores its signal is not waited for.
-    this.running.clear();
     this.onIdle?.();
   }
 
@@ -164,28 +163,25 @@ export class DirectResponder {
 
   private run(request: Msg): void {
     const { link, served, method, settings } = this;
-    // A reply subject that is in use already is left to the call that has it.
-    const { reply } = request;
-    const key = reply && !this.running.has(reply) ? reply : `${this.nextCall++}`;
     let call: DirectCall;
     let stream: string | undefined;
     if (method.desc.methodKind === "unary") {
       call = new UnaryCall(link, served, request);
     } else {
-      stream = `${this.nextCall++}`;
+      stream = `${this.nextStream++}`;
       const own = `${method.streamSubject}.${settings.session}.${stream}`;
       const side = new WorkerStream(link, served, request, own);
       this.streams.set(stream, side);
       call = side;
     }
-    this.running.set(key, call);
+    const number = this.running.add(call);
     settings.slots.take();
     link.pulse.start();
     call.run(() => {
       if (stream) {
         this.streams.delete(stream);
       }
-      this.running.delete(key);
+      this.running.delete(number);
       settings.slots.free();
       if (method.concurrency > 0) {
         this.update();
@@ -225,7 +221,10 @@ export class DirectResponder {
     if (index >= 0) {
       this.waiting.splice(index, 1);
     }
-    this.running.get(reply)?.cancel(new ConnectError("the caller has left", Code.Canceled));
+    this.running
+      .values()
+      .find((call) => call.reply === reply)
+      ?.cancel(new ConnectError("the caller has left", Code.Canceled));
   }
 
   private tick(): boolean {

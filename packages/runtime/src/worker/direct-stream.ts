@@ -36,6 +36,10 @@ export class WorkerStream extends StreamSide<MessageShape<DescMessage>> implemen
     this.context = new LazyHandlerContext(method, request, requestTimeoutMs(method, request));
   }
 
+  get reply(): string | undefined {
+    return this.request.reply;
+  }
+
   run(onEnd: () => void): void {
     void this.runToEnd().then(onEnd);
   }

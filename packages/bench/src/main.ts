@@ -1,0 +1,154 @@
+// `npm run bench`: jetrpc beside NATS, gRPC and Connect, side by side in one run.
+import { writeFileSync } from "node:fs";
+import { parseArgs } from "node:util";
+import { startNats } from "@jetrpc/testing";
+import { formatTables, type Row, toRow } from "./report.js";
+import type { Subject, SuiteName } from "./subject.js";
+import { type Round, SubjectProcesses } from "./subject-processes.js";
+import { subjects } from "./subjects/index.js";
+
+const usage = `npm run bench -- [options]
+  --quick          128 B only, short rounds: under 50 s
+  --json FILE      writes the rows as JSON
+  --only A,B       only these names, for example "jetrpc direct,grpc-js"
+  --suite A        only this suite: unary or stream
+  --rounds N       rounds of each subject, alternating (default 5)
+  --ms N           length of a round, in ms (default 1000, quick 250)
+  --warm-up N      length of the first run of each subject, which is not counted,
+                   in ms (default 2000, quick 800)`;
+
+interface Settings {
+  readonly quick: boolean;
+  readonly json: string | undefined;
+  readonly rounds: number;
+  readonly ms: number;
+  readonly warmUpMs: number;
+  readonly subjects: readonly Subject[];
+}
+
+class UsageError extends Error {}
+
+function readSettings(args: string[]): Settings {
+  let values: ReturnType<typeof parse>;
+  try {
+    values = parse(args);
+  } catch (error) {
+    throw new UsageError(error instanceof Error ? error.message : String(error));
+  }
+  const quick = values.quick ?? false;
+  const only = values.only?.split(",");
+  const chosen = subjects.filter(
+    ({ name, suite }) =>
+      (!only || only.includes(name)) && (!values.suite || values.suite === suite),
+  );
+  const unknown = only?.find((name) => !subjects.some((subject) => subject.name === name));
+  if (unknown !== undefined || chosen.length === 0) {
+    const names = [...new Set(subjects.map(({ name }) => name))].join(", ");
+    throw new UsageError(
+      unknown === undefined
+        ? "nothing is left to measure"
+        : `there is no subject "${unknown}": take of ${names}`,
+    );
+  }
+  return {
+    quick,
+    json: values.json,
+    rounds: readNumber("rounds", values.rounds, 5),
+    ms: readNumber("ms", values.ms, quick ? 250 : 1000),
+    warmUpMs: readNumber("warm-up", values["warm-up"], quick ? 800 : 2000),
+    subjects: chosen,
+  };
+}
+
+function parse(args: string[]) {
+  return parseArgs({
+    args,
+    options: {
+      quick: { type: "boolean" },
+      json: { type: "string" },
+      only: { type: "string" },
+      suite: { type: "string" },
+      rounds: { type: "string" },
+      ms: { type: "string" },
+      "warm-up": { type: "string" },
+    },
+  }).values;
+}
+
+function readNumber(name: string, text: string | undefined, otherwise: number): number {
+  const value = text === undefined ? otherwise : Number(text);
+  if (!(Number.isSafeInteger(value) && value > 0)) {
+    throw new UsageError(`--${name} must be a whole number above 0, and is "${text}"`);
+  }
+  return value;
+}
+
+interface Load {
+  readonly suite: SuiteName;
+  readonly payloadBytes: number;
+  readonly inFlight: number;
+}
+
+function loads(quick: boolean): Load[] {
+  const sizes = quick ? [128] : [128, 4096, 65_536, 524_288];
+  return [
+    ...sizes.flatMap((payloadBytes) =>
+      [1, 64].map((inFlight): Load => ({ suite: "unary", payloadBytes, inFlight })),
+    ),
+    { suite: "stream", payloadBytes: 20, inFlight: 1 },
+  ];
+}
+
+async function measure(settings: Settings, report: (line: string) => void): Promise<Row[]> {
+  await using server = await startNats();
+  const started: SubjectProcesses[] = [];
+  const rows: Row[] = [];
+  try {
+    for (const subject of settings.subjects) {
+      const processes = await SubjectProcesses.start(subject, server.url);
+      started.push(processes);
+      // What V8 has not optimised yet tells nothing.
+      await processes.run({ payloadBytes: 128, inFlight: 64, ms: settings.warmUpMs });
+    }
+    for (const load of loads(settings.quick)) {
+      const running = started.filter(({ subject }) => subject.suite === load.suite);
+      if (running.length === 0) {
+        continue;
+      }
+      report(`${load.suite}, ${load.payloadBytes} B, ${load.inFlight} in flight`);
+      const rounds = new Map<SubjectProcesses, Round[]>();
+      for (const each of running) {
+        rounds.set(each, []);
+      }
+      // Subjects alternate, so that a noisy moment hits all of them alike.
+      for (let round = 0; round < settings.rounds; round++) {
+        for (const each of running) {
+          rounds.get(each)?.push(await each.run({ ...load, ms: settings.ms }));
+        }
+      }
+      for (const [{ subject }, measured] of rounds) {
+        rows.push(toRow({ ...load, name: subject.name }, measured));
+      }
+    }
+  } finally {
+    await Promise.all(started.map((each) => each.stop()));
+  }
+  return rows;
+}
+
+try {
+  const settings = readSettings(process.argv.slice(2));
+  const rows = await measure(settings, (line) => console.error(line));
+  console.log(`\n${formatTables(rows)}`);
+  if (settings.json !== undefined) {
+    writeFileSync(settings.json, `${JSON.stringify(rows, undefined, 2)}\n`);
+  }
+} catch (error) {
+  if (error instanceof UsageError) {
+    console.error(`${error.message}\n\n${usage}`);
+    process.exitCode = 2;
+  } else {
+    console.error(error instanceof Error ? error.message : error);
+    process.exitCode = 1;
+  }
+}

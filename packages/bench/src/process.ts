@@ -1,0 +1,83 @@
+// One side of a subject in a process of its own:
+// `process.js <serve|connect> <index of the subject> <NATS URL> [address]`.
+import { subjects } from "./subjects/index.js";
+
+/** What main.ts asks of a client. */
+export interface RunRequest {
+  readonly payloadBytes: number;
+  readonly inFlight: number;
+  readonly ms: number;
+}
+
+/** What a client answers. */
+export interface RunReply {
+  readonly calls: number;
+  readonly seconds: number;
+  readonly p50Ms: number;
+  readonly p99Ms: number;
+  readonly usage: Usage;
+}
+
+/** CPU time of a process so far, in us, and its memory, in bytes. */
+export interface Usage {
+  readonly cpuUs: number;
+  readonly rss: number;
+}
+
+function usage(): Usage {
+  const { user, system } = process.cpuUsage();
+  return { cpuUs: user + system, rss: process.memoryUsage().rss };
+}
+
+async function run(
+  call: (payload: Uint8Array) => Promise<void>,
+  { payloadBytes, inFlight, ms }: RunRequest,
+): Promise<RunReply> {
+  const payload = new Uint8Array(payloadBytes).fill(7);
+  const latencies: number[] = [];
+  const start = performance.now();
+  const end = start + ms;
+  const loop = async () => {
+    for (let now = performance.now(); now < end; ) {
+      await call(payload);
+      const after = performance.now();
+      latencies.push(after - now);
+      now = after;
+    }
+  };
+  await Promise.all(Array.from({ length: inFlight }, loop));
+  const seconds = (performance.now() - start) / 1000;
+  latencies.sort((a, b) => a - b);
+  const quantile = (q: number) => latencies[Math.floor(q * (latencies.length - 1))] ?? 0;
+  return {
+    calls: latencies.length,
+    seconds,
+    p50Ms: quantile(0.5),
+    p99Ms: quantile(0.99),
+    usage: usage(),
+  };
+}
+
+// Ends with the parent, however that goes.
+process.on("disconnect", () => process.exit());
+
+const [role, index, natsUrl = "", address = ""] = process.argv.slice(2);
+const subject = subjects[Number(index)];
+if (!subject) {
+  throw new Error(`there is no subject ${index}`);
+}
+const send = (message: unknown) => process.send?.(message);
+if (role === "serve") {
+  const where = await (await subject.load()).serve(natsUrl);
+  process.on("message", () => send(usage()));
+  send(where);
+} else {
+  const call = await (await subject.load()).connect(natsUrl, address);
+  process.on("message", (request: RunRequest) => {
+    run(call, request).then(send, (error) => {
+      console.error(`${subject.name}:`, error);
+      process.exit(1);
+    });
+  });
+  send("");
+}

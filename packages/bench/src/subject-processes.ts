@@ -1,0 +1,109 @@
+import { type ChildProcess, fork } from "node:child_process";
+import { fileURLToPath } from "node:url";
+import type { RunReply, RunRequest, Usage } from "./process.js";
+import { type Subject, streamMessages } from "./subject.js";
+import { subjects } from "./subjects/index.js";
+
+/** What one round measured. */
+export interface Round {
+  readonly callsPerSecond: number;
+  readonly p50Ms: number;
+  readonly p99Ms: number;
+  readonly clientCpuUs: number;
+  readonly workerCpuUs: number;
+  readonly clientRss: number;
+  readonly workerRss: number;
+}
+
+/** The two processes of a subject. */
+export class SubjectProcesses {
+  private constructor(
+    readonly subject: Subject,
+    private readonly server: Child,
+    private readonly client: Child,
+  ) {}
+
+  static async start(subject: Subject, natsUrl: string): Promise<SubjectProcesses> {
+    const index = `${subjects.indexOf(subject)}`;
+    const server = new Child(subject.name, ["serve", index, natsUrl]);
+    const address = (await server.next()) as string;
+    const client = new Child(subject.name, ["connect", index, natsUrl, address]);
+    await client.next();
+    return new SubjectProcesses(subject, server, client);
+  }
+
+  /** Calls for so many ms. In the suite `stream` a message counts as a call. */
+  async run(request: RunRequest): Promise<Round> {
+    const workerBefore = (await this.server.ask("usage")) as Usage;
+    // The client's own time for an empty run is what it used before.
+    const clientBefore = (await this.client.ask({ ...request, ms: 0 })) as RunReply;
+    const reply = (await this.client.ask(request)) as RunReply;
+    const worker = (await this.server.ask("usage")) as Usage;
+    const calls = reply.calls * (this.subject.suite === "stream" ? streamMessages : 1);
+    return {
+      callsPerSecond: calls / reply.seconds,
+      p50Ms: reply.p50Ms,
+      p99Ms: reply.p99Ms,
+      clientCpuUs: (reply.usage.cpuUs - clientBefore.usage.cpuUs) / calls,
+      workerCpuUs: (worker.cpuUs - workerBefore.cpuUs) / calls,
+      clientRss: reply.usage.rss,
+      workerRss: worker.rss,
+    };
+  }
+
+  async stop(): Promise<void> {
+    await Promise.all([this.server.stop(), this.client.stop()]);
+  }
+}
+
+/** A process of process.ts: it answers one message by one. */
+class Child {
+  private readonly process: ChildProcess;
+  private readonly exited: Promise<void>;
+  private isStopping = false;
+  private failure: Error | undefined;
+  private wake: (() => void) | undefined;
+  private readonly heard: unknown[] = [];
+
+  constructor(name: string, args: string[]) {
+    this.process = fork(fileURLToPath(new URL("process.js", import.meta.url)), args);
+    this.process.on("message", (message) => {
+      this.heard.push(message);
+      this.wake?.();
+    });
+    this.exited = new Promise((resolve) => {
+      this.process.once("exit", (code) => {
+        if (!this.isStopping) {
+          this.failure = new Error(`${name}: its process ended with exit code ${code}`);
+          this.wake?.();
+        }
+        resolve();
+      });
+    });
+  }
+
+  async next(): Promise<unknown> {
+    while (this.heard.length === 0) {
+      if (this.failure) {
+        throw this.failure;
+      }
+      await new Promise<void>((resolve) => {
+        this.wake = resolve;
+      });
+    }
+    return this.heard.shift();
+  }
+
+  async ask(message: string | object): Promise<unknown> {
+    this.process.send(message);
+    return this.next();
+  }
+
+  async stop(): Promise<void> {
+    this.isStopping = true;
+    if (this.process.connected) {
+      this.process.disconnect();
+    }
+    await this.exited;
+  }
+}

@@ -1,0 +1,64 @@
+import http from "node:http";
+import http2 from "node:http2";
+import type { AddressInfo } from "node:net";
+import { type ConnectRouter, createClient, type Transport } from "@connectrpc/connect";
+import {
+  connectNodeAdapter,
+  createConnectTransport,
+  createGrpcTransport,
+} from "@connectrpc/connect-node";
+import { BenchService } from "../gen/bench/v1/bench_pb.js";
+import { streamMessages, type Way } from "../subject.js";
+import { count, drain } from "./count.js";
+
+function routes(router: ConnectRouter): void {
+  router.service(BenchService, {
+    echo: ({ payload }) => ({ payload }),
+    count: ({ messages }) => count(messages),
+  });
+}
+
+function listen(server: http.Server | http2.Http2Server): Promise<string> {
+  return new Promise((resolve) => {
+    server.listen(0, "127.0.0.1", () => {
+      resolve(`http://127.0.0.1:${(server.address() as AddressInfo).port}`);
+    });
+  });
+}
+
+interface Http {
+  serve(): Promise<string>;
+  transport(baseUrl: string): Transport;
+}
+
+const http1: Http = {
+  serve: () => listen(http.createServer(connectNodeAdapter({ routes }))),
+  transport: (baseUrl) => createConnectTransport({ baseUrl, httpVersion: "1.1" }),
+};
+
+const grpc: Http = {
+  serve: () => listen(http2.createServer(connectNodeAdapter({ routes }))),
+  transport: (baseUrl) => createGrpcTransport({ baseUrl }),
+};
+
+const unary = ({ serve, transport }: Http): Way => ({
+  serve,
+  async connect(_nats, address) {
+    const { echo } = createClient(BenchService, transport(address));
+    return async (payload) => {
+      await echo({ payload });
+    };
+  },
+});
+
+export const connectHttp1Unary = unary(http1);
+
+export const connectGrpcUnary = unary(grpc);
+
+export const connectGrpcStream: Way = {
+  serve: grpc.serve,
+  async connect(_nats, address) {
+    const bench = createClient(BenchService, grpc.transport(address));
+    return () => drain(bench.count({ messages: streamMessages }));
+  },
+};
