@@ -4,20 +4,16 @@
 // @generated from file bench/v1/bench.proto (package bench.v1, syntax proto3)
 /* eslint-disable */
 
-import type { Message } from "@bufbuild/protobuf";
 import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import { fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
 import { file_jetrpc_v1_options } from "@jetrpc/runtime/jetrpc/v1/options_pb.js";
+import type { Message } from "@bufbuild/protobuf";
 
 /**
  * Describes the file bench/v1/bench.proto.
  */
-export const file_bench_v1_bench: GenFile =
-  /*@__PURE__*/
-  fileDesc(
-    "ChRiZW5jaC92MS9iZW5jaC5wcm90bxIIYmVuY2gudjEiHgoLRWNob1JlcXVlc3QSDwoHcGF5bG9hZBgBIAEoDCIfCgxFY2hvUmVzcG9uc2USDwoHcGF5bG9hZBgBIAEoDCIgCgxDb3VudFJlcXVlc3QSEAoIbWVzc2FnZXMYASABKAUiLQoNQ291bnRSZXNwb25zZRIOCgZudW1iZXIYASABKAUSDAoEdGV4dBgCIAEoCTKOAQoMQmVuY2hTZXJ2aWNlEjoKBEVjaG8SFS5iZW5jaC52MS5FY2hvUmVxdWVzdBoWLmJlbmNoLnYxLkVjaG9SZXNwb25zZSIDkAIBEkIKBUNvdW50EhYuYmVuY2gudjEuQ291bnRSZXF1ZXN0GhcuYmVuY2gudjEuQ291bnRSZXNwb25zZSIGsv8YAggBMAFiBnByb3RvMw",
-    [file_jetrpc_v1_options],
-  );
+export const file_bench_v1_bench: GenFile = /*@__PURE__*/
+  fileDesc("ChRiZW5jaC92MS9iZW5jaC5wcm90bxIIYmVuY2gudjEiHgoLRWNob1JlcXVlc3QSDwoHcGF5bG9hZBgBIAEoDCIfCgxFY2hvUmVzcG9uc2USDwoHcGF5bG9hZBgBIAEoDCIgCgxDb3VudFJlcXVlc3QSEAoIbWVzc2FnZXMYASABKAUiLQoNQ291bnRSZXNwb25zZRIOCgZudW1iZXIYASABKAUSDAoEdGV4dBgCIAEoCTKOAQoMQmVuY2hTZXJ2aWNlEjoKBEVjaG8SFS5iZW5jaC52MS5FY2hvUmVxdWVzdBoWLmJlbmNoLnYxLkVjaG9SZXNwb25zZSIDkAIBEkIKBUNvdW50EhYuYmVuY2gudjEuQ291bnRSZXF1ZXN0GhcuYmVuY2gudjEuQ291bnRSZXNwb25zZSIGsv8YAggBMAFiBnByb3RvMw", [file_jetrpc_v1_options]);
 
 /**
  * @generated from message bench.v1.EchoRequest
@@ -33,8 +29,7 @@ export type EchoRequest = Message<"bench.v1.EchoRequest"> & {
  * Describes the message bench.v1.EchoRequest.
  * Use `create(EchoRequestSchema)` to create a new message.
  */
-export const EchoRequestSchema: GenMessage<EchoRequest> =
-  /*@__PURE__*/
+export const EchoRequestSchema: GenMessage<EchoRequest> = /*@__PURE__*/
   messageDesc(file_bench_v1_bench, 0);
 
 /**
@@ -51,8 +46,7 @@ export type EchoResponse = Message<"bench.v1.EchoResponse"> & {
  * Describes the message bench.v1.EchoResponse.
  * Use `create(EchoResponseSchema)` to create a new message.
  */
-export const EchoResponseSchema: GenMessage<EchoResponse> =
-  /*@__PURE__*/
+export const EchoResponseSchema: GenMessage<EchoResponse> = /*@__PURE__*/
   messageDesc(file_bench_v1_bench, 1);
 
 /**
@@ -69,8 +63,7 @@ export type CountRequest = Message<"bench.v1.CountRequest"> & {
  * Describes the message bench.v1.CountRequest.
  * Use `create(CountRequestSchema)` to create a new message.
  */
-export const CountRequestSchema: GenMessage<CountRequest> =
-  /*@__PURE__*/
+export const CountRequestSchema: GenMessage<CountRequest> = /*@__PURE__*/
   messageDesc(file_bench_v1_bench, 2);
 
 /**
@@ -92,8 +85,7 @@ export type CountResponse = Message<"bench.v1.CountResponse"> & {
  * Describes the message bench.v1.CountResponse.
  * Use `create(CountResponseSchema)` to create a new message.
  */
-export const CountResponseSchema: GenMessage<CountResponse> =
-  /*@__PURE__*/
+export const CountResponseSchema: GenMessage<CountResponse> = /*@__PURE__*/
   messageDesc(file_bench_v1_bench, 3);
 
 /**
@@ -109,7 +101,7 @@ export const BenchService: GenService<{
     methodKind: "unary";
     input: typeof EchoRequestSchema;
     output: typeof EchoResponseSchema;
-  };
+  },
   /**
    * Count streams numbers.
    *
@@ -119,5 +111,7 @@ export const BenchService: GenService<{
     methodKind: "server_streaming";
     input: typeof CountRequestSchema;
     output: typeof CountResponseSchema;
-  };
-}> = /*@__PURE__*/ serviceDesc(file_bench_v1_bench, 0);
+  },
+}> = /*@__PURE__*/
+  serviceDesc(file_bench_v1_bench, 0);
+

@@ -1,0 +1,2 @@
+export * from "./weather_jetrpc.js";
+export * from "./weather_pb.js";

@@ -1,0 +1,27 @@
+import { execFile } from "node:child_process";
+import { join } from "node:path";
+import { promisify } from "node:util";
+import { expect, test } from "vitest";
+
+const run = promisify(execFile);
+const top = join(import.meta.dirname, "..");
+
+test("examples/weather does what it says", async () => {
+  const tsx = join(top, "node_modules/.bin/tsx");
+  const { stdout } = await run(tsx, [join(top, "examples/weather/weather.ts")]);
+  const lines = stdout.trim().split("\n");
+  // How many it sees depends on who is first; the last one it sees in any case.
+  const watched = lines.filter((line) => line.startsWith("watched"));
+  expect(watched.at(-1)).toBe("watched: -9 degrees");
+  expect(lines.slice(watched.length)).toEqual([
+    "sent: 3 readings, -8 degrees on average",
+    "latest: -9 degrees",
+    "error: [not_found] station Atlantis has sent nothing yet",
+    "warning: Seville: 36 degrees, drink water",
+    "warning: Seville: 41 degrees, drink water",
+    "service: weather.v1.WeatherService 1.0.0: GetReading (unary), WatchReadings (server_streaming), SendReadings (client_streaming), Warn (bidi_streaming)",
+    "health: SERVING",
+    'reflected: "[not_found] station Seville has sent nothing yet"',
+    'json: {"reading":{"station":"Jungfraujoch","celsius":-9}}',
+  ]);
+});
