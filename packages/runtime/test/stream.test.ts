@@ -180,6 +180,34 @@ describe("flow control", () => {
     expect(made).toBeLessThan(20_000);
     await responses.return?.();
   });
+
+  test.each([10, 1_000_000])(
+    "a stream of messages of %i B costs no memory while its reader sleeps",
+    async (size) => {
+      const count = size === 10 ? 1_000_000 : 200;
+      await nats.worker({
+        async *down() {
+          for (let index = 0; index < count; index++) {
+            yield { index, data: new Uint8Array(size === 10 ? 0 : size) };
+          }
+        },
+      });
+      const client = await nats.client();
+      const responses = client.down({})[Symbol.asyncIterator]();
+      await responses.next();
+      const before = process.memoryUsage().rss;
+      await new Promise((resolve) => setTimeout(resolve, 2_000));
+      // Both sides are in this process.
+      expect(process.memoryUsage().rss - before).toBeLessThan(32 * 1024 * 1024);
+      for (let index = 1; index < count; index++) {
+        const { value } = await responses.next();
+        if (value?.index !== index) {
+          expect(value?.index).toBe(index);
+        }
+      }
+      expect((await responses.next()).done).toBe(true);
+    },
+  );
 });
 
 describe("the end", () => {

@@ -66,6 +66,7 @@ class ClientStream<I extends DescMessage, O extends DescMessage>
   ) {
     super(link, {
       decode: (bytes) => decode(desc.output, bytes, Code.Internal),
+      malformed: Code.Internal,
       onReturn: () => this.leave(canceled(call.signal)),
       readMaxBytes: limits.readMaxBytes,
     });

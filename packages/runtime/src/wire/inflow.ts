@@ -23,6 +23,8 @@ export interface InflowOptions<T> {
   readonly onReturn: () => void;
   /** Called once when a frame cannot be read: the stream is of no use any more. */
   readonly onBroken: (error: ConnectError) => void;
+  /** Code of the error when frames are no frames. */
+  readonly malformed: Code;
   /** Most bytes that a message may have. */
   readonly readMaxBytes: number;
 }
@@ -66,7 +68,7 @@ export class Inflow<T> implements AsyncIterableIterator<T, undefined> {
     if (number !== this.received % 2 ** 32) {
       this.break(
         number === undefined
-          ? new ConnectError("a data frame has no number", Code.InvalidArgument)
+          ? new ConnectError("a data frame has no number", this.options.malformed)
           : lostFrames(this.received, number),
       );
       this.serve();
@@ -233,7 +235,7 @@ export class Inflow<T> implements AsyncIterableIterator<T, undefined> {
         return undefined;
       }
     }
-    this.break(new ConnectError("the length of a message cannot be read", Code.InvalidArgument));
+    this.break(new ConnectError("the length of a message cannot be read", this.options.malformed));
     return undefined;
   }
 

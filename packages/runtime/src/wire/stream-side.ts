@@ -23,7 +23,7 @@ export abstract class StreamSide<In> {
 
   constructor(
     protected readonly link: Link,
-    inflow: Pick<InflowOptions<In>, "decode" | "onReturn" | "readMaxBytes">,
+    inflow: Pick<InflowOptions<In>, "decode" | "malformed" | "onReturn" | "readMaxBytes">,
   ) {
     this.inflow = new Inflow({
       ...inflow,

@@ -29,6 +29,7 @@ export class WorkerStream extends StreamSide<MessageShape<DescMessage>> implemen
     const { method, settings } = served;
     super(link, {
       decode: (bytes) => decode(method.desc.input, bytes, Code.InvalidArgument),
+      malformed: Code.InvalidArgument,
       onReturn: () => undefined,
       readMaxBytes: settings.limits.readMaxBytes,
     });
