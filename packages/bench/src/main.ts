@@ -13,7 +13,7 @@ const usage = `npm run bench -- [options]
   --only A,B       only these names, for example "jetrpc direct,grpc-js"
   --suite A        only this suite: unary or stream
   --rounds N       rounds of each subject, alternating (default 5)
-  --ms N           length of a round, in ms (default 1000, quick 250)
+  --ms N           length of a round, in ms (default 1000, quick 200)
   --warm-up N      length of the first run of each subject, which is not counted,
                    in ms (default 2000, quick 800)`;
 
@@ -54,7 +54,7 @@ function readSettings(args: string[]): Settings {
     quick,
     json: values.json,
     rounds: readNumber("rounds", values.rounds, 5),
-    ms: readNumber("ms", values.ms, quick ? 250 : 1000),
+    ms: readNumber("ms", values.ms, quick ? 200 : 1000),
     warmUpMs: readNumber("warm-up", values["warm-up"], quick ? 800 : 2000),
     subjects: chosen,
   };
@@ -104,11 +104,24 @@ async function measure(settings: Settings, report: (line: string) => void): Prom
   const started: SubjectProcesses[] = [];
   const rows: Row[] = [];
   try {
-    for (const subject of settings.subjects) {
-      const processes = await SubjectProcesses.start(subject, server.url);
-      started.push(processes);
+    report(`starting ${settings.subjects.length} subjects`);
+    const starts = await Promise.allSettled(
+      settings.subjects.map((subject) => SubjectProcesses.start(subject, server.url)),
+    );
+    for (const start of starts) {
+      if (start.status === "fulfilled") {
+        started.push(start.value);
+      }
+    }
+    for (const start of starts) {
+      if (start.status === "rejected") {
+        throw start.reason;
+      }
+    }
+    for (const each of started) {
       // What V8 has not optimised yet tells nothing.
-      await processes.run({ payloadBytes: 128, inFlight: 64, ms: settings.warmUpMs });
+      const inFlight = each.subject.suite === "stream" ? 1 : 64;
+      await each.run({ payloadBytes: 128, inFlight, ms: settings.warmUpMs });
     }
     for (const load of loads(settings.quick)) {
       const running = started.filter(({ subject }) => subject.suite === load.suite);

@@ -1,3 +1,6 @@
+/** Bytes that are at least this part of their buffer are kept with it. */
+const share = 1 / 4;
+
 /** Copies up to this size share a slab. */
 const sharedSize = 4 * 1024;
 const slabSize = 8 * 1024;
@@ -15,7 +18,7 @@ let used = 0;
  */
 export function keep(bytes: Uint8Array): Uint8Array {
   const { length } = bytes;
-  if (length * 2 >= bytes.buffer.byteLength) {
+  if (length >= bytes.buffer.byteLength * share) {
     return bytes;
   }
   if (length > sharedSize) {
