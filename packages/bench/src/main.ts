@@ -4,7 +4,7 @@ import { parseArgs } from "node:util";
 import { startNats } from "@jetrpc/testing";
 import { formatTables, type Row, toRow } from "./report.js";
 import type { Subject, SuiteName } from "./subject.js";
-import { type Round, SubjectProcesses } from "./subject-processes.js";
+import { type Round, RoundFailed, SubjectProcesses } from "./subject-processes.js";
 import { subjects } from "./subjects/index.js";
 
 const usage = `npm run bench -- [options]
@@ -135,8 +135,16 @@ async function measure(settings: Settings, report: (line: string) => void): Prom
       }
       // Subjects alternate, so that a noisy moment hits all of them alike.
       for (let round = 0; round < settings.rounds; round++) {
-        for (const each of running) {
-          rounds.get(each)?.push(await each.run({ ...load, ms: settings.ms }));
+        for (const each of rounds.keys()) {
+          try {
+            rounds.get(each)?.push(await each.run({ ...load, ms: settings.ms }));
+          } catch (error) {
+            if (!(error instanceof RoundFailed)) {
+              throw error;
+            }
+            report(`left out, because calls failed: ${error.message}`);
+            rounds.delete(each);
+          }
         }
       }
       for (const [{ subject }, measured] of rounds) {

@@ -18,6 +18,11 @@ export interface RunReply {
   readonly usage: Usage;
 }
 
+/** What a client answers when calls fail. */
+export interface RunFailure {
+  readonly error: string;
+}
+
 /** CPU time of a process so far, in us, and its memory, in bytes. */
 export interface Usage {
   readonly cpuUs: number;
@@ -74,10 +79,9 @@ if (role === "serve") {
 } else {
   const call = await (await subject.load()).connect(natsUrl, address);
   process.on("message", (request: RunRequest) => {
-    run(call, request).then(send, (error) => {
-      console.error(`${subject.name}:`, error);
-      process.exit(1);
-    });
+    run(call, request)
+      .catch((error): RunFailure => ({ error: String(error) }))
+      .then(send);
   });
   send("");
 }

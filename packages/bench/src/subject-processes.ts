@@ -1,6 +1,6 @@
 import { type ChildProcess, fork } from "node:child_process";
 import { fileURLToPath } from "node:url";
-import type { RunReply, RunRequest, Usage } from "./process.js";
+import type { RunFailure, RunReply, RunRequest, Usage } from "./process.js";
 import { type Subject, streamMessages } from "./subject.js";
 import { subjects } from "./subjects/index.js";
 
@@ -14,6 +14,9 @@ export interface Round {
   readonly clientRss: number;
   readonly workerRss: number;
 }
+
+/** Calls failed: this subject cannot bear the load. */
+export class RoundFailed extends Error {}
 
 /** The two processes of a subject. */
 export class SubjectProcesses {
@@ -32,12 +35,18 @@ export class SubjectProcesses {
     return new SubjectProcesses(subject, server, client);
   }
 
-  /** Calls for so many ms. In the suite `stream` a message counts as a call. */
+  /**
+   * Calls for so many ms. In the suite `stream` a message counts as a call.
+   * Throws {@link RoundFailed} when a call fails.
+   */
   async run(request: RunRequest): Promise<Round> {
     const workerBefore = (await this.server.ask("usage")) as Usage;
     // The client's own time for an empty run is what it used before.
     const clientBefore = (await this.client.ask({ ...request, ms: 0 })) as RunReply;
-    const reply = (await this.client.ask(request)) as RunReply;
+    const reply = (await this.client.ask(request)) as RunReply | RunFailure;
+    if ("error" in reply) {
+      throw new RoundFailed(`${this.subject.name}: ${reply.error}`);
+    }
     const worker = (await this.server.ask("usage")) as Usage;
     const calls = reply.calls * (this.subject.suite === "stream" ? streamMessages : 1);
     return {

@@ -36,9 +36,12 @@ const http1: Http = {
   transport: (baseUrl) => createConnectTransport({ baseUrl, httpVersion: "1.1" }),
 };
 
+// Node's default of 10 MB refuses 64 calls of 512 KB; grpc-js lifts it as well.
+const session = { maxSessionMemory: 1000 };
+
 const grpc: Http = {
-  serve: () => listen(http2.createServer(connectNodeAdapter({ routes }))),
-  transport: (baseUrl) => createGrpcTransport({ baseUrl }),
+  serve: () => listen(http2.createServer(session, connectNodeAdapter({ routes }))),
+  transport: (baseUrl) => createGrpcTransport({ baseUrl, nodeOptions: session }),
 };
 
 const unary = ({ serve, transport }: Http): Way => ({
