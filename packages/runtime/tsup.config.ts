@@ -5,6 +5,7 @@ export default defineConfig({
   entry: {
     index: "src/index.ts",
     node: "src/node.ts",
+    operator: "src/operator.ts",
     "gen/jetrpc/v1/options_pb": "src/gen/jetrpc/v1/options_pb.ts",
   },
   format: ["esm", "cjs"],

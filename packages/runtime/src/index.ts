@@ -12,6 +12,7 @@ export {
   type Transport,
 } from "@connectrpc/connect";
 export type { Call, StreamingCall, SubmitOptions, UnaryCall, WaitOptions } from "./client/call.js";
+export type { AttemptStatus, CallStateName, CallStatus } from "./client/call-status.js";
 export { createClient } from "./client/client.js";
 export {
   checkHealth,
@@ -32,6 +33,7 @@ export type {
   UnaryMethod,
 } from "./client/method.js";
 export { createRetryInterceptor, type RetryOptions } from "./client/retry.js";
+export type { Submitted } from "./client/submit-all.js";
 export { type Connection, type ConnectionOptions, createConnection } from "./connection.js";
 export type { Progress } from "./gen/jetrpc/v1/call_pb.js";
 export {
@@ -40,9 +42,11 @@ export {
   checkService,
   type MethodBinding,
   type OptionProblem,
+  type Priority,
+  type Queue,
   type ServiceBinding,
 } from "./wire/binding.js";
-export { mayHaveRun, permanent } from "./wire/status.js";
+export { mayHaveRun, permanent, retryAfter } from "./wire/status.js";
 export type { DurableHandlerContext, ProgressReport } from "./worker/context.js";
 export type { WorkerImpl } from "./worker/handler.js";
 export type { Logger, LogLevel, LogRecord } from "./worker/log.js";

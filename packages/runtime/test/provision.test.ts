@@ -16,7 +16,7 @@ test("streams are made once and left alone by all who come later", async () => {
   await Promise.all([nats.worker(impl), nats.worker(impl), nats.worker(impl)]);
   const first = await streamInfo("TEST");
   expect(first.config).toMatchObject({
-    subjects: ["test.v1.TestService.queue.>"],
+    subjects: ["queue", "queue-high", "queue-low"].map((kind) => `test.v1.TestService.${kind}.>`),
     retention: "workqueue",
     discard: "new",
     num_replicas: 1,
@@ -38,7 +38,7 @@ test("a stream that differs from the schema is an error that shows the differenc
     "$JS.API.STREAM.CREATE.TEST",
     JSON.stringify({
       name: "TEST",
-      subjects: ["test.v1.TestService.queue.>"],
+      subjects: ["queue", "queue-high", "queue-low"].map((kind) => `test.v1.TestService.${kind}.>`),
       retention: "limits",
       storage: "file",
       num_replicas: 1,

@@ -30,6 +30,9 @@ export interface TestClient {
   up: ClientStreamingMethod<I, O>;
   chat: BidiStreamingMethod<I, O>;
   do: DurableUnaryMethod<I, O>;
+  global: DurableUnaryMethod<I, O>;
+  urgent: DurableUnaryMethod<I, O>;
+  picky: DurableUnaryMethod<I, O>;
   limited: DurableUnaryMethod<I, O>;
   count: DurableServerStreamingMethod<I, O>;
   resume: DurableServerStreamingMethod<I, O>;

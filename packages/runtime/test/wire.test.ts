@@ -5,7 +5,7 @@ import { type Msg, MsgHdrsImpl } from "@nats-io/nats-core";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { bindService } from "../src/wire/binding.js";
-import { nameCall, parseQueueSubject } from "../src/wire/call-id.js";
+import { nameCall, parseCallSubject } from "../src/wire/call-id.js";
 import {
   CallState,
   type Entry,
@@ -14,7 +14,6 @@ import {
   liveSubject,
   parseEntry,
   progressSubject,
-  queueSubject,
 } from "../src/wire/call-log.js";
 import { HeaderBlock, readMetadata } from "../src/wire/header.js";
 import { deliveryOf } from "../src/wire/log-reader.js";
@@ -35,7 +34,9 @@ if (!binding) {
 describe("subjects", () => {
   test("of a call with a given id", () => {
     const call = nameCall("_", "invoice-42");
-    expect(queueSubject(binding, call)).toBe("test.v1.TestService.queue.Count._._.invoice-42");
+    expect(`${binding.queueSubject}.${call.suffix}`).toBe(
+      "test.v1.TestService.queue.Count._._.invoice-42",
+    );
     expect(entrySubject(binding, call)).toBe("test.v1.TestService.log.Count._._.invoice-42.entry");
     expect(progressSubject(binding, call)).toBe(
       "test.v1.TestService.log.Count._._.invoice-42.progress",
@@ -44,9 +45,7 @@ describe("subjects", () => {
   });
 
   test("of a call whose id its client made", () => {
-    expect(queueSubject(binding, nameCall("acme", "Vd9kXbTn.7"))).toBe(
-      "test.v1.TestService.queue.Count.acme.Vd9kXbTn.7",
-    );
+    expect(nameCall("acme", "Vd9kXbTn.7").suffix).toBe("acme.Vd9kXbTn.7");
   });
 
   test("bring the call's name back, whatever it is", () => {
@@ -58,7 +57,7 @@ describe("subjects", () => {
     fc.assert(
       fc.property(token, id, (owner, callId) => {
         const call = nameCall(owner, callId);
-        const parsed = parseQueueSubject(binding, queueSubject(binding, call));
+        const parsed = parseCallSubject(binding.service, `${binding.queueSubject}.${call.suffix}`);
         expect(parsed?.owner).toBe(owner);
         expect(parsed?.suffix).toBe(call.suffix);
       }),
@@ -66,7 +65,7 @@ describe("subjects", () => {
   });
 
   test.each(["", ".", "_", "_._", "a.b.c.d", "a..b"])("without a call: %j", (suffix) => {
-    expect(parseQueueSubject(binding, `${binding.queueSubject}.${suffix}`)).toBeUndefined();
+    expect(parseCallSubject(binding.service, `${binding.queueSubject}.${suffix}`)).toBeUndefined();
   });
 });
 
@@ -185,7 +184,8 @@ describe("a call log", () => {
 
   test("reads its own entries and nothing else", () => {
     for (const kind of ["attempt", "message", "retry", "release", "end"] as const) {
-      const message = received(new HeaderBlock().add("Jetrpc-Entry", formatEntry(kind, 3, 7)));
+      const detail = { attempt: 7, end: "failed" }[kind as string] as number | "failed" | undefined;
+      const message = received(new HeaderBlock().add("Jetrpc-Entry", formatEntry(kind, 3, detail)));
       expect(parseEntry(message, 9)).toMatchObject({
         kind,
         attempt: 3,

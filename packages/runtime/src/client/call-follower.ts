@@ -2,11 +2,13 @@ import { Code, ConnectError } from "@connectrpc/connect";
 import type { Msg } from "@nats-io/nats-core";
 import type { MethodBinding } from "../wire/binding.js";
 import type { CallName } from "../wire/call-id.js";
-import { CallState, type Entry, entrySubject, parseEntry, queueSubject } from "../wire/call-log.js";
+import { CallState, type Entry, entrySubject, parseEntry } from "../wire/call-log.js";
+import { deadlineOf, findCall, notFound } from "../wire/call-search.js";
 import { Header } from "../wire/header.js";
 import { getLast } from "../wire/jetstream.js";
 import type { Link } from "../wire/link.js";
 import { readLog } from "../wire/log-reader.js";
+import { endCall } from "./end-call.js";
 import type { LiveRouter } from "./live-router.js";
 
 /**
@@ -18,6 +20,8 @@ const bufferLimit = 8 * 1024 * 1024;
 /** Wait before the log is looked at although nothing was heard, in ms: doubled each time. */
 const firstPollMs = 1_000;
 const lastPollMs = 30_000;
+
+const never = Number.POSITIVE_INFINITY;
 
 /** What a follower knows of its call when it begins. */
 export type FollowFrom =
@@ -44,6 +48,8 @@ export class CallFollower {
   private isKnown: boolean;
   private cleanups: (() => void)[] | undefined;
   private pollMs = firstPollMs;
+  /** When the call's time is over, in ms since 1970; undefined when that is not known. */
+  private deadline: number | undefined;
 
   constructor(
     private readonly link: Link,
@@ -193,22 +199,29 @@ export class CallFollower {
       await this.checkForMissed();
       return;
     }
-    const { stream, logStream } = this.method.service;
-    const queued = await getLast(this.link, stream, queueSubject(this.method, this.call));
-    // It may have left the queue between the two looks.
-    const logged =
-      queued ?? (await getLast(this.link, logStream, entrySubject(this.method, this.call)));
-    if (!logged) {
-      this.stop(
-        new ConnectError(
-          `${this.method.desc.toString()}: no call "${this.call.callId}" of owner "${this.call.owner}" is known: it was never accepted, or its result is older than its retention`,
-          Code.NotFound,
-        ),
-      );
+    if (!(await this.search())) {
+      this.stop(notFound(this.method, this.call));
       return;
     }
-    this.isKnown = true;
     await this.checkForMissed();
+  }
+
+  /** Looks for the call, and for its deadline. False when there is no such call. */
+  private async search(): Promise<boolean> {
+    const found = await findCall(this.link, this.method, this.call);
+    if (!found) {
+      return false;
+    }
+    this.isKnown = true;
+    this.deadline = deadlineOf(found) ?? (found.isScheduled ? undefined : never);
+    return true;
+  }
+
+  /** Ends the call when its time is over and no worker is there to do it. */
+  private async expire(): Promise<void> {
+    this.deadline = never;
+    await endCall(this.link, this.method, this.call, "expired");
+    this.isBehind = true;
   }
 
   /** Looks whether the log holds more than was read or heard. */
@@ -225,13 +238,21 @@ export class CallFollower {
     if (this.isBehind || this.buffer.length > 0 || this.failure) {
       return;
     }
-    const heard = await this.sleep(this.pollMs);
+    const left = (this.deadline ?? never) - Date.now();
+    const heard = await this.sleep(Math.max(0, Math.min(this.pollMs, left)));
     if (heard || this.failure) {
       this.pollMs = firstPollMs;
       return;
     }
-    this.pollMs = Math.min(this.pollMs * 2, lastPollMs);
     try {
+      if (this.deadline !== undefined && Date.now() >= this.deadline) {
+        await this.expire();
+        return;
+      }
+      this.pollMs = Math.min(this.pollMs * 2, lastPollMs);
+      if (this.deadline === undefined) {
+        await this.search();
+      }
       await this.checkForMissed();
     } catch (error) {
       await this.waitAfter(error);

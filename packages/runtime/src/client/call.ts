@@ -1,6 +1,8 @@
 import type { DescMessage, MessageShape } from "@bufbuild/protobuf";
 import type { CallOptions } from "@connectrpc/connect";
 import type { Progress } from "../gen/jetrpc/v1/call_pb.js";
+import type { Priority } from "../wire/binding.js";
+import type { CallStatus } from "./call-status.js";
 
 /** Options of `submit()`. */
 export interface SubmitOptions extends Pick<CallOptions, "headers" | "timeoutMs"> {
@@ -9,8 +11,15 @@ export interface SubmitOptions extends Pick<CallOptions, "headers" | "timeoutMs"
    * 1 to 128 letters, digits or any of `_ = + @ : -`. Default: a new unique id.
    */
   callId?: string;
-  // timeoutMs: time in ms, from its acceptance, after which the call is not
-  // started any more and a running attempt is stopped. Default: none.
+  /** The call starts at this time or later, by the server's clock. Default: at once. */
+  notBefore?: Date;
+  /**
+   * Who has the next free slot of a worker. A method whose option `priorities` is
+   * not set knows only `normal`. Default: `normal`.
+   */
+  priority?: Priority;
+  // timeoutMs: time in ms, from its acceptance or from notBefore, after which the
+  // call is not started any more and a running attempt is stopped. Default: none.
 }
 
 /** What can be done with every durable call. */
@@ -24,6 +33,16 @@ export interface Call {
    * the last one never is. Throws NotFound when there is no such call.
    */
   progress(): AsyncIterable<Progress>;
+
+  /** How far the call is. Reads no result. Throws NotFound when there is no such call. */
+  status(): Promise<CallStatus>;
+
+  /**
+   * Ends the call with Canceled: a queued call never runs, the handler of a running
+   * one sees its signal fire. False when the call had ended before.
+   * Throws NotFound when there is no such call.
+   */
+  cancel(): Promise<boolean>;
 }
 
 /** A durable call that ends with one message. */

@@ -11,6 +11,7 @@ import { bindService, type MethodBinding } from "../wire/binding.js";
 import { nameCall } from "../wire/call-id.js";
 import type { SubmitOptions } from "./call.js";
 import type { DurableCalls } from "./durable-calls.js";
+import { submitAll } from "./submit-all.js";
 
 // biome-ignore lint/suspicious/noExplicitAny: the generated interface C gives the types
 type AnyMethod = (request: any, options?: CallOptions) => any;
@@ -45,12 +46,17 @@ function withSubmit(call: AnyMethod, method: MethodBinding, calls: DurableCalls)
     method.desc.methodKind === "unary"
       ? calls.unaryCall(method, callName, from)
       : calls.streamingCall(method, callName, from);
+  const submit = async (request: never, options: SubmitOptions = {}) => {
+    const callName = calls.name(options.callId);
+    await calls.submit(method, callName, request, options);
+    return open(callName, "submitted");
+  };
   return Object.assign(call, {
-    async submit(request: never, options: SubmitOptions = {}) {
-      const callName = calls.name(options.callId);
-      await calls.submit(method, callName, request, options);
-      return open(callName, "submitted");
-    },
+    submit,
+    submitAll: (
+      requests: Iterable<never> | AsyncIterable<never>,
+      options?: (request: never, index: number) => SubmitOptions,
+    ) => submitAll(requests, (request, index) => submit(request, options?.(request, index))),
     attach: (callId: string) => open(nameCall(calls.owner, callId), "unknown"),
   });
 }

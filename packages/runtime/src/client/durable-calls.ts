@@ -8,20 +8,17 @@ import { Code, ConnectError } from "@connectrpc/connect";
 import { type Progress, ProgressSchema } from "../gen/jetrpc/v1/call_pb.js";
 import type { MethodBinding } from "../wire/binding.js";
 import { type CallName, checkCallId, nameCall } from "../wire/call-id.js";
-import { type Entry, progressSubject, queueSubject } from "../wire/call-log.js";
-import { decode, encode } from "../wire/codec.js";
-import { Header, HeaderBlock, headerSize } from "../wire/header.js";
-import { getLast, publishUntilStored } from "../wire/jetstream.js";
+import { type Entry, progressSubject } from "../wire/call-log.js";
+import { decode } from "../wire/codec.js";
+import { getLast, untilAnswered } from "../wire/jetstream.js";
 import type { Link } from "../wire/link.js";
-import { isOversize } from "../wire/payload-store.js";
-import { provision } from "../wire/provision.js";
 import { decodeStatus, isStatus } from "../wire/status.js";
-import type { StreamingCall, SubmitOptions, UnaryCall, WaitOptions } from "./call.js";
+import type { Call, StreamingCall, SubmitOptions, UnaryCall, WaitOptions } from "./call.js";
 import { CallFollower, type FollowFrom } from "./call-follower.js";
+import { readStatus } from "./call-status.js";
+import { endCall } from "./end-call.js";
 import { LiveRouter } from "./live-router.js";
-
-/** How long submit() keeps trying to reach the server when no timeout is given, in ms. */
-const submitPatienceMs = 30_000;
+import { Submission } from "./submission.js";
 
 /** Submits durable calls, and comes back to them. */
 export class DurableCalls {
@@ -49,42 +46,19 @@ export class DurableCalls {
     return new CallFollower(this.link, this.live, method, call, from);
   }
 
-  /** Stores a request in the queue of its method. Errors: see {@link Durable.submit}. */
+  /** Stores a request in a queue of its method. Errors: see {@link Durable.submit}. */
   async submit<I extends DescMessage>(
     method: MethodBinding,
     call: CallName,
     request: MessageInitShape<I>,
     options: SubmitOptions,
   ): Promise<void> {
-    const { service } = method;
-    const bytes = encode(method.desc.input, request, Code.InvalidArgument);
-    const metadata = options.headers === undefined ? undefined : new Headers(options.headers);
-    const isGiven = options.callId !== undefined;
-    const block = (isRetry: boolean) => {
-      const headers = new HeaderBlock().add(Header.messageId, `${method.desc.name}.${call.suffix}`);
-      if (options.timeoutMs !== undefined && options.timeoutMs > 0) {
-        headers.add(Header.timeout, Math.ceil(options.timeoutMs));
-      }
-      if (isGiven || isRetry) {
-        headers.add(Header.replay, 1);
-      }
-      return metadata ? headers.addMetadata(metadata) : headers;
-    };
-    let object: string | undefined;
-    if (isOversize(bytes, metadata ? headerSize(block(true)) : 0, this.link.maxPayload)) {
-      object = await this.link.payloads.put(service, bytes);
-    }
-    await publishUntilStored(
-      this.link,
-      queueSubject(method, call),
-      object ? new Uint8Array(0) : bytes,
-      (isRetry) => (object ? block(isRetry).add(Header.payload, object) : block(isRetry)),
-      {
-        timeoutMs: options.timeoutMs || submitPatienceMs,
-        // The first call of a service may come before its first worker.
-        makeStream: () => provision(this.link, service, [method]),
-      },
-    );
+    await new Submission(this.link, method, call, request, options).run();
+  }
+
+  /** Ends a call whose time is over, unless its worker does. */
+  expire(method: MethodBinding, call: CallName): void {
+    endCall(this.link, method, call, "expired").catch(() => undefined);
   }
 
   /** Waits for the end of a unary call and returns it. Throws the error it ended with. */
@@ -109,7 +83,6 @@ export class DurableCalls {
     from: FollowFrom,
   ): UnaryCall<O> {
     return {
-      id: call.callId,
       result: async (options) => {
         const follower = this.follow(method, call, from);
         const release = limitWait(follower, options);
@@ -119,7 +92,7 @@ export class DurableCalls {
           release();
         }
       },
-      progress: () => this.progress(method, call, from),
+      ...this.commonCall(method, call, from),
     };
   }
 
@@ -130,9 +103,17 @@ export class DurableCalls {
     from: FollowFrom,
   ): StreamingCall<O> {
     return {
+      ...this.commonCall(method, call, from),
+      [Symbol.asyncIterator]: () => this.messages<O>(method, this.follow(method, call, from)),
+    };
+  }
+
+  private commonCall(method: MethodBinding, call: CallName, from: FollowFrom): Call {
+    return {
       id: call.callId,
       progress: () => this.progress(method, call, from),
-      [Symbol.asyncIterator]: () => this.messages<O>(method, this.follow(method, call, from)),
+      status: () => untilAnswered(this.link, () => readStatus(this.link, method, call)),
+      cancel: async () => (await endCall(this.link, method, call, "cancelled")) === undefined,
     };
   }
 
@@ -229,7 +210,11 @@ function parseProgress(bytes: Uint8Array): Progress | undefined {
 }
 
 /** Ends a follower's wait by signal or time; returns what undoes it. */
-export function limitWait(follower: CallFollower, options: WaitOptions = {}): () => void {
+export function limitWait(
+  follower: CallFollower,
+  options: WaitOptions = {},
+  onTimeout: () => void = () => undefined,
+): () => void {
   const { signal, timeoutMs } = options;
   const abort = () => {
     const reason: unknown = signal?.reason;
@@ -251,16 +236,11 @@ export function limitWait(follower: CallFollower, options: WaitOptions = {}): ()
   signal?.addEventListener("abort", abort);
   const timer =
     timeoutMs !== undefined && timeoutMs > 0
-      ? setTimeout(
-          () =>
-            follower.stop(
-              new ConnectError(
-                `the call did not end within ${timeoutMs} ms`,
-                Code.DeadlineExceeded,
-              ),
-            ),
-          timeoutMs,
-        )
+      ? setTimeout(() => {
+          const text = `the call did not end within ${timeoutMs} ms`;
+          follower.stop(new ConnectError(text, Code.DeadlineExceeded));
+          onTimeout();
+        }, timeoutMs)
       : undefined;
   return () => {
     clearTimeout(timer);

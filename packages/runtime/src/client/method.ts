@@ -1,6 +1,7 @@
 import type { DescMessage, MessageInitShape, MessageShape } from "@bufbuild/protobuf";
 import type { CallOptions } from "@connectrpc/connect";
 import type { StreamingCall, SubmitOptions, UnaryCall } from "./call.js";
+import type { Submitted } from "./submit-all.js";
 
 /** Calls a method that takes one message and answers with one. */
 export type UnaryMethod<I extends DescMessage, O extends DescMessage> = (
@@ -33,10 +34,20 @@ export interface Durable<I extends DescMessage, C> {
    * then on it will be done, whatever crashes.
    *
    * Errors: Unavailable when the server cannot be reached or has no stream for
-   * the service, ResourceExhausted when the queue is full, InvalidArgument for
-   * an impossible call id or request.
+   * the service, ResourceExhausted when the queue is full or too old,
+   * AlreadyExists when the call id was used for another request, InvalidArgument
+   * for an impossible call id, option or request.
    */
   submit(request: MessageInitShape<I>, options?: SubmitOptions): Promise<C>;
+
+  /**
+   * Submits many calls, some hundred at once, and tells of each in its order: the
+   * call, or why it was not accepted. `options` gives the options of each.
+   */
+  submitAll(
+    requests: Iterable<MessageInitShape<I>> | AsyncIterable<MessageInitShape<I>>,
+    options?: (request: MessageInitShape<I>, index: number) => SubmitOptions,
+  ): AsyncIterable<Submitted<C>>;
 
   /**
    * Comes back to a call by its id, from any process and at any time while its

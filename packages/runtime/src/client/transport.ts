@@ -58,7 +58,7 @@ export function createTransport(
   ): Promise<UnaryResponse<I, O>> {
     const name = calls.name(undefined);
     const follower = calls.follow(binding, name, "new");
-    const release = limitWait(follower, waitOptions(call));
+    const release = limitWait(follower, waitOptions(call), () => calls.expire(binding, name));
     try {
       submit(binding, name, follower, input, call);
       const end = await calls.end(follower);
@@ -91,7 +91,7 @@ export function createTransport(
     const request = await only(input, desc);
     const name = calls.name(undefined);
     const follower = calls.follow(binding, name, "new");
-    const release = limitWait(follower, waitOptions(call));
+    const release = limitWait(follower, waitOptions(call), () => calls.expire(binding, name));
     const trailer = new Headers();
     let first: Entry | undefined;
     const messages = calls.messages<O>(binding, follower, (entry) => {

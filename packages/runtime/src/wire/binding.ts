@@ -37,8 +37,16 @@ export interface ServiceBinding {
   readonly storage: "file" | "memory";
   /** How long a call's log is kept, in ms. */
   readonly resultRetentionMs: number;
-  /** How long an accepted call may wait, in ms; 0 for no limit. */
+  /** Stream of the calls that failed for good. */
+  readonly deadStream: string;
+  /** Stream of the calls that are to start later. */
+  readonly laterStream: string;
+  /** How long a dead letter is kept, in ms. */
+  readonly deadLetterRetentionMs: number;
+  /** How long the oldest call may have waited when a new one comes, in ms; 0 for no limit. */
   readonly maxQueueAgeMs: number;
+  /** How many calls may be unfinished; 0 for no limit. */
+  readonly maxQueueLength: number;
   /** By the local name of the method. */
   readonly methods: ReadonlyMap<string, MethodBinding>;
 }
@@ -59,14 +67,20 @@ export interface MethodBinding {
   readonly streamSubject: string;
   /** Where callers of direct methods say that they have left: `<prefix>.cancel.<Method>`. */
   readonly cancelSubject: string;
-  /** Queued requests: `<prefix>.queue.<Method>`, then owner and call id. */
+  /** Queued requests of normal priority: `<prefix>.queue.<Method>`, then owner and call id. */
   readonly queueSubject: string;
+  /** Name of the JetStream consumer that hands them out. */
+  readonly consumer: string;
+  /** Queues of the method: one, or one for each priority, the highest first. */
+  readonly queues: readonly Queue[];
   /** Call logs: `<prefix>.log.<Method>`, then owner and call id. */
   readonly logSubject: string;
   /** What a call log accepts, as it happens: `<prefix>.live.<Method>`, then owner and call id. */
   readonly liveSubject: string;
-  /** Name of the JetStream consumer that hands out queued requests. */
-  readonly consumer: string;
+  /** Calls that failed for good: `<prefix>.dead.<Method>`, then owner and call id. */
+  readonly deadSubject: string;
+  /** Calls that are to start later: `<prefix>.later.<Method>`, then owner and call id. */
+  readonly laterSubject: string;
   /** How long one attempt may take, in ms; 0 for no limit. */
   readonly timeoutMs: number;
   readonly maxAttempts: number;
@@ -77,6 +91,27 @@ export interface MethodBinding {
   /** Silence after which the server gives the call to another worker, in ms. */
   readonly ackWaitMs: number;
   readonly resume: "replay" | "handler";
+  /** Calls at once in all workers together; 0 for no limit. */
+  readonly maxConcurrency: number;
+  /** Codes after which a further attempt may help. */
+  readonly retryCodes: ReadonlySet<Code>;
+  /** True when callers may name a priority. */
+  readonly priorities: boolean;
+}
+
+/** How soon a call has its turn. */
+export type Priority = "high" | "normal" | "low";
+
+/** Queued requests of one priority. */
+export interface Queue {
+  readonly priority: Priority;
+  /**
+   * `<prefix>.queue.<Method>`, `<prefix>.queue-high.<Method>` or
+   * `<prefix>.queue-low.<Method>`, then owner and call id.
+   */
+  readonly subject: string;
+  /** The JetStream consumer that hands them out. */
+  readonly consumer: string;
 }
 
 /** An option that contradicts another one or the descriptor, or cannot be. */
@@ -134,7 +169,11 @@ function createBinding(desc: DescService): ServiceBinding {
     replicas: options.replicas || 1,
     storage: options.storage === Storage.MEMORY ? "memory" : "file",
     resultRetentionMs: milliseconds(options.resultRetention) ?? 7 * 24 * 3_600_000,
+    deadStream: `${stream}_DEAD`,
+    laterStream: `${stream}_LATER`,
+    deadLetterRetentionMs: milliseconds(options.deadLetterRetention) ?? 30 * 24 * 3_600_000,
     maxQueueAgeMs: milliseconds(options.maxQueueAge) ?? 0,
+    maxQueueLength: Number(options.maxQueueLength),
     methods,
   };
   for (const method of desc.methods) {
@@ -157,9 +196,16 @@ function createMethodBinding(desc: DescMethod, service: ServiceBinding): MethodB
     streamSubject: subject("stream"),
     cancelSubject: subject("cancel"),
     queueSubject: subject("queue"),
+    consumer: desc.name,
+    queues: (options.priorities ? priorities : (["normal"] as const)).map((priority) => ({
+      priority,
+      subject: subject(priority === "normal" ? "queue" : `queue-${priority}`),
+      consumer: priority === "normal" ? desc.name : `${desc.name}-${priority}`,
+    })),
     logSubject: subject("log"),
     liveSubject: subject("live"),
-    consumer: desc.name,
+    deadSubject: subject("dead"),
+    laterSubject: subject("later"),
     timeoutMs: milliseconds(options.timeout) ?? defaultTimeoutMs(desc, delivery),
     maxAttempts,
     backoffMs: options.backoff.length
@@ -168,7 +214,29 @@ function createMethodBinding(desc: DescMethod, service: ServiceBinding): MethodB
     concurrency: options.concurrency,
     ackWaitMs: milliseconds(options.ackWait) ?? 15_000,
     resume: options.resume === Resume.HANDLER ? "handler" : "replay",
+    maxConcurrency: options.maxConcurrency,
+    retryCodes: options.retryCodes.length
+      ? new Set(options.retryCodes.map((name) => codeOf(name) as Code))
+      : defaultRetryCodes,
+    priorities: options.priorities,
   };
+}
+
+const priorities: readonly Priority[] = ["high", "normal", "low"];
+
+const defaultRetryCodes: ReadonlySet<Code> = new Set([
+  Code.Unavailable,
+  Code.ResourceExhausted,
+  Code.Aborted,
+  Code.DeadlineExceeded,
+  Code.Internal,
+  Code.Unknown,
+]);
+
+/** The code of a name as Connect spells it: `resource_exhausted`. */
+function codeOf(name: string): Code | undefined {
+  const key = name.replace(/(?:^|_)([a-z])/g, (_, letter: string) => letter.toUpperCase());
+  return /^[a-z_]+$/.test(name) ? (Code as unknown as Record<string, Code>)[key] : undefined;
 }
 
 function deliveryOf(
@@ -231,7 +299,7 @@ function checkServiceOptions(
   options: MessageShape<typeof ServiceOptionsSchema>,
   report: Report,
 ): void {
-  const { stream, subjectPrefix, replicas, storage, resultRetention, maxQueueAge } = options;
+  const { stream, subjectPrefix, replicas, storage, resultRetention } = options;
   if (stream && !/^[A-Za-z0-9_-]{1,200}$/.test(stream)) {
     report("stream", `stream "${stream}" must be 1 to 200 letters, digits, "-" or "_"`);
   }
@@ -251,7 +319,11 @@ function checkServiceOptions(
   }
   checkNamed("storage", storage, Storage, report);
   checkDuration("result_retention", resultRetention, 1000, report);
-  checkDuration("max_queue_age", maxQueueAge, 1000, report);
+  checkDuration("max_queue_age", options.maxQueueAge, 1000, report);
+  checkDuration("dead_letter_retention", options.deadLetterRetention, 1000, report);
+  if (options.maxQueueLength < 0) {
+    report("max_queue_length", `max_queue_length ${options.maxQueueLength} must be 1 or more`);
+  }
 }
 
 function checkMethodOptions(
@@ -285,6 +357,20 @@ function checkMethodOptions(
   if (concurrency < 0) {
     report("concurrency", `concurrency ${concurrency} must be 1 or more`);
   }
+  if (options.priorities && options.maxConcurrency !== 0) {
+    report("priorities", "priorities and max_concurrency exclude each other: remove one");
+  }
+  if (options.maxConcurrency < 0) {
+    report("max_concurrency", `max_concurrency ${options.maxConcurrency} must be 1 or more`);
+  }
+  for (const name of options.retryCodes) {
+    if (codeOf(name) === undefined) {
+      report(
+        "retry_codes",
+        `retry_codes: "${name}" is no code: use unavailable, resource_exhausted, aborted or another of Connect's`,
+      );
+    }
+  }
   checkDuration("timeout", timeout, 1, report);
   checkDuration("ack_wait", ackWait, 1000, report);
   if (delivery === "direct") {
@@ -293,6 +379,9 @@ function checkMethodOptions(
       ["backoff", backoff.length > 0],
       ["ack_wait", ackWait !== undefined],
       ["resume", resume !== Resume.UNSPECIFIED],
+      ["max_concurrency", options.maxConcurrency !== 0],
+      ["retry_codes", options.retryCodes.length > 0],
+      ["priorities", options.priorities],
     ];
     for (const [field, isSet] of durableOnly) {
       if (isSet) {

@@ -1,5 +1,5 @@
 import { Code, ConnectError } from "@connectrpc/connect";
-import type { MethodBinding } from "./binding.js";
+import type { ServiceBinding } from "./binding.js";
 
 /** Owner of a call when the connection names none. */
 export const anyOwner = "_";
@@ -62,12 +62,22 @@ export function nameCall(owner: string, callId: string): CallName {
   return { owner, callId, suffix: `${owner}.${callTokens(callId)}` };
 }
 
-/** Reads a call's name from the subject of its queued request. */
-export function parseQueueSubject(method: MethodBinding, subject: string): CallName | undefined {
-  const suffix = subject.slice(method.queueSubject.length + 1);
-  const [owner, session, id, ...rest] = suffix.split(".");
-  if (!owner || !session || !id || rest.length > 0) {
+/**
+ * Reads a call's name from a subject of its service: `<prefix>.<kind>.<Method>`, then
+ * owner, session and id. Undefined for a subject that names no call.
+ */
+export function parseCallSubject(
+  { prefix }: ServiceBinding,
+  subject: string,
+): CallName | undefined {
+  const tokens = subject.slice(prefix.length + 1).split(".");
+  const [owner, session, id] = tokens.slice(2);
+  if (!owner || !session || !id || tokens.length !== 5) {
     return undefined;
   }
-  return { owner, callId: session === givenSession ? id : `${session}.${id}`, suffix };
+  return {
+    owner,
+    callId: session === givenSession ? id : `${session}.${id}`,
+    suffix: `${owner}.${session}.${id}`,
+  };
 }

@@ -13,6 +13,9 @@ import { Header } from "./header.js";
  */
 export type EntryKind = "attempt" | "message" | "retry" | "release" | "end";
 
+/** How a call ended. */
+export type Outcome = "succeeded" | "failed" | "cancelled" | "expired";
+
 /** An entry as it is stored. */
 export interface Entry {
   readonly kind: EntryKind;
@@ -20,6 +23,8 @@ export interface Entry {
   readonly attempt: number;
   /** Of an `attempt`: which delivery of the request it runs. Otherwise 0. */
   readonly delivery: number;
+  /** Of an `end`: how the call ended. */
+  readonly outcome: Outcome | undefined;
   /** Where it is stored in the log stream. */
   readonly sequence: number;
   readonly message: Msg;
@@ -40,30 +45,28 @@ export function liveSubject(method: MethodBinding, call: CallName): string {
   return `${method.liveSubject}.${call.suffix}.*`;
 }
 
-/** Subject of a call's queued request. */
-export function queueSubject(method: MethodBinding, call: CallName): string {
-  return `${method.queueSubject}.${call.suffix}`;
+/** Value of the {@link Header.entry} header; `detail` is the delivery of an `attempt`, the outcome of an `end`. */
+export function formatEntry(kind: EntryKind, attempt: number, detail?: number | Outcome): string {
+  return detail === undefined ? `${kind} ${attempt}` : `${kind} ${attempt} ${detail}`;
 }
 
-/** Value of the {@link Header.entry} header. */
-export function formatEntry(kind: EntryKind, attempt: number, delivery: number): string {
-  return kind === "attempt" ? `${kind} ${attempt} ${delivery}` : `${kind} ${attempt}`;
-}
+const entryPattern =
+  /^(?:(attempt) (\d+) (\d+)|(end) (\d+) (succeeded|failed|cancelled|expired)|(message|retry|release) (\d+))$/;
 
-/** Reads an entry. Undefined for what no worker of ours wrote. */
+/** Reads an entry. Undefined for what nobody wrote who keeps to the protocol. */
 export function parseEntry(
   message: Msg,
   sequence = sequenceOf(message.headers),
 ): Entry | undefined {
-  const value = message.headers?.get(Header.entry) ?? "";
-  const match = /^(?:(attempt) (\d+) (\d+)|(message|retry|release|end) (\d+))$/.exec(value);
+  const match = entryPattern.exec(message.headers?.get(Header.entry) ?? "");
   if (!match) {
     return undefined;
   }
   return {
-    kind: (match[1] ?? match[4]) as EntryKind,
-    attempt: Number(match[2] ?? match[5]),
+    kind: (match[1] ?? match[4] ?? match[7]) as EntryKind,
+    attempt: Number(match[2] ?? match[5] ?? match[8]),
     delivery: Number(match[3] ?? 0),
+    outcome: match[6] as Outcome | undefined,
     sequence,
     message,
   };
@@ -90,7 +93,12 @@ export class CallState {
   releases = 0;
   /** Sequence of the last entry; 0 when the log is empty. */
   sequence = 0;
-  hasEnded = false;
+  /** How the call ended; undefined while it has not. */
+  outcome: Outcome | undefined;
+
+  get hasEnded(): boolean {
+    return this.outcome !== undefined;
+  }
 
   /** Takes the next entry; false when it was taken before. */
   apply(entry: Entry): boolean {
@@ -105,7 +113,7 @@ export class CallState {
     } else if (entry.kind === "release") {
       this.releases++;
     } else if (entry.kind === "end") {
-      this.hasEnded = true;
+      this.outcome = entry.outcome;
     }
     return true;
   }

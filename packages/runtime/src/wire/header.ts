@@ -26,14 +26,28 @@ export const Header = {
   delay: "Jetrpc-Delay-Ms",
   /** Set on a request whose call id may have been used before. */
   replay: "Jetrpc-Replay",
+  /** When the server accepted the call, in ms since 1970. */
+  accepted: "Jetrpc-Accepted",
+  /** What tells two requests of one call id apart. */
+  digest: "Jetrpc-Digest",
+  /** How many attempts a dead letter had. */
+  attempts: "Jetrpc-Attempts",
+  /** The google.rpc.Status of a dead letter, in base64. */
+  status: "Jetrpc-Status",
+  /** Set on what takes the place of a request that is withdrawn. */
+  withdrawn: "Jetrpc-Withdrawn",
   contentType: "Content-Type",
   // Of NATS micro (ADR-32).
   errorCode: "Nats-Service-Error-Code",
   error: "Nats-Service-Error",
   // Of JetStream.
-  messageId: "Nats-Msg-Id",
   expectedLastSubjectSequence: "Nats-Expected-Last-Subject-Sequence",
   rollup: "Nats-Rollup",
+  ttl: "Nats-TTL",
+  schedule: "Nats-Schedule",
+  scheduleTarget: "Nats-Schedule-Target",
+  timestamp: "Nats-Time-Stamp",
+  subject: "Nats-Subject",
   batchId: "Nats-Batch-Id",
   batchSequence: "Nats-Batch-Sequence",
   batchCommit: "Nats-Batch-Commit",
@@ -46,12 +60,14 @@ const trailerPrefix = "trailer-";
 
 const encoder = new TextEncoder();
 
+const firstLine = "NATS/1.0\r\n";
+
 /**
  * A NATS header block that is written as text, line by line. The client's own
  * MsgHdrs costs three times as much, and publish() needs no more than encode().
  */
 export class HeaderBlock {
-  private text = "NATS/1.0\r\n";
+  private text = firstLine;
 
   /** Adds a line. Neither name nor value may hold a line break. */
   add(name: string, value: string | number): this {
@@ -75,6 +91,11 @@ export class HeaderBlock {
       this.add(trailerPrefix + name, value);
     });
     return this;
+  }
+
+  /** True when nothing was added. */
+  get isEmpty(): boolean {
+    return this.text === firstLine;
   }
 
   encode(): Uint8Array {

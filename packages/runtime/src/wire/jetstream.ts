@@ -18,6 +18,9 @@ const ErrorCode = {
 /** How long a server may take for one answer of JetStream, in ms. */
 const apiTimeoutMs = 5_000;
 
+/** How long to try to reach the server, in ms. */
+const patienceMs = 30_000;
+
 /** The expected last sequence of a subject was not the last one: someone else wrote. */
 export class SequenceConflict extends Error {}
 
@@ -41,7 +44,7 @@ export async function publishStored(
   link: Link,
   subject: string,
   payload: Uint8Array,
-  headers: HeaderBlock,
+  headers: HeaderBlock | undefined,
 ): Promise<number> {
   const reply = await link.request({ subject, payload, headers, timeoutMs: apiTimeoutMs });
   if (isNoResponders(reply)) {
@@ -78,7 +81,7 @@ export async function publishUntilStored(
   link: Link,
   subject: string,
   payload: Uint8Array,
-  headers: (isRetry: boolean) => HeaderBlock,
+  headers: (isRetry: boolean) => HeaderBlock | undefined,
   { timeoutMs, makeStream }: Patience,
 ): Promise<number> {
   const giveUpAt = Date.now() + timeoutMs;
@@ -103,6 +106,37 @@ export async function publishUntilStored(
       await pause(retry);
     }
   }
+}
+
+/**
+ * Does what only reads, or does no harm when done twice, until the server
+ * answers: through lost connections and elections of leaders.
+ *
+ * Throws what `work` throws for good, and why the last try failed when time is over.
+ */
+export async function untilAnswered<T>(
+  link: Link,
+  work: () => Promise<T>,
+  timeoutMs = patienceMs,
+): Promise<T> {
+  const giveUpAt = Date.now() + timeoutMs;
+  for (let retry = 0; ; retry++) {
+    try {
+      await link.whenConnected(giveUpAt - Date.now());
+      return await work();
+    } catch (error) {
+      const mayRepeat = isTransient(error) || error instanceof SequenceConflict;
+      if (!mayRepeat || link.nats.isClosed() || Date.now() >= giveUpAt) {
+        throw error;
+      }
+      await pause(retry);
+    }
+  }
+}
+
+/** True when a stream refused a message because it is full, or has its subject already. */
+export function isFull(error: unknown): boolean {
+  return error instanceof ConnectError && error.code === Code.ResourceExhausted;
 }
 
 /** True when the same request may succeed a moment later. */
@@ -156,6 +190,22 @@ export async function getLast(
   });
   const status = reply.headers?.code ?? 0;
   // No responders: the stream does not exist, so nothing is stored in it.
+  return status === 404 || status === 503 ? undefined : reply;
+}
+
+/** Reads the first message of a subject at a sequence or after it, or undefined. */
+export async function getNext(
+  link: Link,
+  stream: string,
+  subject: string,
+  from: number,
+): Promise<Msg | undefined> {
+  const reply = await link.request({
+    subject: `$JS.API.DIRECT.GET.${stream}`,
+    payload: new TextEncoder().encode(JSON.stringify({ seq: from, next_by_subj: subject })),
+    timeoutMs: apiTimeoutMs,
+  });
+  const status = reply.headers?.code ?? 0;
   return status === 404 || status === 503 ? undefined : reply;
 }
 

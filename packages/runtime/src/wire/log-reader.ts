@@ -7,6 +7,7 @@ import type { Link } from "./link.js";
 
 /** Entries asked for at once: a bound on memory, as each may have max_payload bytes. */
 const batchSize = 64;
+const headersBatchSize = 1024;
 
 /** How long the server may take for one batch, in ms. */
 const batchTimeoutMs = 10_000;
@@ -21,6 +22,12 @@ export interface LogRange {
   readonly headersOnly?: boolean;
 }
 
+/** An entry that was read from the log. */
+export interface StoredEntry extends Entry {
+  /** When it was stored, by the server's clock, in ms since 1970. */
+  readonly storedAtMs: number;
+}
+
 /**
  * Reads what a call log holds now, in order. It goes through a short-lived
  * consumer, because the permission to make one can be bound to a subject.
@@ -29,7 +36,7 @@ export async function* readLog(
   link: Link,
   service: ServiceBinding,
   range: LogRange,
-): AsyncGenerator<Entry> {
+): AsyncGenerator<StoredEntry> {
   const name = nuid.next();
   const stream = service.logStream;
   const info = await callApi<{ num_pending: number }>(
@@ -53,15 +60,17 @@ export async function* readLog(
       },
     },
   );
+  const most = range.headersOnly ? headersBatchSize : batchSize;
   let pending = info?.num_pending ?? 0;
   try {
     while (pending > 0) {
-      const messages = await pull(link, stream, name, Math.min(pending, batchSize));
+      const messages = await pull(link, stream, name, Math.min(pending, most));
       pending -= messages.length;
       for (const message of messages) {
-        const entry = parseEntry(message, deliveryOf(message).streamSequence);
+        const { streamSequence, storedAtMs } = deliveryOf(message);
+        const entry = parseEntry(message, streamSequence);
         if (entry) {
-          yield entry;
+          yield { ...entry, storedAtMs };
         }
       }
     }

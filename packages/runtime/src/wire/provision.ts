@@ -12,11 +12,17 @@ import {
   type StreamConfig,
 } from "@nats-io/jetstream";
 import { nanos } from "@nats-io/nats-core";
-import type { MethodBinding, ServiceBinding } from "./binding.js";
+import type { MethodBinding, Queue, ServiceBinding } from "./binding.js";
 import type { Link } from "./link.js";
 
-/** How long JetStream remembers message ids, in ms. The call log remembers longer. */
-const duplicateWindowMs = 120_000;
+type StreamSettings = Partial<StreamConfig> & { name: string };
+type ConsumerSettings = Partial<ConsumerConfig> & { name: string };
+
+/** How long JetStream remembers message ids, in ms: nobody uses them. */
+const duplicateWindowMs = 1_000;
+
+/** How long a call that is due may wait for being queued, in ms. */
+const dueAckWaitMs = 5_000;
 
 /**
  * Makes the streams of a service and the consumers of its durable methods
@@ -34,8 +40,13 @@ export async function provision(
     const manager = await jetstreamManager(link.nats);
     await ensureStream(manager, queueStream(service));
     await ensureStream(manager, logStream(service));
+    await ensureStream(manager, deadStream(service));
+    await ensureStream(manager, laterStream(service));
+    await ensureConsumer(manager, service.laterStream, dueConsumer(service));
     for (const method of methods) {
-      await ensureConsumer(manager, service.stream, methodConsumer(method));
+      for (const queue of method.queues) {
+        await ensureConsumer(manager, service.stream, queueConsumer(method, queue));
+      }
     }
   } catch (cause) {
     if (cause instanceof ConnectError) {
@@ -52,25 +63,73 @@ export async function provision(
 }
 
 /** The work queue of a service: a request leaves it when its call has ended. */
-function queueStream(service: ServiceBinding): Partial<StreamConfig> & { name: string } {
+function queueStream(service: ServiceBinding): StreamSettings {
+  const { prefix } = service;
   return {
     ...commonConfig(service),
     name: service.stream,
-    subjects: [`${service.prefix}.queue.>`],
+    subjects: [`${prefix}.queue.>`, `${prefix}.queue-high.>`, `${prefix}.queue-low.>`],
     retention: RetentionPolicy.Workqueue,
-    // What was accepted is never dropped to make room.
+    // What was accepted is never dropped to make room, nor replaced.
     discard: DiscardPolicy.New,
-    max_age: nanos(service.maxQueueAgeMs),
-    duplicate_window: nanos(
-      service.maxQueueAgeMs > 0
-        ? Math.min(duplicateWindowMs, service.maxQueueAgeMs)
-        : duplicateWindowMs,
-    ),
+    max_msgs: service.maxQueueLength || -1,
+    max_msgs_per_subject: 1,
+    discard_new_per_subject: true,
+    // For what withdraws a request.
+    allow_rollup_hdrs: true,
+    allow_msg_ttl: true,
+    duplicate_window: nanos(duplicateWindowMs),
+  };
+}
+
+/** Calls that failed for good, until somebody replays or discards them. */
+function deadStream(service: ServiceBinding): StreamSettings {
+  return {
+    ...commonConfig(service),
+    name: service.deadStream,
+    subjects: [`${service.prefix}.dead.>`],
+    retention: RetentionPolicy.Limits,
+    discard: DiscardPolicy.Old,
+    max_msgs_per_subject: 1,
+    max_age: nanos(service.deadLetterRetentionMs),
+    duplicate_window: nanos(duplicateWindowMs),
+  };
+}
+
+/**
+ * Calls that are to start later, and those that are due: workers move them to the
+ * queue. A stream of its own, as one that never drops cannot have schedules.
+ */
+function laterStream(service: ServiceBinding): StreamSettings {
+  return {
+    ...commonConfig(service),
+    name: service.laterStream,
+    subjects: [`${service.prefix}.later.>`, `${service.prefix}.due.>`],
+    retention: RetentionPolicy.Workqueue,
+    allow_rollup_hdrs: true,
+    allow_msg_ttl: true,
+    allow_msg_schedules: true,
+    duplicate_window: nanos(duplicateWindowMs),
+  };
+}
+
+/** Name of the consumer of calls that are due. */
+export const dueConsumerName = "due";
+
+function dueConsumer(service: ServiceBinding): ConsumerSettings {
+  return {
+    name: dueConsumerName,
+    durable_name: dueConsumerName,
+    filter_subject: `${service.prefix}.due.>`,
+    ack_policy: AckPolicy.Explicit,
+    ack_wait: nanos(dueAckWaitMs),
+    max_deliver: -1,
+    max_ack_pending: -1,
   };
 }
 
 /** The call logs of a service, sent on to followers as entries are accepted. */
-function logStream(service: ServiceBinding): Partial<StreamConfig> & { name: string } {
+function logStream(service: ServiceBinding): StreamSettings {
   return {
     ...commonConfig(service),
     name: service.logStream,
@@ -78,7 +137,7 @@ function logStream(service: ServiceBinding): Partial<StreamConfig> & { name: str
     retention: RetentionPolicy.Limits,
     discard: DiscardPolicy.Old,
     max_age: nanos(service.resultRetentionMs),
-    duplicate_window: nanos(Math.min(duplicateWindowMs, service.resultRetentionMs)),
+    duplicate_window: nanos(duplicateWindowMs),
     allow_rollup_hdrs: true,
     allow_atomic: true,
     republish: { src: `${service.prefix}.log.>`, dest: `${service.prefix}.live.>` },
@@ -94,24 +153,21 @@ function commonConfig(service: ServiceBinding): Partial<StreamConfig> {
 }
 
 /** Hands out the queued requests of a method. */
-function methodConsumer(method: MethodBinding): Partial<ConsumerConfig> & { name: string } {
+function queueConsumer(method: MethodBinding, { subject, consumer }: Queue): ConsumerSettings {
   return {
-    name: method.consumer,
-    durable_name: method.consumer,
-    filter_subject: `${method.queueSubject}.>`,
+    name: consumer,
+    durable_name: consumer,
+    filter_subject: `${subject}.>`,
     ack_policy: AckPolicy.Explicit,
     ack_wait: nanos(method.ackWaitMs),
     // Workers count the attempts, and end the call when they are used up.
     max_deliver: -1,
-    // How much runs at once is for the workers to say.
-    max_ack_pending: -1,
+    // How much runs at once is for the workers to say, unless the schema limits it.
+    max_ack_pending: method.maxConcurrency || -1,
   };
 }
 
-async function ensureStream(
-  manager: JetStreamManager,
-  wanted: Partial<StreamConfig> & { name: string },
-): Promise<void> {
+async function ensureStream(manager: JetStreamManager, wanted: StreamSettings): Promise<void> {
   const info = await unlessAbsent(
     JetStreamApiCodes.StreamNotFound,
     manager.streams.info(wanted.name),
@@ -126,7 +182,7 @@ async function ensureStream(
 async function ensureConsumer(
   manager: JetStreamManager,
   stream: string,
-  wanted: Partial<ConsumerConfig> & { name: string },
+  wanted: ConsumerSettings,
 ): Promise<void> {
   const info = await unlessAbsent(
     JetStreamApiCodes.ConsumerNotFound,

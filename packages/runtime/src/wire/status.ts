@@ -39,11 +39,15 @@ export function isStatus(message: Msg): boolean {
 
 /** Reads an error. What cannot be read becomes Code.Unknown or Code.Internal, never a throw. */
 export function decodeStatus(message: Msg): ConnectError {
-  const headers = message.headers;
+  return decodeStatusBytes(message, message.data);
+}
+
+/** Reads an error whose google.rpc.Status is elsewhere than in the payload. */
+export function decodeStatusBytes({ headers }: Msg, bytes: Uint8Array): ConnectError {
   const headerCode = Number(headers?.get(Header.errorCode));
   const metadata = readMetadata(headers, "trailer");
   try {
-    const status = fromBinary(StatusSchema, message.data);
+    const status = fromBinary(StatusSchema, bytes);
     const error = new ConnectError(
       status.message || headers?.get(Header.error) || "",
       toCode(status.code || headerCode),
@@ -59,6 +63,15 @@ export function decodeStatus(message: Msg): ConnectError {
     const text = headers?.get(Header.error) || "the error cannot be read";
     return new ConnectError(text, toCode(headerCode), metadata, undefined, cause);
   }
+}
+
+/** The error of a message whose payload was not read: code and text only. */
+export function statusOfHeaders(message: Msg): ConnectError {
+  const { headers } = message;
+  return new ConnectError(
+    headers?.get(Header.error) ?? "",
+    toCode(Number(headers?.get(Header.errorCode))),
+  );
 }
 
 /** Maps an HTTP-like or unknown number to Unknown: not every micro service speaks gRPC. */
@@ -102,18 +115,29 @@ export function permanent(error: ConnectError): ConnectError {
   return error;
 }
 
-const retriedCodes: ReadonlySet<Code> = new Set([
-  Code.Unavailable,
-  Code.ResourceExhausted,
-  Code.Aborted,
-  Code.DeadlineExceeded,
-  Code.Internal,
-  Code.Unknown,
-]);
-
 /** True when a further attempt of a durable call may help. */
-export function isRetried(error: ConnectError): boolean {
-  return retriedCodes.has(error.code) && !permanentErrors.has(error);
+export function isRetried(error: ConnectError, retryCodes: ReadonlySet<Code>): boolean {
+  return !permanentErrors.has(error) && (retryCodes.has(error.code) || retryDelays.has(error));
+}
+
+const retryDelays = new WeakMap<ConnectError, number>();
+
+/**
+ * Marks an error as passing: a durable call that ends with it is attempted again
+ * after so many ms, whatever its code and its method's `backoff`, as long as
+ * attempts are left.
+ */
+export function retryAfter(error: ConnectError, delayMs: number): ConnectError {
+  if (!(delayMs >= 0)) {
+    throw new ConnectError(`retryAfter: ${delayMs} ms is no delay`, Code.InvalidArgument);
+  }
+  retryDelays.set(error, delayMs);
+  return error;
+}
+
+/** What retryAfter() said of an error, in ms. */
+export function retryDelayOf(error: ConnectError): number | undefined {
+  return retryDelays.get(error);
 }
 
 const notRun = Symbol.for("jetrpc.notRun");

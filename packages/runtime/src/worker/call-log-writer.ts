@@ -2,7 +2,14 @@ import { Code, ConnectError } from "@connectrpc/connect";
 import { nuid } from "@nats-io/nats-core";
 import type { MethodBinding } from "../wire/binding.js";
 import type { CallName } from "../wire/call-id.js";
-import { CallState, type EntryKind, entrySubject, formatEntry } from "../wire/call-log.js";
+import {
+  CallState,
+  type EntryKind,
+  entrySubject,
+  formatEntry,
+  type Outcome,
+} from "../wire/call-log.js";
+import { lastEntry } from "../wire/call-search.js";
 import { Header, HeaderBlock } from "../wire/header.js";
 import { isTransient, pause, publishStored, SequenceConflict } from "../wire/jetstream.js";
 import type { Link } from "../wire/link.js";
@@ -10,14 +17,31 @@ import { readLog } from "../wire/log-reader.js";
 
 /** The call is not this attempt's any more: it has ended, or a later attempt runs. */
 export class LostClaim extends Error {
-  constructor(readonly hasEnded: boolean) {
-    super(hasEnded ? "another attempt has ended the call" : "another attempt runs the call");
+  /** How the call ended; undefined when another attempt runs it. */
+  constructor(readonly outcome: Outcome | undefined) {
+    super(lostClaimTexts[outcome ?? "running"]);
+  }
+
+  /** What the handler's signal gives as its reason. */
+  toConnectError(): ConnectError {
+    const code = this.outcome === "cancelled" ? Code.Canceled : Code.Aborted;
+    return new ConnectError(this.message, code, undefined, undefined, this);
   }
 }
+
+const lostClaimTexts = {
+  running: "another attempt runs the call",
+  cancelled: "the call was canceled",
+  expired: "the call did not end within its time",
+  succeeded: "another attempt has ended the call",
+  failed: "another attempt has ended the call",
+} as const;
 
 /** An entry that is to be stored. */
 export interface NewEntry {
   readonly kind: EntryKind;
+  /** Of an `end`. */
+  readonly outcome?: Outcome;
   readonly payload: Uint8Array;
   /** Adds to the entry's headers. */
   readonly headers?: (block: HeaderBlock) => HeaderBlock;
@@ -56,7 +80,7 @@ export class CallLogWriter {
   constructor(
     private readonly link: Link,
     private readonly method: MethodBinding,
-    call: CallName,
+    private readonly call: CallName,
     private readonly delivery: number,
   ) {
     this.subject = entrySubject(method, call);
@@ -99,6 +123,28 @@ export class CallLogWriter {
       throw this.failure;
     }
     await this.store([entry]);
+  }
+
+  /** Stores that the attempt runs, unless something else of it is stored or is about to be. */
+  announce(entry: NewEntry): void {
+    if (this.sequence === 0 && !this.storing) {
+      this.storing = this.store([entry])
+        .catch((error) => {
+          this.failure = error;
+        })
+        .finally(() => {
+          this.storing = undefined;
+          if (this.queue.length > 0 && !this.failure) {
+            this.storing = this.storeQueue();
+          }
+        });
+    }
+  }
+
+  /** Looks whether the call is still this attempt's. */
+  async findLostClaim(): Promise<LostClaim | undefined> {
+    const last = await lastEntry(this.link, this.method, this.call);
+    return last && findLostClaim({ outcome: last.outcome, attempt: last.attempt }, this.attempt);
   }
 
   private async storeQueue(): Promise<void> {
@@ -163,9 +209,9 @@ export class CallLogWriter {
 
   /** Throws {@link LostClaim} when another attempt has written. */
   private async checkClaim(): Promise<void> {
-    const state = await this.readState();
-    if (state.hasEnded || state.attempt > this.attempt) {
-      throw new LostClaim(state.hasEnded);
+    const lost = findLostClaim(await this.readState(), this.attempt);
+    if (lost) {
+      throw lost;
     }
   }
 
@@ -175,7 +221,11 @@ export class CallLogWriter {
     for (const [index, entry] of entries.entries()) {
       const headers = new HeaderBlock().add(
         Header.entry,
-        formatEntry(entry.kind, this.attempt, this.delivery),
+        formatEntry(
+          entry.kind,
+          this.attempt,
+          entry.kind === "attempt" ? this.delivery : entry.outcome,
+        ),
       );
       entry.headers?.(headers);
       if (index === 0) {
@@ -194,6 +244,13 @@ export class CallLogWriter {
     }
     throw new Error("nothing to store");
   }
+}
+
+function findLostClaim(
+  { outcome, attempt }: { outcome: Outcome | undefined; attempt: number },
+  own: number,
+): LostClaim | undefined {
+  return outcome !== undefined || attempt > own ? new LostClaim(outcome) : undefined;
 }
 
 function mayRepeat(error: unknown): boolean {

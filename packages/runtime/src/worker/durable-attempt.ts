@@ -4,13 +4,22 @@ import { type Msg, nanos } from "@nats-io/nats-core";
 import { ProgressSchema } from "../gen/jetrpc/v1/call_pb.js";
 import type { MethodBinding } from "../wire/binding.js";
 import type { CallName } from "../wire/call-id.js";
-import { type EntryKind, progressSubject } from "../wire/call-log.js";
+import { type EntryKind, type Outcome, progressSubject } from "../wire/call-log.js";
+import { lastEntry } from "../wire/call-search.js";
 import { decode, decodeJson, encode, encodingOf } from "../wire/codec.js";
+import { storeDeadLetter } from "../wire/dead-letter.js";
 import { Header, HeaderBlock } from "../wire/header.js";
 import type { Link } from "../wire/link.js";
 import { deliveryOf } from "../wire/log-reader.js";
 import { isOversize } from "../wire/payload-store.js";
-import { encodeStatus, isRetried, permanent, toCallerError } from "../wire/status.js";
+import {
+  decodeStatus,
+  encodeStatus,
+  isRetried,
+  permanent,
+  retryDelayOf,
+  toCallerError,
+} from "../wire/status.js";
 import { CallLogWriter, LostClaim, type NewEntry } from "./call-log-writer.js";
 import { type DurableHandlerContext, LazyHandlerContext, type ProgressReport } from "./context.js";
 import type { LogLevel } from "./log.js";
@@ -18,6 +27,9 @@ import type { ServedMethod } from "./settings.js";
 
 /** Shortest time between two reports of progress, in ms. */
 const progressIntervalMs = 250;
+
+/** An attempt that has not ended by then is noted in the log, in ms. */
+const announceAfterMs = 250;
 
 /** Bytes of metadata that a log entry may carry beside its payload. */
 const metadataReserve = 64 * 1024;
@@ -60,8 +72,44 @@ export class DurableAttempt {
     this.stop(shutdown);
   }
 
+  /** True when it runs the call that is named so. */
+  isOf(suffix: string): boolean {
+    return this.call.suffix === suffix;
+  }
+
+  /** Stops the attempt if the call is not its own any more. */
+  async check(): Promise<void> {
+    try {
+      const lost = await this.writer.findLostClaim();
+      if (lost) {
+        this.stop(lost);
+      }
+    } catch {
+      // It finds out when it writes.
+    }
+  }
+
+  /** Gives the call back before it was begun. */
+  async giveBack(): Promise<void> {
+    if (this.request.headers?.has(Header.withdrawn)) {
+      this.answer("+ACK");
+      return;
+    }
+    try {
+      await this.writer.readState();
+      await this.writer.append({ kind: "release", payload: new Uint8Array(0) });
+    } catch {
+      // Then this delivery counts as an attempt.
+    }
+    this.answer("-NAK");
+  }
+
   /** Runs the attempt to its end. Never throws. */
   async run(): Promise<void> {
+    if (this.request.headers?.has(Header.withdrawn)) {
+      this.answer("+ACK");
+      return;
+    }
     const { stats } = this.served;
     const beganAt = stats.began();
     try {
@@ -76,7 +124,7 @@ export class DurableAttempt {
 
   private async attempt(): Promise<void> {
     const resumeFrom = await this.claim();
-    const timeoutMs = this.timeLeft();
+    const { timeoutMs, isCallsOwn } = this.timeLeft();
     const bytes = await this.link.payloads.load(this.method.service, this.request);
     const encoding = encodingOf(this.request.headers?.get(Header.contentType) ?? "");
     const parse = encoding === "json" ? decodeJson : decode;
@@ -94,9 +142,10 @@ export class DurableAttempt {
       timeoutMs > 0
         ? setTimeout(() => {
             const text = `attempt ${this.writer.attempt} took longer than ${timeoutMs} ms`;
-            this.stop(new ConnectError(text, Code.DeadlineExceeded));
+            this.stop(isCallsOwn ? new Expired() : new ConnectError(text, Code.DeadlineExceeded));
           }, timeoutMs)
         : undefined;
+    const announcing = setTimeout(() => this.announce(), announceAfterMs);
     try {
       if (this.method.desc.methodKind === "unary") {
         await this.runUnary(message, this.context);
@@ -105,7 +154,16 @@ export class DurableAttempt {
       }
     } finally {
       clearTimeout(timer);
+      clearTimeout(announcing);
     }
+  }
+
+  private announce(): void {
+    this.writer.announce({
+      kind: "attempt",
+      payload: new Uint8Array(0),
+      headers: (block) => this.addOrigin(block),
+    });
   }
 
   /**
@@ -119,11 +177,11 @@ export class DurableAttempt {
     }
     const state = await this.writer.readState();
     if (state.hasEnded) {
-      throw new LostClaim(true);
+      throw new LostClaim(state.outcome);
     }
     if (state.delivery >= this.deliveries) {
       // A later delivery was begun while this one lay in a process that stood still.
-      throw new LostClaim(false);
+      throw new LostClaim(undefined);
     }
     if (state.sequence === 0 && this.deliveries === 1) {
       return 0;
@@ -133,23 +191,42 @@ export class DurableAttempt {
     this.releases = state.releases;
     const spent = this.writer.attempt - 1 - state.releases;
     if (spent >= this.method.maxAttempts) {
+      this.writer.attempt--;
       throw gaveUp(spent);
     }
-    await this.writer.append({ kind: "attempt", payload: new Uint8Array(0) });
+    await this.writer.append({
+      kind: "attempt",
+      payload: new Uint8Array(0),
+      headers: (block) => this.addOrigin(block),
+    });
+    // A worker that was taken for lost, and is not, hears that it has lost its claim.
+    this.link.cancel(this.method.cancelSubject, this.call.suffix);
     return state.messages;
   }
 
-  /** Time for this attempt in ms, 0 for no limit. Throws when the call's own time is over. */
-  private timeLeft(): number {
+  /** Time for this attempt, 0 for no limit. Throws when the call's own time is over. */
+  private timeLeft(): { timeoutMs: number; isCallsOwn: boolean } {
+    const { timeoutMs } = this.method;
     const callMs = Number(this.request.headers?.get(Header.timeout) || 0);
     if (!(callMs > 0)) {
-      return this.method.timeoutMs;
+      return { timeoutMs, isCallsOwn: false };
     }
     const left = callMs - (Date.now() - this.storedAtMs);
     if (left <= 0) {
-      throw expired(callMs);
+      throw new Expired();
     }
-    return this.method.timeoutMs > 0 ? Math.min(left, this.method.timeoutMs) : left;
+    return timeoutMs > 0 && timeoutMs < left
+      ? { timeoutMs, isCallsOwn: false }
+      : { timeoutMs: left, isCallsOwn: true };
+  }
+
+  /** What the log keeps of the request when that is gone. */
+  private addOrigin(block: HeaderBlock): HeaderBlock {
+    const digest = this.request.headers?.get(Header.digest);
+    if (digest) {
+      block.add(Header.digest, digest);
+    }
+    return block.add(Header.accepted, this.storedAtMs);
   }
 
   private async runUnary(message: unknown, context: AttemptContext): Promise<void> {
@@ -189,8 +266,9 @@ export class DurableAttempt {
     }
     await this.end({
       kind: "end",
+      outcome: "succeeded",
       payload: new Uint8Array(0),
-      headers: (block) => addMetadata(block, context, isFirst),
+      headers: (block) => addMetadata(this.addOrigin(block), context, isFirst),
     });
   }
 
@@ -219,7 +297,7 @@ export class DurableAttempt {
 
   private stop(reason: unknown): void {
     this.stopReason ??= { reason };
-    this.context?.abort(this.stopReason.reason);
+    this.context?.abort(reason instanceof LostClaim ? reason.toConnectError() : reason);
     this.rejectStep?.(this.stopReason.reason);
   }
 
@@ -240,10 +318,14 @@ export class DurableAttempt {
     }
     return {
       kind,
+      ...(kind === "end" && { outcome: "succeeded" as const }),
       payload,
       headers: (block) => {
         if (object) {
           block.add(Header.payload, object);
+        }
+        if (kind === "end") {
+          this.addOrigin(block);
         }
         return context ? addMetadata(block, context, true, kind === "end") : block;
       },
@@ -269,22 +351,24 @@ export class DurableAttempt {
   private async settle(thrown: unknown): Promise<void> {
     try {
       if (thrown instanceof LostClaim) {
-        if (thrown.hasEnded) {
-          this.acknowledge();
-        }
-        this.context?.abort(
-          new ConnectError(thrown.message, Code.Aborted, undefined, undefined, thrown),
-        );
+        this.context?.abort(thrown.toConnectError());
         this.report("warn", "an attempt lost its claim", thrown);
+        if (thrown.outcome) {
+          await this.afterEnd(thrown.outcome);
+        }
       } else if (thrown === shutdown) {
         await this.writer.append({ kind: "release", payload: new Uint8Array(0) });
         this.answer("-NAK");
         this.report("info", "a call was given back");
+      } else if (thrown instanceof Expired) {
+        this.context?.abort(thrown.error);
+        await this.end(statusEntry("end", thrown.error, (b) => this.addOrigin(b), "expired"));
+        this.report("info", "a call expired");
       } else {
         await this.settleFailure(thrown);
       }
     } catch (error) {
-      if (error instanceof LostClaim) {
+      if (error instanceof LostClaim && thrown !== error) {
         await this.settle(error);
         return;
       }
@@ -293,12 +377,26 @@ export class DurableAttempt {
     }
   }
 
+  /** Someone else has ended the call: what that one may not have come to is done here. */
+  private async afterEnd(outcome: Outcome): Promise<void> {
+    if (outcome !== "failed") {
+      this.acknowledge();
+      return;
+    }
+    const end = await lastEntry(this.link, this.method, this.call);
+    if (end) {
+      await this.bury(decodeStatus(end.message), end.attempt);
+    }
+  }
+
   private async settleFailure(thrown: unknown): Promise<void> {
     const error = toCallerError(thrown, this.served.settings.revealErrors);
     this.served.stats.failed(error);
     this.context?.abort(error);
-    if (isRetried(error) && this.writer.attempt - this.releases < this.method.maxAttempts) {
-      const delayMs = this.backoffMs();
+    const { maxAttempts, retryCodes } = this.method;
+    const mayRetry = isRetried(error, retryCodes);
+    if (mayRetry && this.writer.attempt - this.releases < maxAttempts) {
+      const delayMs = retryDelayOf(error) ?? this.backoffMs();
       await this.writer.append(
         statusEntry("retry", error, (block) => block.add(Header.delay, delayMs)),
       );
@@ -306,8 +404,17 @@ export class DurableAttempt {
       this.report("warn", "an attempt failed and will be repeated", thrown);
       return;
     }
-    await this.end(statusEntry("end", error));
-    this.report(isRetried(error) ? "error" : "info", "a call failed", thrown);
+    this.context?.flushProgress();
+    await this.writer.append(statusEntry("end", error, (b) => this.addOrigin(b), "failed"));
+    await this.bury(error, this.writer.attempt);
+    this.report(mayRetry ? "error" : "info", "a call failed", thrown);
+  }
+
+  /** Keeps the request of a call that failed, and only then removes it from the queue. */
+  private async bury(error: ConnectError, attempts: number): Promise<void> {
+    const { link, method, call, request, storedAtMs } = this;
+    await storeDeadLetter(link, method, call.suffix, request, error, attempts, storedAtMs);
+    this.answer("+ACK");
   }
 
   private backoffMs(): number {
@@ -356,23 +463,24 @@ function gaveUp(attempts: number): ConnectError {
   return permanent(new ConnectError(text, Code.Internal));
 }
 
-/** The call's own time was over before it could start. */
-function expired(timeoutMs: number): ConnectError {
-  const text = `the call did not end within ${timeoutMs} ms`;
-  return permanent(new ConnectError(text, Code.DeadlineExceeded));
+/** The call's own time is over. */
+class Expired extends Error {
+  readonly error = new ConnectError("the call did not end within its time", Code.DeadlineExceeded);
 }
 
 function statusEntry(
   kind: EntryKind,
   error: ConnectError,
-  more?: (block: HeaderBlock) => HeaderBlock,
+  more: (block: HeaderBlock) => HeaderBlock,
+  outcome?: Outcome,
 ): NewEntry {
   return {
     kind,
+    ...(outcome && { outcome }),
     payload: encodeStatus(error).payload,
     headers: (block) => {
       encodeStatus(error, block);
-      return more ? more(block) : block;
+      return more(block);
     },
   };
 }

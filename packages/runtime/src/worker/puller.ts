@@ -1,8 +1,5 @@
 import { createInbox, type Msg, nanos, type Subscription } from "@nats-io/nats-core";
-import type { MethodBinding } from "../wire/binding.js";
 import type { Link } from "../wire/link.js";
-import { provision } from "../wire/provision.js";
-import type { Logger } from "./log.js";
 
 /** How long a pull waits at the server, in ms. */
 const expiresMs = 30_000;
@@ -13,9 +10,21 @@ const silenceMs = 5_000;
 /** Wait before a pull that the server refused is repeated, in ms. */
 const pauseMs = 500;
 
+/** What a {@link Puller} pulls, and what it does with it. */
+export interface Pulled {
+  readonly stream: string;
+  readonly consumer: string;
+  /** Handles a message. Never rejects. */
+  run(message: Msg): Promise<void>;
+  /** Gives back a message that came when it was too late to begin. */
+  giveBack(message: Msg): Promise<void>;
+  /** The server refused a pull: its consumer may be gone, or its leader changes. */
+  refused(why: string): Promise<void>;
+}
+
 /**
- * Pulls queued requests of one method, only as many as there are free slots, so
- * that no message waits in a process that has no time for it.
+ * Pulls messages from a consumer, only as many as there are free slots, so that
+ * none waits in a process that has no time for it.
  */
 export class Puller {
   private readonly inbox: string;
@@ -27,13 +36,12 @@ export class Puller {
   private heardAt = 0;
   private pulls = 0;
   private isPaused = false;
+  private isStopping = false;
 
   constructor(
     private readonly link: Link,
-    private readonly method: MethodBinding,
     private readonly concurrency: number,
-    private readonly run: (request: Msg) => Promise<void>,
-    private readonly log: Logger,
+    private readonly pulled: Pulled,
   ) {
     this.inbox = `${createInbox(link.options.inboxPrefix)}.`;
   }
@@ -49,16 +57,14 @@ export class Puller {
     this.pull();
   }
 
-  /** Takes nothing new. What came already keeps running. */
+  /** Takes nothing new; what is on its way is given back. What runs keeps running. */
   async stop(): Promise<void> {
+    this.isStopping = true;
     clearInterval(this.watchdog);
     this.stopListening?.();
-    const subscription = this.subscription;
-    this.subscription = undefined;
-    // Without interest in its inbox the server drops the pull.
-    subscription?.unsubscribe();
     if (this.link.connected) {
-      await this.link.nats.flush().catch(() => undefined);
+      // Without interest in its inbox the server drops the pull.
+      await this.subscription?.drain().catch(() => undefined);
     }
   }
 
@@ -77,13 +83,13 @@ export class Puller {
   private pull(): void {
     const free = this.concurrency - this.running.size - this.outstanding;
     const isWorthIt = this.outstanding === 0 || free > this.concurrency / 2;
-    if (!this.subscription || this.isPaused || !this.link.connected || free <= 0 || !isWorthIt) {
+    if (this.isStopping || this.isPaused || !this.link.connected || free <= 0 || !isWorthIt) {
       return;
     }
     this.outstanding += free;
     this.heardAt = Date.now();
     this.link.nats.publish(
-      `$JS.API.CONSUMER.MSG.NEXT.${this.method.service.stream}.${this.method.consumer}`,
+      `$JS.API.CONSUMER.MSG.NEXT.${this.pulled.stream}.${this.pulled.consumer}`,
       JSON.stringify({
         batch: free,
         expires: nanos(expiresMs),
@@ -95,13 +101,14 @@ export class Puller {
 
   private receive(message: Msg): void {
     this.heardAt = Date.now();
-    // A request keeps the subject it was queued on; a status comes to the inbox.
+    // A message keeps the subject it was stored on; a status comes to the inbox.
     if (message.subject.startsWith(this.inbox)) {
       this.receiveStatus(message);
       return;
     }
     this.outstanding = Math.max(0, this.outstanding - 1);
-    const task = this.run(message).finally(() => {
+    const work = this.isStopping ? this.pulled.giveBack(message) : this.pulled.run(message);
+    const task = work.finally(() => {
       this.running.delete(task);
       this.pull();
     });
@@ -118,32 +125,18 @@ export class Puller {
     if (code === 408) {
       this.pull();
     } else {
-      void this.recover(code, message.headers?.description ?? "");
+      void this.recover(`${code} ${message.headers?.description ?? ""}`);
     }
   }
 
-  /** The server refused a pull: its consumer may be gone, or its leader changes. */
-  private async recover(code: number, description: string): Promise<void> {
-    if (this.isPaused) {
+  private async recover(why: string): Promise<void> {
+    if (this.isPaused || this.isStopping) {
       return;
     }
     this.isPaused = true;
-    this.log({
-      level: "warn",
-      message: "a pull was refused",
-      method: this.method.desc.toString(),
-      error: `${code} ${description}`,
-    });
     await new Promise((resolve) => setTimeout(resolve, pauseMs));
-    if (this.subscription && this.link.connected) {
-      await provision(this.link, this.method.service, [this.method]).catch((error) =>
-        this.log({
-          level: "error",
-          message: "the queue of a method is out of order",
-          method: this.method.desc.toString(),
-          error,
-        }),
-      );
+    if (!this.isStopping && this.link.connected) {
+      await this.pulled.refused(why);
     }
     this.isPaused = false;
     this.pullAnew();

@@ -3,18 +3,18 @@ import { Code, ConnectError, type Interceptor } from "@connectrpc/connect";
 import { nuid } from "@nats-io/nats-core";
 import { type Connection, internals } from "../connection.js";
 import { bindService, type MethodBinding } from "../wire/binding.js";
-import { parseQueueSubject } from "../wire/call-id.js";
 import { type MessageLimits, messageLimits } from "../wire/codec.js";
 import type { Link } from "../wire/link.js";
 import { provision } from "../wire/provision.js";
 import { DirectResponder } from "./direct-responder.js";
-import { DurableAttempt } from "./durable-attempt.js";
+import { createDueMover } from "./due-mover.js";
+import { DurableWorker } from "./durable-worker.js";
 import type { AnyHandler, WorkerImpl } from "./handler.js";
 import { intercept } from "./intercept.js";
 import type { Logger } from "./log.js";
 import { MethodStats } from "./method-stats.js";
 import { checkVersion, MicroService } from "./micro-service.js";
-import { Puller } from "./puller.js";
+import type { Puller } from "./puller.js";
 import type { ServedMethod, WorkerSettings } from "./settings.js";
 import { Slots } from "./slots.js";
 
@@ -84,9 +84,9 @@ export async function startWorker<S extends DescService>(
 class ServiceWorker implements Worker {
   readonly closed: Promise<void>;
   private readonly responders: DirectResponder[] = [];
-  private readonly pullers: Puller[] = [];
-  private readonly attempts = new Map<DurableAttempt, MethodBinding>();
-  private readonly heartbeats: ReturnType<typeof setInterval>[] = [];
+  private readonly durables: DurableWorker[] = [];
+  /** Of a service with durable methods: what queues the calls that are due. */
+  private readonly mover: Puller[] = [];
   private readonly settings: WorkerSettings;
   private readonly served: ServedMethod[] = [];
   private microService: MicroService | undefined;
@@ -119,7 +119,9 @@ class ServiceWorker implements Worker {
       this.resolveClosed = resolve;
     });
     void link.nats.closed().then(() => {
-      this.stopHeartbeats();
+      for (const durable of this.durables) {
+        durable.close();
+      }
       this.resolveClosed();
     });
   }
@@ -129,7 +131,11 @@ class ServiceWorker implements Worker {
     const handlers = findHandlers(service, impl, answerUnimplemented);
     const durable = [...handlers.keys()].filter((method) => method.delivery === "durable");
     if (durable.length > 0) {
-      await provision(this.link, bindService(service), durable);
+      const binding = bindService(service);
+      await provision(this.link, binding, durable);
+      const mover = createDueMover(this.link, binding, this.settings.log);
+      this.mover.push(mover);
+      mover.start();
     }
     for (const [method, bare] of handlers) {
       const served: ServedMethod = {
@@ -167,53 +173,19 @@ class ServiceWorker implements Worker {
   }
 
   private serveDurable(served: ServedMethod): void {
-    const { method } = served;
-    const concurrency = method.concurrency || this.options.concurrency || 10;
-    const puller = new Puller(
-      this.link,
-      method,
-      concurrency,
-      async (request) => {
-        const call = parseQueueSubject(method, request.subject);
-        if (!call) {
-          // Nobody can wait for it, and no worker can answer it.
-          this.link.nats.publish(request.reply ?? "", "+TERM");
-          this.settings.log({
-            level: "error",
-            message: "a queued message without call id was removed",
-            method: method.desc.toString(),
-            error: request.subject,
-          });
-          return;
-        }
-        const attempt = new DurableAttempt(this.link, served, request, call);
-        this.attempts.set(attempt, method);
-        await attempt.run();
-        this.attempts.delete(attempt);
-      },
-      this.settings.log,
-    );
-    this.pullers.push(puller);
-    this.heartbeats.push(
-      setInterval(() => {
-        for (const [attempt, its] of this.attempts) {
-          if (its === method) {
-            attempt.working();
-          }
-        }
-      }, method.ackWaitMs / 3),
-    );
-    puller.start();
+    const concurrency = served.method.concurrency || this.options.concurrency || 10;
+    const durable = new DurableWorker(this.link, served, concurrency);
+    this.durables.push(durable);
+    durable.start();
   }
 
   private async stop(): Promise<void> {
-    const all = [...this.responders, ...this.pullers];
+    const { responders, durables, mover } = this;
     this.microService?.drain();
-    await Promise.all(all.map((each) => each.stop()));
+    await Promise.all([...responders, ...durables, ...mover].map((each) => each.stop()));
     const timer = setTimeout(() => this.release(), this.options.drainTimeoutMs ?? 30_000);
-    await Promise.all(all.map((each) => each.idle()));
+    await Promise.all([...responders, ...durables, ...mover].map((each) => each.idle()));
     clearTimeout(timer);
-    this.stopHeartbeats();
     this.microService?.stop();
     if (this.link.connected) {
       // What was acknowledged last is on its way.
@@ -226,14 +198,8 @@ class ServiceWorker implements Worker {
     for (const responder of this.responders) {
       responder.abort(new ConnectError("the worker stops", Code.Unavailable));
     }
-    for (const attempt of this.attempts.keys()) {
-      attempt.release();
-    }
-  }
-
-  private stopHeartbeats(): void {
-    for (const heartbeat of this.heartbeats) {
-      clearInterval(heartbeat);
+    for (const durable of this.durables) {
+      durable.abort();
     }
   }
 }

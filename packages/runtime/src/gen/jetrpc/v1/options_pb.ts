@@ -17,7 +17,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file jetrpc/v1/options.proto.
  */
 export const file_jetrpc_v1_options: GenFile = /*@__PURE__*/
-  fileDesc("ChdqZXRycGMvdjEvb3B0aW9ucy5wcm90bxIJamV0cnBjLnYxItYBCg5TZXJ2aWNlT3B0aW9ucxIOCgZzdHJlYW0YASABKAkSFgoOc3ViamVjdF9wcmVmaXgYAiABKAkSEAoIcmVwbGljYXMYAyABKAUSIwoHc3RvcmFnZRgEIAEoDjISLmpldHJwYy52MS5TdG9yYWdlEjMKEHJlc3VsdF9yZXRlbnRpb24YBSABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SMAoNbWF4X3F1ZXVlX2FnZRgGIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbiKJAgoNTWV0aG9kT3B0aW9ucxIlCghkZWxpdmVyeRgBIAEoDjITLmpldHJwYy52MS5EZWxpdmVyeRIqCgd0aW1lb3V0GAIgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEhQKDG1heF9hdHRlbXB0cxgDIAEoBRIqCgdiYWNrb2ZmGAQgAygLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEhMKC2NvbmN1cnJlbmN5GAUgASgFEisKCGFja193YWl0GAYgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEiEKBnJlc3VtZRgHIAEoDjIRLmpldHJwYy52MS5SZXN1bWUqTwoIRGVsaXZlcnkSGAoUREVMSVZFUllfVU5TUEVDSUZJRUQQABITCg9ERUxJVkVSWV9ESVJFQ1QQARIUChBERUxJVkVSWV9EVVJBQkxFEAIqSAoHU3RvcmFnZRIXChNTVE9SQUdFX1VOU1BFQ0lGSUVEEAASEAoMU1RPUkFHRV9GSUxFEAESEgoOU1RPUkFHRV9NRU1PUlkQAipHCgZSZXN1bWUSFgoSUkVTVU1FX1VOU1BFQ0lGSUVEEAASEQoNUkVTVU1FX1JFUExBWRABEhIKDlJFU1VNRV9IQU5ETEVSEAI6VgoHc2VydmljZRIfLmdvb2dsZS5wcm90b2J1Zi5TZXJ2aWNlT3B0aW9ucxj2jwMgASgLMhkuamV0cnBjLnYxLlNlcnZpY2VPcHRpb25zUgdzZXJ2aWNlOlIKBm1ldGhvZBIeLmdvb2dsZS5wcm90b2J1Zi5NZXRob2RPcHRpb25zGPaPAyABKAsyGC5qZXRycGMudjEuTWV0aG9kT3B0aW9uc1IGbWV0aG9kYgZwcm90bzM", [file_google_protobuf_descriptor, file_google_protobuf_duration]);
+  fileDesc("ChdqZXRycGMvdjEvb3B0aW9ucy5wcm90bxIJamV0cnBjLnYxIqoCCg5TZXJ2aWNlT3B0aW9ucxIOCgZzdHJlYW0YASABKAkSFgoOc3ViamVjdF9wcmVmaXgYAiABKAkSEAoIcmVwbGljYXMYAyABKAUSIwoHc3RvcmFnZRgEIAEoDjISLmpldHJwYy52MS5TdG9yYWdlEjMKEHJlc3VsdF9yZXRlbnRpb24YBSABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SMAoNbWF4X3F1ZXVlX2FnZRgGIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIYChBtYXhfcXVldWVfbGVuZ3RoGAcgASgDEjgKFWRlYWRfbGV0dGVyX3JldGVudGlvbhgIIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbiLLAgoNTWV0aG9kT3B0aW9ucxIlCghkZWxpdmVyeRgBIAEoDjITLmpldHJwYy52MS5EZWxpdmVyeRIqCgd0aW1lb3V0GAIgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEhQKDG1heF9hdHRlbXB0cxgDIAEoBRIqCgdiYWNrb2ZmGAQgAygLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEhMKC2NvbmN1cnJlbmN5GAUgASgFEisKCGFja193YWl0GAYgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEiEKBnJlc3VtZRgHIAEoDjIRLmpldHJwYy52MS5SZXN1bWUSFwoPbWF4X2NvbmN1cnJlbmN5GAggASgFEhMKC3JldHJ5X2NvZGVzGAkgAygJEhIKCnByaW9yaXRpZXMYCiABKAgqTwoIRGVsaXZlcnkSGAoUREVMSVZFUllfVU5TUEVDSUZJRUQQABITCg9ERUxJVkVSWV9ESVJFQ1QQARIUChBERUxJVkVSWV9EVVJBQkxFEAIqSAoHU3RvcmFnZRIXChNTVE9SQUdFX1VOU1BFQ0lGSUVEEAASEAoMU1RPUkFHRV9GSUxFEAESEgoOU1RPUkFHRV9NRU1PUlkQAipHCgZSZXN1bWUSFgoSUkVTVU1FX1VOU1BFQ0lGSUVEEAASEQoNUkVTVU1FX1JFUExBWRABEhIKDlJFU1VNRV9IQU5ETEVSEAI6VgoHc2VydmljZRIfLmdvb2dsZS5wcm90b2J1Zi5TZXJ2aWNlT3B0aW9ucxj2jwMgASgLMhkuamV0cnBjLnYxLlNlcnZpY2VPcHRpb25zUgdzZXJ2aWNlOlIKBm1ldGhvZBIeLmdvb2dsZS5wcm90b2J1Zi5NZXRob2RPcHRpb25zGPaPAyABKAsyGC5qZXRycGMudjEuTWV0aG9kT3B0aW9uc1IGbWV0aG9kYgZwcm90bzM", [file_google_protobuf_descriptor, file_google_protobuf_duration]);
 
 /**
  * How a service lies on NATS.
@@ -69,12 +69,29 @@ export type ServiceOptions = Message<"jetrpc.v1.ServiceOptions"> & {
   resultRetention?: Duration | undefined;
 
   /**
-   * How long an accepted call may wait in the queue before the server drops it.
-   * Default: no limit.
+   * When the oldest call of a method has waited for a worker this long, further
+   * ones are refused with RESOURCE_EXHAUSTED. What was accepted stays. At least
+   * 1 s. Default: no limit.
    *
    * @generated from field: google.protobuf.Duration max_queue_age = 6;
    */
   maxQueueAge?: Duration | undefined;
+
+  /**
+   * How many accepted calls of the service may be unfinished; further ones are
+   * refused with RESOURCE_EXHAUSTED. 1 or more. Default: no limit.
+   *
+   * @generated from field: int64 max_queue_length = 7;
+   */
+  maxQueueLength: bigint;
+
+  /**
+   * How long a dead letter is kept: the request of a call that failed for good.
+   * At least 1 s. Default: 30 days.
+   *
+   * @generated from field: google.protobuf.Duration dead_letter_retention = 8;
+   */
+  deadLetterRetention?: Duration | undefined;
 };
 
 /**
@@ -151,6 +168,32 @@ export type MethodOptions = Message<"jetrpc.v1.MethodOptions"> & {
    * @generated from field: jetrpc.v1.Resume resume = 7;
    */
   resume: Resume;
+
+  /**
+   * How many calls of this durable method all workers together run at once: 1 or
+   * more. A call that waits for its next attempt counts. Default: no limit.
+   *
+   * @generated from field: int32 max_concurrency = 8;
+   */
+  maxConcurrency: number;
+
+  /**
+   * Codes after which a durable call is attempted again, in Connect's spelling:
+   * `["unavailable", "aborted"]`.
+   * Default: unavailable, resource_exhausted, aborted, deadline_exceeded,
+   * internal, unknown.
+   *
+   * @generated from field: repeated string retry_codes = 9;
+   */
+  retryCodes: string[];
+
+  /**
+   * Lets callers of a durable method name a priority; without it all calls have
+   * the same, and take turns by age. Default: false.
+   *
+   * @generated from field: bool priorities = 10;
+   */
+  priorities: boolean;
 };
 
 /**

@@ -161,5 +161,49 @@ export declare const TestService: GenService<{
     input: typeof RequestSchema;
     output: typeof ResponseSchema;
   },
+  /**
+   * One at a time, whatever the number of workers.
+   *
+   * @generated from rpc test.v1.TestService.Global
+   */
+  global: {
+    methodKind: "unary";
+    input: typeof RequestSchema;
+    output: typeof ResponseSchema;
+  },
+  /**
+   * @generated from rpc test.v1.TestService.Urgent
+   */
+  urgent: {
+    methodKind: "unary";
+    input: typeof RequestSchema;
+    output: typeof ResponseSchema;
+  },
+  /**
+   * Repeated after one code only.
+   *
+   * @generated from rpc test.v1.TestService.Picky
+   */
+  picky: {
+    methodKind: "unary";
+    input: typeof RequestSchema;
+    output: typeof ResponseSchema;
+  },
+}>;
+
+/**
+ * A service with a short queue.
+ *
+ * @generated from service test.v1.ShortService
+ */
+export declare const ShortService: GenService<{
+  /**
+   * @generated from rpc test.v1.ShortService.Do
+   */
+  do: {
+    methodKind: "unary";
+    input: typeof RequestSchema;
+    output: typeof ResponseSchema;
+  },
 }>;
 

@@ -1,0 +1,157 @@
+import { Code, type ConnectError } from "@connectrpc/connect";
+import { type Progress, ProgressSchema } from "../gen/jetrpc/v1/call_pb.js";
+import type { MethodBinding } from "../wire/binding.js";
+import type { CallName } from "../wire/call-id.js";
+import { CallState, entrySubject, progressSubject } from "../wire/call-log.js";
+import { acceptedAt, findCall, notFound } from "../wire/call-search.js";
+import { decode } from "../wire/codec.js";
+import { Header } from "../wire/header.js";
+import { getLast } from "../wire/jetstream.js";
+import type { Link } from "../wire/link.js";
+import { readLog, type StoredEntry } from "../wire/log-reader.js";
+import { isStatus, statusOfHeaders } from "../wire/status.js";
+
+/**
+ * The states of a durable call; docs/durable-calls.md has what leads from one to
+ * another. The first three become `expired` or `cancelled` without ever running.
+ */
+export type CallStateName =
+  | "scheduled"
+  | "queued"
+  | "running"
+  | "retrying"
+  | "succeeded"
+  | "failed"
+  | "cancelled"
+  | "expired";
+
+/** An attempt that its worker announced, or that failed. */
+export interface AttemptStatus {
+  /** Its number, from 1. */
+  readonly attempt: number;
+  /** When it was known to run. */
+  readonly startedAt?: Date;
+  /** When it failed or was given back. */
+  readonly endedAt?: Date;
+  /** What it failed with; without details. */
+  readonly error?: ConnectError;
+  /** When the next attempt follows at the earliest. */
+  readonly retryAt?: Date;
+}
+
+/** How far a durable call is. */
+export interface CallStatus {
+  /**
+   * A call whose first attempt began less than a quarter of a second ago may
+   * still be shown as queued.
+   */
+  readonly state: CallStateName;
+  /** When the server accepted it; unknown for some that were canceled. */
+  readonly acceptedAt?: Date;
+  readonly endedAt?: Date;
+  /** Attempts so far. A first one that succeeds at once leaves no trace but the end. */
+  readonly attempts: readonly AttemptStatus[];
+  /** Messages of a streamed response that are stored. */
+  readonly messages: number;
+  /** The last report of the handler. */
+  readonly progress?: Progress;
+  /** What the call ended with, when it did not succeed; without details. */
+  readonly error?: ConnectError;
+}
+
+/** Reads how far a call is. Errors: NotFound; Unavailable. */
+export async function readStatus(
+  link: Link,
+  method: MethodBinding,
+  call: CallName,
+): Promise<CallStatus> {
+  const found = await findCall(link, method, call);
+  if (!found) {
+    throw notFound(method, call);
+  }
+  const fold = new StatusFold();
+  const [progress] = await Promise.all([
+    getLast(link, method.service.logStream, progressSubject(method, call)),
+    found.last &&
+      fold.read(
+        readLog(link, method.service, {
+          subject: entrySubject(method, call),
+          from: 0,
+          headersOnly: true,
+        }),
+      ),
+  ]);
+  const { request, isScheduled } = found;
+  const accepted = fold.acceptedAt ?? (request && acceptedAt(request));
+  return {
+    state: fold.state ?? (isScheduled ? "scheduled" : "queued"),
+    ...(accepted !== undefined && { acceptedAt: new Date(accepted) }),
+    ...(fold.endedAt && { endedAt: fold.endedAt }),
+    attempts: [...fold.attempts.values()],
+    messages: fold.messages,
+    ...(progress && { progress: decode(ProgressSchema, progress.data, Code.Internal) }),
+    ...(fold.error && { error: fold.error }),
+  };
+}
+
+class StatusFold {
+  state: CallStateName | undefined;
+  acceptedAt: number | undefined;
+  endedAt: Date | undefined;
+  error: ConnectError | undefined;
+  readonly attempts = new Map<number, AttemptStatus>();
+  private readonly log = new CallState();
+
+  get messages(): number {
+    return this.log.messages;
+  }
+
+  async read(entries: AsyncIterable<StoredEntry>): Promise<void> {
+    for await (const entry of entries) {
+      if (this.log.apply(entry)) {
+        this.take(entry);
+      }
+    }
+  }
+
+  private take(entry: StoredEntry): void {
+    const { kind, attempt, message } = entry;
+    const at = new Date(entry.storedAtMs);
+    const accepted = Number(message.headers?.get(Header.accepted) || 0);
+    this.acceptedAt ??= accepted || undefined;
+    const error = isStatus(message) ? statusOfHeaders(message) : undefined;
+    const noted = this.attempts.get(attempt);
+    switch (kind) {
+      case "attempt":
+        this.attempts.set(attempt, { attempt, startedAt: at });
+        this.state = "running";
+        break;
+      case "message":
+        this.state = "running";
+        break;
+      case "retry": {
+        const delayMs = Number(message.headers?.get(Header.delay) || 0);
+        this.attempts.set(attempt, {
+          attempt,
+          ...noted,
+          endedAt: at,
+          ...(error && { error }),
+          retryAt: new Date(at.getTime() + delayMs),
+        });
+        this.state = "retrying";
+        break;
+      }
+      case "release":
+        this.attempts.set(attempt, { attempt, ...noted, endedAt: at });
+        this.state = "queued";
+        break;
+      default:
+        if (attempt > 0) {
+          this.attempts.set(attempt, { attempt, ...noted, endedAt: at, ...(error && { error }) });
+        }
+        this.state = entry.outcome;
+        this.endedAt = at;
+        this.error = error;
+    }
+  }
+}

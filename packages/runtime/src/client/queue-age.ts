@@ -1,0 +1,66 @@
+import { Code, ConnectError } from "@connectrpc/connect";
+import type { MethodBinding, Queue } from "../wire/binding.js";
+import { acceptedAt } from "../wire/call-search.js";
+import { callApi, getNext } from "../wire/jetstream.js";
+import type { Link } from "../wire/link.js";
+
+/** For how long what was found out is believed, in ms. */
+const freshMs = 1_000;
+
+interface QueueAge {
+  readonly checkedAt: number;
+  /** When the oldest call that waits was accepted, in ms since 1970. */
+  readonly oldest: Promise<number | undefined>;
+}
+
+const ages = new WeakMap<Link, Map<string, QueueAge>>();
+
+/** Throws ResourceExhausted when the oldest call of a queue has waited for too long. */
+export async function checkQueueAge(
+  link: Link,
+  method: MethodBinding,
+  queue: Queue,
+): Promise<void> {
+  const { maxQueueAgeMs } = method.service;
+  const oldest = await age(link, method, queue);
+  const waitedMs = oldest === undefined ? 0 : Date.now() - oldest;
+  if (waitedMs > maxQueueAgeMs) {
+    throw new ConnectError(
+      `${method.desc.toString()}: the oldest call has waited for ${waitedMs} ms, and max_queue_age is ${maxQueueAgeMs} ms: add workers, or submit later`,
+      Code.ResourceExhausted,
+    );
+  }
+}
+
+function age(link: Link, method: MethodBinding, queue: Queue): Promise<number | undefined> {
+  let known = ages.get(link);
+  if (!known) {
+    known = new Map();
+    ages.set(link, known);
+  }
+  let entry = known.get(queue.subject);
+  if (!entry || Date.now() - entry.checkedAt > freshMs) {
+    entry = { checkedAt: Date.now(), oldest: findOldest(link, method, queue) };
+    known.set(queue.subject, entry);
+  }
+  return entry.oldest;
+}
+
+async function findOldest(
+  link: Link,
+  { service }: MethodBinding,
+  { subject, consumer }: Queue,
+): Promise<number | undefined> {
+  const info = await callApi<{ delivered: { stream_seq: number } }>(
+    link,
+    `CONSUMER.INFO.${service.stream}.${consumer}`,
+    {},
+  ).catch(() => undefined);
+  if (!info) {
+    // No stream, or no right to ask: the limit is then for others to keep.
+    return undefined;
+  }
+  // What was delivered waits no longer.
+  const next = await getNext(link, service.stream, `${subject}.>`, info.delivered.stream_seq + 1);
+  return next && acceptedAt(next);
+}

@@ -1,0 +1,12 @@
+/**
+ * What operators of a service do: dead letters, pauses, queues.
+ *
+ * @module
+ */
+export { DeadLetter } from "./operator/dead-letter.js";
+export {
+  createOperator,
+  type DeadLetterFilter,
+  type Operator,
+  type QueueInfo,
+} from "./operator/operator.js";

@@ -1,0 +1,164 @@
+import {
+  type DescMessage,
+  type JsonObject,
+  type Message,
+  type Registry,
+  toJson,
+} from "@bufbuild/protobuf";
+import { base64Encode } from "@bufbuild/protobuf/wire";
+import { Code, ConnectError } from "@connectrpc/connect";
+import type { Msg } from "@nats-io/nats-core";
+import type { MethodBinding, ServiceBinding } from "../wire/binding.js";
+import { type CallName, parseCallSubject } from "../wire/call-id.js";
+import { entrySubject, progressSubject } from "../wire/call-log.js";
+import { decode, decodeJson, encodingOf } from "../wire/codec.js";
+import { copyRequestHeaders, errorOf } from "../wire/dead-letter.js";
+import { Header, readMetadata } from "../wire/header.js";
+import { callApi, getNext, isFull, publishStored } from "../wire/jetstream.js";
+import type { Link } from "../wire/link.js";
+
+/** A call that failed for good. */
+export class DeadLetter {
+  private constructor(
+    private readonly link: Link,
+    private readonly service: ServiceBinding,
+    private readonly stored: Msg,
+    private readonly call: CallName,
+    /** Name of the method as the schema has it, or had it. */
+    readonly method: string,
+    private readonly binding: MethodBinding | undefined,
+  ) {}
+
+  /** @internal */
+  static read(link: Link, service: ServiceBinding, stored: Msg): DeadLetter | undefined {
+    const subject = stored.headers?.get(Header.subject) ?? "";
+    const [, method = ""] = subject.slice(service.prefix.length + 1).split(".");
+    const binding = [...service.methods.values()].find(({ desc }) => desc.name === method);
+    const call = parseCallSubject(service, subject);
+    return call && new DeadLetter(link, service, stored, call, method, binding);
+  }
+
+  get owner(): string {
+    return this.call.owner;
+  }
+
+  get callId(): string {
+    return this.call.callId;
+  }
+
+  /** Why the call failed. */
+  get error(): ConnectError {
+    return errorOf(this.stored);
+  }
+
+  /** How many attempts were made. */
+  get attempts(): number {
+    return Number(this.stored.headers?.get(Header.attempts) || 0);
+  }
+
+  get failedAt(): Date {
+    return new Date(this.stored.headers?.get(Header.timestamp) ?? 0);
+  }
+
+  /** Metadata of the request. */
+  get requestHeader(): Headers {
+    return readMetadata(this.stored.headers);
+  }
+
+  /** The request as it was sent. */
+  async requestBytes(): Promise<Uint8Array> {
+    return await this.link.payloads.load(this.service, this.stored);
+  }
+
+  /**
+   * The request, decoded. Throws InvalidArgument when it cannot be decoded,
+   * Unimplemented when the schema does not have its method.
+   */
+  async request(): Promise<Message> {
+    const { input } = this.knownMethod().desc;
+    const bytes = await this.requestBytes();
+    const type = this.stored.headers?.get(Header.contentType) ?? "";
+    return encodingOf(type) === "json"
+      ? decodeJson(input, bytes, Code.InvalidArgument)
+      : decode(input, bytes, Code.InvalidArgument);
+  }
+
+  /** All of it, for a person or a program to read: a request that cannot be decoded in base64. */
+  async toJson(registry?: Registry): Promise<JsonObject> {
+    const { error, method, callId, owner, attempts, failedAt } = this;
+    return {
+      method,
+      callId,
+      owner,
+      attempts,
+      failedAt: failedAt.toISOString(),
+      error: { code: Code[error.code] as string, message: error.rawMessage },
+      headers: Object.fromEntries(this.requestHeader),
+      ...(await this.requestJson(registry)),
+    };
+  }
+
+  /**
+   * Makes the call queue anew, with the same id: its log begins from nothing, its
+   * attempts are counted from 1. Whoever followed it saw it fail.
+   *
+   * Errors: Unimplemented when the schema does not have its method,
+   * ResourceExhausted when the queue is full.
+   */
+  async replay(): Promise<void> {
+    const { link, service, stored, call } = this;
+    const method = this.knownMethod();
+    for (const filter of [entrySubject(method, call), progressSubject(method, call)]) {
+      await callApi(link, `STREAM.PURGE.${service.logStream}`, { filter });
+    }
+    const headers = copyRequestHeaders(stored).add(Header.replay, 1);
+    const subject = `${method.queueSubject}.${call.suffix}`;
+    try {
+      await publishStored(link, subject, stored.data, headers);
+    } catch (error) {
+      if (!(isFull(error) && (await getNext(link, service.stream, subject, 1)))) {
+        throw error;
+      }
+    }
+    await this.remove();
+  }
+
+  /** Removes it, and what its request left in the object store. */
+  async discard(): Promise<void> {
+    await this.remove();
+    const object = this.stored.headers?.get(Header.payload);
+    if (object) {
+      await this.link.payloads.delete(this.service, object);
+    }
+  }
+
+  private async remove(): Promise<void> {
+    const seq = Number(this.stored.headers?.get(Header.sequence));
+    const api = `STREAM.MSG.DELETE.${this.service.deadStream}`;
+    await callApi(this.link, api, { seq, no_erase: true });
+  }
+
+  private knownMethod(): MethodBinding {
+    if (!this.binding) {
+      throw new ConnectError(
+        `${this.service.desc.typeName} has no method ${this.method}: use the schema that the call was made with`,
+        Code.Unimplemented,
+      );
+    }
+    return this.binding;
+  }
+
+  private async requestJson(registry: Registry | undefined): Promise<JsonObject> {
+    try {
+      const schema: DescMessage = this.knownMethod().desc.input;
+      const options = registry ? { registry } : {};
+      return { request: toJson(schema, await this.request(), options) };
+    } catch (error) {
+      const bytes = await this.requestBytes().catch(() => new Uint8Array(0));
+      return {
+        requestBase64: base64Encode(bytes),
+        requestError: ConnectError.from(error).rawMessage,
+      };
+    }
+  }
+}

@@ -1,0 +1,176 @@
+import type { DescService } from "@bufbuild/protobuf";
+import { Code, ConnectError } from "@connectrpc/connect";
+import type { Msg } from "@nats-io/nats-core";
+import { type Connection, internals } from "../connection.js";
+import { bindService, type ServiceBinding } from "../wire/binding.js";
+import { storeDeadLetter } from "../wire/dead-letter.js";
+import { Header } from "../wire/header.js";
+import { callApi, getNext, untilAnswered } from "../wire/jetstream.js";
+import type { Link } from "../wire/link.js";
+import { DeadLetter } from "./dead-letter.js";
+
+/** A method that never ends its pause: far enough for JetStream. */
+const forEver = new Date("2200-01-01T00:00:00Z");
+
+/** How much of a method's work is where. */
+export interface QueueInfo {
+  /** Name of the method. */
+  readonly method: string;
+  /** Calls that no worker has yet. */
+  readonly queued: number;
+  /** Calls that a worker has, or that wait for their next attempt. */
+  readonly running: number;
+  /** Until when the method is paused. */
+  readonly pausedUntil?: Date;
+}
+
+/** What operators of a service do. It needs an administrator's permissions on JetStream. */
+export interface Operator {
+  /** Calls that failed for good, the oldest first. */
+  deadLetters(filter?: DeadLetterFilter): AsyncIterable<DeadLetter>;
+  /**
+   * Lets workers take no further calls of a method; calls are accepted, and what
+   * runs ends. Default: until `resume()`.
+   */
+  pause(method: string, until?: Date): Promise<void>;
+  /** Ends a pause. */
+  resume(method: string): Promise<void>;
+  /** How much waits and runs, for each durable method. */
+  queues(): Promise<QueueInfo[]>;
+  /**
+   * Makes dead letters of queued calls whose method this schema does not have.
+   * Call it when no worker serves an older or newer schema. Returns their number.
+   */
+  buryStrays(): Promise<number>;
+}
+
+/** Which dead letters are wanted. Default: all. */
+export interface DeadLetterFilter {
+  /** Name of the method. */
+  method?: string;
+  owner?: string;
+  callId?: string;
+}
+
+/** Operates a service. All that it offers throws Unavailable when JetStream does not answer. */
+export function createOperator(connection: Connection, service: DescService): Operator {
+  const { link } = connection[internals];
+  return new ServiceOperator(link, bindService(service));
+}
+
+class ServiceOperator implements Operator {
+  constructor(
+    private readonly link: Link,
+    private readonly service: ServiceBinding,
+  ) {}
+
+  async *deadLetters(filter: DeadLetterFilter = {}): AsyncGenerator<DeadLetter> {
+    const { link, service } = this;
+    const { method = "*", owner = "*", callId } = filter;
+    const subject = `${service.prefix}.dead.${method}.${owner}.>`;
+    for (let from = 1; ; ) {
+      const stored = await untilAnswered(link, () =>
+        getNext(link, service.deadStream, subject, from),
+      );
+      if (!stored) {
+        return;
+      }
+      from = Number(stored.headers?.get(Header.sequence)) + 1;
+      const letter = DeadLetter.read(link, service, stored);
+      if (letter && (callId === undefined || letter.callId === callId)) {
+        yield letter;
+      }
+    }
+  }
+
+  async pause(method: string, until = forEver): Promise<void> {
+    await this.setPause(method, { pause_until: until.toISOString() });
+  }
+
+  async resume(method: string): Promise<void> {
+    await this.setPause(method, {});
+  }
+
+  async queues(): Promise<QueueInfo[]> {
+    const { link, service } = this;
+    const durable = [...service.methods.values()].filter((m) => m.delivery === "durable");
+    const infos: QueueInfo[] = [];
+    for (const method of durable) {
+      const lanes = await Promise.all(
+        method.queues.map(({ consumer }) =>
+          callApi<ConsumerInfo>(link, `CONSUMER.INFO.${service.stream}.${consumer}`, {}),
+        ),
+      );
+      const until = lanes.find((lane) => lane?.paused)?.config.pause_until;
+      infos.push({
+        method: method.desc.name,
+        queued: lanes.reduce((sum, lane) => sum + (lane?.num_pending ?? 0), 0),
+        running: lanes.reduce((sum, lane) => sum + (lane?.num_ack_pending ?? 0), 0),
+        ...(until && { pausedUntil: new Date(until) }),
+      });
+    }
+    return infos;
+  }
+
+  async buryStrays(): Promise<number> {
+    const { link, service } = this;
+    const known = new Set([...service.methods.values()].map(({ desc }) => desc.name));
+    let buried = 0;
+    for (let from = 1; ; ) {
+      const request = await getNext(link, service.stream, `${service.prefix}.>`, from);
+      if (!request) {
+        return buried;
+      }
+      const seq = Number(request.headers?.get(Header.sequence));
+      from = seq + 1;
+      const subject = request.headers?.get(Header.subject) ?? "";
+      const [, method = "", ...suffix] = subject.slice(service.prefix.length + 1).split(".");
+      if (known.has(method) || request.headers?.has(Header.withdrawn)) {
+        continue;
+      }
+      await this.bury(method, suffix.join("."), request, seq);
+      buried++;
+    }
+  }
+
+  private async bury(method: string, suffix: string, request: Msg, seq: number): Promise<void> {
+    const { link, service } = this;
+    const error = new ConnectError(
+      `${service.desc.typeName} has no method ${method}`,
+      Code.Unimplemented,
+    );
+    const gone = { deadSubject: `${service.prefix}.dead.${method}` };
+    const acceptedAtMs = Date.parse(request.headers?.get(Header.timestamp) ?? "");
+    await storeDeadLetter(link, gone, suffix, request, error, 0, acceptedAtMs);
+    await callApi(link, `STREAM.MSG.DELETE.${service.stream}`, { seq, no_erase: true });
+  }
+
+  private async setPause(name: string, pause: { pause_until?: string }): Promise<void> {
+    const { link, service } = this;
+    const method = [...service.methods.values()].find(
+      ({ desc }) => desc.name === name || desc.localName === name,
+    );
+    if (!method || method.delivery !== "durable") {
+      throw new ConnectError(
+        `${service.desc.typeName} has no durable method ${name}`,
+        Code.InvalidArgument,
+      );
+    }
+    for (const { consumer } of method.queues) {
+      const done = await callApi(link, `CONSUMER.PAUSE.${service.stream}.${consumer}`, pause);
+      if (!done) {
+        throw new ConnectError(
+          `consumer ${consumer} of stream ${service.stream} does not exist: start a worker first`,
+          Code.NotFound,
+        );
+      }
+    }
+  }
+}
+
+interface ConsumerInfo {
+  readonly num_pending: number;
+  readonly num_ack_pending: number;
+  readonly paused?: boolean;
+  readonly config: { readonly pause_until?: string };
+}

@@ -1,0 +1,95 @@
+import { Code, ConnectError } from "@connectrpc/connect";
+import type { Msg } from "@nats-io/nats-core";
+import type { MethodBinding } from "./binding.js";
+import type { CallName } from "./call-id.js";
+import { type Entry, entrySubject, parseEntry } from "./call-log.js";
+import { Header } from "./header.js";
+import { getLast } from "./jetstream.js";
+import type { Link } from "./link.js";
+
+/** What the server has of a call. */
+export interface FoundCall {
+  /** Last entry of its log. */
+  readonly last: Entry | undefined;
+  /** Its request, while the call has not ended. */
+  readonly request: Msg | undefined;
+  /** True when the call is to start later. */
+  readonly isScheduled: boolean;
+}
+
+/** Subject on which a call's request is kept that is to start later. */
+export function laterSubject(method: MethodBinding, call: CallName): string {
+  return `${method.laterSubject}.${call.suffix}`;
+}
+
+/** Subject to which the request goes when it is due: `<prefix>.due.<queue>.<Method>…`. */
+export function dueSubject(method: MethodBinding, queue: string, call: CallName): string {
+  const { prefix } = method.service;
+  return `${prefix}.due${queue.slice(prefix.length)}.${call.suffix}`;
+}
+
+/** The queue subject of a request that is due. */
+export function queueOfDue(prefix: string, due: string): string {
+  return prefix + due.slice(`${prefix}.due`.length);
+}
+
+/** Looks for a call wherever it may be. Undefined when nothing is known of it. */
+export async function findCall(
+  link: Link,
+  method: MethodBinding,
+  call: CallName,
+): Promise<FoundCall | undefined> {
+  const { service } = method;
+  const entry = () => lastEntry(link, method, call);
+  const [first, later, ...queued] = await Promise.all([
+    entry(),
+    getLast(link, service.laterStream, laterSubject(method, call)),
+    ...method.queues.flatMap(({ subject }) => [
+      getLast(link, service.stream, `${subject}.${call.suffix}`),
+      getLast(link, service.laterStream, dueSubject(method, subject, call)),
+    ]),
+  ]);
+  const request = queued.find(isRequest);
+  const scheduled = later && isRequest(later) ? later : undefined;
+  // It may have left the queue between the looks: then its log tells.
+  const last = first ?? (request || scheduled ? undefined : await entry());
+  if (!last && !request && !scheduled) {
+    return undefined;
+  }
+  return { last, request: request ?? scheduled, isScheduled: !request && scheduled !== undefined };
+}
+
+/** The last entry of a call's log. */
+export async function lastEntry(
+  link: Link,
+  method: MethodBinding,
+  call: CallName,
+): Promise<Entry | undefined> {
+  const last = await getLast(link, method.service.logStream, entrySubject(method, call));
+  return last && parseEntry(last);
+}
+
+/** True for a request, false for what took its place when it was withdrawn. */
+function isRequest(message: Msg | undefined): message is Msg {
+  return message !== undefined && !message.headers?.has(Header.withdrawn);
+}
+
+/** When the time of a call is over, in ms since 1970; undefined when it has no limit. */
+export function deadlineOf({ request, isScheduled }: FoundCall): number | undefined {
+  const timeoutMs = Number(request?.headers?.get(Header.timeout) || 0);
+  // The time of a call that starts later counts from its start.
+  return request && timeoutMs > 0 && !isScheduled ? acceptedAt(request) + timeoutMs : undefined;
+}
+
+/** When the server stored a message that was read from a stream, in ms since 1970. */
+export function acceptedAt(message: Msg): number {
+  return Date.parse(message.headers?.get(Header.timestamp) ?? "");
+}
+
+/** The error of a call that nobody knows. */
+export function notFound(method: MethodBinding, call: CallName): ConnectError {
+  return new ConnectError(
+    `${method.desc.toString()}: no call "${call.callId}" of owner "${call.owner}" is known: it was never accepted, or its result is older than its retention`,
+    Code.NotFound,
+  );
+}
