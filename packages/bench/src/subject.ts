@@ -19,7 +19,7 @@ export interface Way {
 }
 
 /** What a suite measures. */
-export type SuiteName = "unary" | "stream";
+export type SuiteName = "unary" | "durable" | "stream";
 
 /** Messages of one call of the suite `stream`. */
 export const streamMessages = 20_000;

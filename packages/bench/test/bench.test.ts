@@ -35,10 +35,14 @@ test("measures every subject, and writes a row for each load", async () => {
   ];
   expect(names("unary", 1)).toEqual(unary);
   expect(names("unary", 64)).toEqual(unary);
+  const hasRedis = names("durable", 1).includes("bullmq");
+  const durable = ["jetrpc durable", "hand-written JetStream", ...(hasRedis ? ["bullmq"] : [])];
+  expect(names("durable", 1)).toEqual(durable);
+  expect(names("durable", 64)).toEqual(durable);
   expect(names("stream", 1)).toEqual(["jetrpc direct", "grpc-js", "connect-node grpc"]);
   for (const row of rows) {
     expect(row).toMatchObject({
-      payloadBytes: row["suite"] === "unary" ? 128 : 20,
+      payloadBytes: row["suite"] === "stream" ? 20 : 128,
       callsPerSecond: expect.any(Number),
       p50Ms: expect.any(Number),
       p99Ms: expect.any(Number),

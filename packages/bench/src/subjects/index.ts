@@ -25,6 +25,13 @@ export const subjects: readonly Subject[] = [
     "connect-node grpc",
     async () => (await import("./connect-node.js")).connectGrpcUnary,
   ),
+  subject("durable", "jetrpc durable", async () => (await import("./jetrpc.js")).jetrpcDurable),
+  subject(
+    "durable",
+    "hand-written JetStream",
+    async () => (await import("./jetstream.js")).handWritten,
+  ),
+  subject("durable", "bullmq", async () => (await import("./bullmq.js")).bullmq),
   subject("stream", "jetrpc direct", async () => (await import("./jetrpc.js")).jetrpcStream),
   subject("stream", "grpc-js", async () => (await import("./grpc-js.js")).grpcStream),
   subject(

@@ -1,4 +1,9 @@
-import { createClient, type ServerStreamingMethod, type UnaryMethod } from "@jetrpc/runtime";
+import {
+  createClient,
+  type DurableUnaryMethod,
+  type ServerStreamingMethod,
+  type UnaryMethod,
+} from "@jetrpc/runtime";
 import { connect, serve } from "@jetrpc/runtime/node";
 import {
   BenchService,
@@ -13,6 +18,7 @@ import { count, drain } from "./count.js";
 /** What the generator would write. */
 interface BenchClient {
   echo: UnaryMethod<typeof EchoRequestSchema, typeof EchoResponseSchema>;
+  echoDurably: DurableUnaryMethod<typeof EchoRequestSchema, typeof EchoResponseSchema>;
   count: ServerStreamingMethod<typeof CountRequestSchema, typeof CountResponseSchema>;
 }
 
@@ -20,7 +26,11 @@ async function start(servers: string): Promise<string> {
   const connection = await connect({ nats: { servers } });
   await serve(
     BenchService,
-    { echo: ({ payload }) => ({ payload }), count: ({ messages }) => count(messages) },
+    {
+      echo: ({ payload }) => ({ payload }),
+      echoDurably: ({ payload }) => ({ payload }),
+      count: ({ messages }) => count(messages),
+    },
     { connection },
   );
   return "";
@@ -36,6 +46,17 @@ export const jetrpcUnary: Way = {
     const { echo } = await client(servers);
     return async (payload) => {
       await echo({ payload });
+    };
+  },
+};
+
+/** The answer is stored, and the call survives the crash of everybody. */
+export const jetrpcDurable: Way = {
+  serve: start,
+  async connect(servers) {
+    const { echoDurably } = await client(servers);
+    return async (payload) => {
+      await echoDurably({ payload });
     };
   },
 };

@@ -150,7 +150,7 @@ class ServiceOperator implements Operator {
     const method = [...service.methods.values()].find(
       ({ desc }) => desc.name === name || desc.localName === name,
     );
-    if (!method || method.delivery !== "durable") {
+    if (method?.delivery !== "durable") {
       throw new ConnectError(
         `${service.desc.typeName} has no durable method ${name}`,
         Code.InvalidArgument,

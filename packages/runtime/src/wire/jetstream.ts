@@ -40,13 +40,18 @@ interface ApiError {
  * Throws {@link SequenceConflict}, {@link NoStream}, or a ConnectError:
  * ResourceExhausted when the stream is full, otherwise see {@link Link.request}.
  */
-export async function publishStored(
+export function publishStored(
   link: Link,
   subject: string,
   payload: Uint8Array,
   headers: HeaderBlock | undefined,
 ): Promise<number> {
-  const reply = await link.request({ subject, payload, headers, timeoutMs: apiTimeoutMs });
+  return link
+    .request({ subject, payload, headers, timeoutMs: apiTimeoutMs })
+    .then((reply) => readAck(reply, subject));
+}
+
+function readAck(reply: Msg, subject: string): number {
   if (isNoResponders(reply)) {
     throw new NoStream(`no stream captures ${subject}`);
   }
@@ -87,7 +92,9 @@ export async function publishUntilStored(
   const giveUpAt = Date.now() + timeoutMs;
   for (let retry = 0; ; retry++) {
     try {
-      await link.whenConnected(giveUpAt - Date.now());
+      if (!link.connected) {
+        await link.whenConnected(giveUpAt - Date.now());
+      }
       return await publishStored(link, subject, payload, headers(retry > 0));
     } catch (error) {
       let failure = error;

@@ -115,7 +115,11 @@ export class CallLogWriter {
   }
 
   /** Waits until all that was pushed is stored, then stores one more entry. */
-  async append(entry: NewEntry): Promise<void> {
+  append(entry: NewEntry): Promise<void> {
+    return this.storing || this.failure ? this.appendLater(entry) : this.store([entry]);
+  }
+
+  private async appendLater(entry: NewEntry): Promise<void> {
     while (this.storing) {
       await this.storing;
     }
@@ -182,7 +186,9 @@ export class CallLogWriter {
     const giveUpAt = Date.now() + patienceMs;
     for (let mustCheck = false, retry = 0; ; retry++) {
       try {
-        await this.link.whenConnected(giveUpAt - Date.now());
+        if (!this.link.connected) {
+          await this.link.whenConnected(giveUpAt - Date.now());
+        }
         if (mustCheck) {
           await this.checkClaim();
           if (isMessage && this.stored >= wanted) {
@@ -215,9 +221,9 @@ export class CallLogWriter {
     }
   }
 
-  private async publish(entries: readonly NewEntry[]): Promise<number> {
+  private publish(entries: readonly NewEntry[]): Promise<number> {
     const last = entries.length - 1;
-    const batchId = nuid.next();
+    const batchId = last > 0 ? nuid.next() : "";
     for (const [index, entry] of entries.entries()) {
       const headers = new HeaderBlock().add(
         Header.entry,
@@ -238,11 +244,11 @@ export class CallLogWriter {
         if (last > 0) {
           headers.add(Header.batchCommit, 1);
         }
-        return await publishStored(this.link, this.subject, entry.payload, headers);
+        return publishStored(this.link, this.subject, entry.payload, headers);
       }
       this.link.nats.publish(this.subject, entry.payload, { headers: headers.asHeaders() });
     }
-    throw new Error("nothing to store");
+    return Promise.reject(new Error("nothing to store"));
   }
 }
 

@@ -34,6 +34,15 @@ const announceAfterMs = 250;
 /** Bytes of metadata that a log entry may carry beside its payload. */
 const metadataReserve = 64 * 1024;
 
+/** When an attempt has to be over. */
+interface TimeLimit {
+  /** By performance.now(). */
+  readonly endsAt: number;
+  readonly timeoutMs: number;
+  /** True when it is the call that has to be over. */
+  readonly isCallsOwn: boolean;
+}
+
 /** Why an attempt is stopped when its worker stops. */
 const shutdown = new ConnectError("the worker stops", Code.Unavailable);
 
@@ -46,6 +55,9 @@ export class DurableAttempt {
   /** Earlier attempts that count for nothing: their workers gave the call back. */
   private releases = 0;
   private readonly writer: CallLogWriter;
+  /** When to note in the log that it runs; never before it does. */
+  private announceAt = Number.POSITIVE_INFINITY;
+  private limit: TimeLimit | undefined;
   private rejectStep: ((reason: unknown) => void) | undefined;
   private stopReason: { readonly reason: unknown } | undefined;
 
@@ -123,10 +135,15 @@ export class DurableAttempt {
   }
 
   private async attempt(): Promise<void> {
-    const resumeFrom = await this.claim();
+    const { headers } = this.request;
+    // The common request has no header: nothing to look up, nothing to wait for.
+    const isFirst = this.deliveries === 1 && !headers?.has(Header.replay);
+    const resumeFrom = isFirst ? 0 : await this.claim();
     const { timeoutMs, isCallsOwn } = this.timeLeft();
-    const bytes = await this.link.payloads.load(this.method.service, this.request);
-    const encoding = encodingOf(this.request.headers?.get(Header.contentType) ?? "");
+    const bytes = headers?.has(Header.payload)
+      ? await this.link.payloads.load(this.method.service, this.request)
+      : this.request.data;
+    const encoding = encodingOf(headers?.get(Header.contentType) ?? "");
     const parse = encoding === "json" ? decodeJson : decode;
     const message = parse(this.method.desc.input, bytes, Code.InvalidArgument);
     this.context = new AttemptContext(
@@ -138,23 +155,31 @@ export class DurableAttempt {
       resumeFrom,
       (report) => this.publishProgress(report),
     );
-    const timer =
-      timeoutMs > 0
-        ? setTimeout(() => {
-            const text = `attempt ${this.writer.attempt} took longer than ${timeoutMs} ms`;
-            this.stop(isCallsOwn ? new Expired() : new ConnectError(text, Code.DeadlineExceeded));
-          }, timeoutMs)
-        : undefined;
-    const announcing = setTimeout(() => this.announce(), announceAfterMs);
-    try {
-      if (this.method.desc.methodKind === "unary") {
-        await this.runUnary(message, this.context);
-      } else {
-        await this.runStream(message, this.context, resumeFrom);
-      }
-    } finally {
-      clearTimeout(timer);
-      clearTimeout(announcing);
+    const now = performance.now();
+    this.announceAt = now + announceAfterMs;
+    if (timeoutMs > 0) {
+      this.limit = { endsAt: now + timeoutMs, timeoutMs, isCallsOwn };
+    }
+    if (this.method.desc.methodKind === "unary") {
+      await this.runUnary(message, this.context);
+    } else {
+      await this.runStream(message, this.context, resumeFrom);
+    }
+  }
+
+  /**
+   * Called from time to time: announces the attempt, and ends it when its time is
+   * over. A timer for each would cost more than a short call does.
+   */
+  tick(now: number): void {
+    if (now >= this.announceAt) {
+      this.announceAt = Number.POSITIVE_INFINITY;
+      this.announce();
+    }
+    const { limit } = this;
+    if (limit && now >= limit.endsAt) {
+      const text = `attempt ${this.writer.attempt} took longer than ${limit.timeoutMs} ms`;
+      this.stop(limit.isCallsOwn ? new Expired() : new ConnectError(text, Code.DeadlineExceeded));
     }
   }
 
@@ -172,9 +197,6 @@ export class DurableAttempt {
    * expects an empty log.
    */
   private async claim(): Promise<number> {
-    if (this.deliveries === 1 && !this.request.headers?.has(Header.replay)) {
-      return 0;
-    }
     const state = await this.writer.readState();
     if (state.hasEnded) {
       throw new LostClaim(state.outcome);
@@ -231,7 +253,8 @@ export class DurableAttempt {
 
   private async runUnary(message: unknown, context: AttemptContext): Promise<void> {
     const result = await this.step(() => this.served.handler(message, context));
-    await this.end(await this.toEntry("end", result, context));
+    const entry = this.toEntry("end", result, context);
+    await this.end(entry instanceof Promise ? await entry : entry);
   }
 
   private async runStream(
@@ -252,9 +275,9 @@ export class DurableAttempt {
           toSkip--;
           continue;
         }
-        const entry = await this.toEntry("message", next.value, isFirst ? context : undefined);
+        const entry = this.toEntry("message", next.value, isFirst ? context : undefined);
         isFirst = false;
-        const room = this.writer.push(entry);
+        const room = this.writer.push(entry instanceof Promise ? await entry : entry);
         if (room) {
           await this.step(() => room);
         }
@@ -301,25 +324,19 @@ export class DurableAttempt {
     this.rejectStep?.(this.stopReason.reason);
   }
 
-  private async toEntry(
-    kind: EntryKind,
+  /** A promise only for what has to be stored elsewhere first. */
+  private toEntry(
+    kind: "message" | "end",
     init: unknown,
     context: AttemptContext | undefined,
-  ): Promise<NewEntry> {
-    let payload = encode(
-      this.method.desc.output,
-      init as MessageInitShape<DescMessage>,
-      Code.Internal,
-    );
-    let object: string | undefined;
-    if (isOversize(payload, context ? metadataReserve : 0, this.link.maxPayload)) {
-      object = await this.link.payloads.put(this.method.service, payload);
-      payload = new Uint8Array(0);
-    }
-    return {
+  ): NewEntry | Promise<NewEntry> {
+    const { link, method } = this;
+    const message = init as MessageInitShape<DescMessage>;
+    const payload = encode(method.desc.output, message, Code.Internal);
+    const entry = (bytes: Uint8Array, object?: string): NewEntry => ({
       kind,
       ...(kind === "end" && { outcome: "succeeded" as const }),
-      payload,
+      payload: bytes,
       headers: (block) => {
         if (object) {
           block.add(Header.payload, object);
@@ -329,7 +346,13 @@ export class DurableAttempt {
         }
         return context ? addMetadata(block, context, true, kind === "end") : block;
       },
-    };
+    });
+    if (!isOversize(payload, context ? metadataReserve : 0, link.maxPayload)) {
+      return entry(payload);
+    }
+    return link.payloads
+      .put(method.service, payload)
+      .then((object) => entry(new Uint8Array(0), object));
   }
 
   /** Stores the end of the call, and only then removes it from the queue. */
@@ -501,6 +524,8 @@ function addMetadata(
   return block;
 }
 
+const ended = new ConnectError("the call has ended", Code.Canceled);
+
 /** Context of one attempt. */
 class AttemptContext extends LazyHandlerContext implements DurableHandlerContext {
   private pending: ProgressReport | undefined;
@@ -543,6 +568,6 @@ class AttemptContext extends LazyHandlerContext implements DurableHandlerContext
   finish(): void {
     clearTimeout(this.progressTimer);
     this.pending = undefined;
-    this.abort(new ConnectError("the call has ended", Code.Canceled));
+    this.abort(ended);
   }
 }

@@ -11,12 +11,16 @@ import { PriorityPuller } from "./priority-puller.js";
 import { type Pulled, Puller } from "./puller.js";
 import type { ServedMethod } from "./settings.js";
 
+/** How exactly the time limits of attempts are kept, in ms. */
+const tickMs = 50;
+
 /** Serves the queued calls of one durable method. */
 export class DurableWorker {
   private readonly attempts = new Set<DurableAttempt>();
   private readonly puller: Puller | PriorityPuller;
   private notices: Subscription | undefined;
   private heartbeat: ReturnType<typeof setInterval> | undefined;
+  private ticker: ReturnType<typeof setInterval> | undefined;
   private stopListening: (() => void) | undefined;
   private beatAt = 0;
 
@@ -46,6 +50,7 @@ export class DurableWorker {
       }
     });
     this.stopListening = this.link.onReconnect(() => this.checkAll());
+    this.ticker = setInterval(() => this.tick(), tickMs);
     this.beatAt = Date.now();
     this.heartbeat = setInterval(() => this.beat(), method.ackWaitMs / 3);
     this.puller.start();
@@ -72,9 +77,17 @@ export class DurableWorker {
   /** Stops the heartbeats. */
   close(): void {
     clearInterval(this.heartbeat);
+    clearInterval(this.ticker);
     this.stopListening?.();
     if (this.link.connected) {
       this.notices?.unsubscribe();
+    }
+  }
+
+  private tick(): void {
+    const now = performance.now();
+    for (const attempt of this.attempts) {
+      attempt.tick(now);
     }
   }
 

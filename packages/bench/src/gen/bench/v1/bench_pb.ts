@@ -13,7 +13,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file bench/v1/bench.proto.
  */
 export const file_bench_v1_bench: GenFile = /*@__PURE__*/
-  fileDesc("ChRiZW5jaC92MS9iZW5jaC5wcm90bxIIYmVuY2gudjEiHgoLRWNob1JlcXVlc3QSDwoHcGF5bG9hZBgBIAEoDCIfCgxFY2hvUmVzcG9uc2USDwoHcGF5bG9hZBgBIAEoDCIgCgxDb3VudFJlcXVlc3QSEAoIbWVzc2FnZXMYASABKAUiLQoNQ291bnRSZXNwb25zZRIOCgZudW1iZXIYASABKAUSDAoEdGV4dBgCIAEoCTKOAQoMQmVuY2hTZXJ2aWNlEjoKBEVjaG8SFS5iZW5jaC52MS5FY2hvUmVxdWVzdBoWLmJlbmNoLnYxLkVjaG9SZXNwb25zZSIDkAIBEkIKBUNvdW50EhYuYmVuY2gudjEuQ291bnRSZXF1ZXN0GhcuYmVuY2gudjEuQ291bnRSZXNwb25zZSIGsv8YAggBMAFiBnByb3RvMw", [file_jetrpc_v1_options]);
+  fileDesc("ChRiZW5jaC92MS9iZW5jaC5wcm90bxIIYmVuY2gudjEiHgoLRWNob1JlcXVlc3QSDwoHcGF5bG9hZBgBIAEoDCIfCgxFY2hvUmVzcG9uc2USDwoHcGF5bG9hZBgBIAEoDCIgCgxDb3VudFJlcXVlc3QSEAoIbWVzc2FnZXMYASABKAUiLQoNQ291bnRSZXNwb25zZRIOCgZudW1iZXIYASABKAUSDAoEdGV4dBgCIAEoCTLUAQoMQmVuY2hTZXJ2aWNlEjoKBEVjaG8SFS5iZW5jaC52MS5FY2hvUmVxdWVzdBoWLmJlbmNoLnYxLkVjaG9SZXNwb25zZSIDkAIBEkQKC0VjaG9EdXJhYmx5EhUuYmVuY2gudjEuRWNob1JlcXVlc3QaFi5iZW5jaC52MS5FY2hvUmVzcG9uc2UiBrL/GAIoQBJCCgVDb3VudBIWLmJlbmNoLnYxLkNvdW50UmVxdWVzdBoXLmJlbmNoLnYxLkNvdW50UmVzcG9uc2UiBrL/GAIIATABYgZwcm90bzM", [file_jetrpc_v1_options]);
 
 /**
  * @generated from message bench.v1.EchoRequest
@@ -98,6 +98,16 @@ export const BenchService: GenService<{
    * @generated from rpc bench.v1.BenchService.Echo
    */
   echo: {
+    methodKind: "unary";
+    input: typeof EchoRequestSchema;
+    output: typeof EchoResponseSchema;
+  },
+  /**
+   * EchoDurably does so by JetStream, and its answer is stored.
+   *
+   * @generated from rpc bench.v1.BenchService.EchoDurably
+   */
+  echoDurably: {
     methodKind: "unary";
     input: typeof EchoRequestSchema;
     output: typeof EchoResponseSchema;
