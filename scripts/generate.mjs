@@ -18,6 +18,7 @@ try {
   run("buf", "generate", "--template", "packages/runtime/buf.gen.yaml");
   run("buf", "generate", "--template", "packages/runtime/test/buf.gen.yaml");
   run("buf", "generate", "--template", "packages/bench/buf.gen.yaml");
+  run("buf", "generate", "--template", "packages/chaos/buf.gen.yaml");
   run("node", "scripts/build.mjs", "@jetrpc/protoc-gen-jetrpc");
   run("buf", "generate");
 } catch (error) {

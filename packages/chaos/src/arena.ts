@@ -1,0 +1,59 @@
+import { setTimeout as delay } from "node:timers/promises";
+import type { NatsServer } from "@jetrpc/testing";
+import { Child } from "./child.js";
+import type { FromClient } from "./message.js";
+import { TcpProxy } from "./tcp-proxy.js";
+
+/** A worker or client, behind proxies of its own. It comes back when it dies. */
+export class Member {
+  private constructor(
+    private child: Child,
+    readonly proxies: readonly TcpProxy[],
+    private readonly respawn: () => Child,
+  ) {}
+
+  static async start(
+    script: "worker" | "client",
+    servers: readonly NatsServer[],
+    env: () => Record<string, string>,
+    hear: (message: FromClient) => void = () => undefined,
+  ): Promise<Member> {
+    const proxies = await Promise.all(servers.map(({ port }) => TcpProxy.start(port)));
+    const url = proxies.map(({ port }) => `nats://127.0.0.1:${port}`).join(",");
+    const spawn = () =>
+      Child.start(script, { NATS_URL: url, ...env() }, (message) => hear(message as FromClient));
+    return new Member(spawn(), proxies, spawn);
+  }
+
+  /** Ends it by a signal, and lets it come back after a while. */
+  async crash(signal: "SIGKILL" | "SIGTERM", downMs: number): Promise<void> {
+    await this.child.end(signal);
+    await delay(downMs);
+    this.child = this.respawn();
+  }
+
+  /** Starts it again if it died by itself. */
+  revive(): void {
+    if (!this.child.isRunning) {
+      this.child = this.respawn();
+    }
+  }
+
+  async suspend(ms: number): Promise<void> {
+    const { child } = this;
+    child.signal("SIGSTOP");
+    await delay(ms);
+    child.signal("SIGCONT");
+  }
+
+  send(message: string): void {
+    this.child.send(message);
+  }
+
+  async stop(): Promise<void> {
+    await this.child.end("SIGKILL");
+    for (const proxy of this.proxies) {
+      proxy.close();
+    }
+  }
+}

@@ -1,0 +1,127 @@
+import { setTimeout as delay } from "node:timers/promises";
+import type { NatsServer } from "@jetrpc/testing";
+import { connect } from "@nats-io/transport-node";
+import type { Member } from "./arena.js";
+import type { Random } from "./random.js";
+
+/** All that can be harmed. */
+export interface Targets {
+  readonly servers: readonly NatsServer[];
+  readonly workers: readonly Member[];
+  readonly clients: readonly Member[];
+  /** Name of the queue stream. */
+  readonly stream: string;
+}
+
+/** A harm that is done, and undone when `run` resolves. */
+export interface Fault {
+  readonly name: string;
+  run(): Promise<void>;
+}
+
+/** Chooses what goes wrong next. */
+export function nextFault(random: Random, targets: Targets): Fault {
+  const { servers, workers, clients, stream } = targets;
+  const server = random.pick(servers);
+  const member = random.pick(random.chance(0.6) ? workers : clients);
+  const shortly = random.between(200, 3_000);
+  const long = random.between(500, 6_000);
+  const all = (harm: (proxy: Member["proxies"][number]) => void) => async () => {
+    member.proxies.forEach(harm);
+    await delay(long);
+    for (const proxy of member.proxies) {
+      proxy.mend();
+    }
+  };
+  const faults: Fault[] = [
+    { name: "kill -9 of a worker or client", run: () => member.crash("SIGKILL", shortly) },
+    { name: "kill -9 of a worker or client", run: () => member.crash("SIGKILL", 0) },
+    { name: "SIGTERM of a worker or client", run: () => member.crash("SIGTERM", shortly) },
+    { name: "SIGSTOP of a worker or client", run: () => member.suspend(long) },
+    {
+      name: "cut connections",
+      run: async () => {
+        for (const proxy of member.proxies) {
+          proxy.cut();
+        }
+      },
+    },
+    { name: "refused connections", run: all((proxy) => proxy.refuse()) },
+    { name: "silent connections", run: all((proxy) => proxy.silence()) },
+    { name: "slow connections", run: all((proxy) => proxy.slow(random.between(20, 400))) },
+    {
+      name: "kill -9 of a server",
+      async run() {
+        await server.kill();
+        await delay(shortly);
+        await server.restart();
+      },
+    },
+    {
+      name: "SIGTERM of a server",
+      async run() {
+        process.kill(server.pid, "SIGTERM");
+        await delay(shortly);
+        await server.restart();
+      },
+    },
+    {
+      name: "SIGSTOP of a server",
+      async run() {
+        server.suspend();
+        await delay(long);
+        server.resume();
+      },
+    },
+    { name: "full store of the servers", run: () => fillStore(servers, shortly) },
+  ];
+  if (servers.length > 1) {
+    const leaders = [
+      `STREAM.LEADER.STEPDOWN.${stream}`,
+      `STREAM.LEADER.STEPDOWN.${stream}_LOG`,
+      `CONSUMER.LEADER.STEPDOWN.${stream}.Work`,
+      `CONSUMER.LEADER.STEPDOWN.${stream}.Count`,
+    ];
+    for (const api of leaders) {
+      faults.push({ name: "leader step-down", run: () => ask(servers, [`$JS.API.${api}`]) });
+    }
+  }
+  return random.pick(faults);
+}
+
+/** Fills what the servers may store, and makes room again. */
+async function fillStore(servers: readonly NatsServer[], ms: number): Promise<void> {
+  const config = {
+    name: "FILLER",
+    subjects: ["filler"],
+    storage: "file",
+    num_replicas: servers.length,
+  };
+  try {
+    await ask(servers, ["$JS.API.STREAM.CREATE.FILLER", JSON.stringify(config)]);
+    const megabyte = new Uint8Array(1_000_000);
+    await ask(servers, ...Array.from({ length: 300 }, () => ["filler", megabyte] as const));
+    await delay(ms);
+  } finally {
+    await ask(servers, ["$JS.API.STREAM.DELETE.FILLER"]);
+  }
+}
+
+/** Sends requests to whichever server answers. What is not answered is left at that. */
+async function ask(
+  servers: readonly NatsServer[],
+  ...requests: (readonly [string, (string | Uint8Array)?])[]
+): Promise<void> {
+  try {
+    const nats = await connect({ servers: servers.map(({ url }) => url), timeout: 2000 });
+    for (const [subject, payload] of requests) {
+      const reply = await nats.request(subject, payload, { timeout: 3000 }).catch(() => undefined);
+      if (subject === "filler" && reply?.string().includes('"error"')) {
+        break;
+      }
+    }
+    await nats.close();
+  } catch {
+    // No server is there right now.
+  }
+}

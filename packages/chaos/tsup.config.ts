@@ -1,0 +1,9 @@
+import { defineConfig } from "tsup";
+
+export default defineConfig({
+  entry: { main: "src/main.ts", worker: "src/worker.ts", client: "src/client.ts" },
+  format: ["esm"],
+  splitting: true,
+  sourcemap: true,
+  clean: true,
+});
