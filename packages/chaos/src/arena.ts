@@ -6,6 +6,9 @@ import { TcpProxy } from "./tcp-proxy.js";
 
 /** A worker or client, behind proxies of its own. It comes back when it dies. */
 export class Member {
+  /** True while it has to stay dead. */
+  private isDown = false;
+
   private constructor(
     private child: Child,
     readonly proxies: readonly TcpProxy[],
@@ -27,14 +30,23 @@ export class Member {
 
   /** Ends it by a signal, and lets it come back after a while. */
   async crash(signal: "SIGKILL" | "SIGTERM", downMs: number): Promise<void> {
+    if (this.isDown) {
+      return;
+    }
+    this.isDown = true;
     await this.child.end(signal);
     await delay(downMs);
     this.child = this.respawn();
+    this.isDown = false;
+  }
+
+  get isRunning(): boolean {
+    return this.child.isRunning;
   }
 
   /** Starts it again if it died by itself. */
   revive(): void {
-    if (!this.child.isRunning) {
+    if (!this.isDown && !this.child.isRunning) {
       this.child = this.respawn();
     }
   }

@@ -15,8 +15,11 @@ const pauseMs = Number(CHAOS_PAUSE_MS);
 let next = 0;
 let isStopping = false;
 
+/** Resolves when the last thing told has left this process. */
+let told: Promise<unknown> = Promise.resolve();
+
 function tell(message: FromClient): void {
-  process.send?.(message, undefined, undefined, () => undefined);
+  told = new Promise((resolve) => process.send?.(message, undefined, undefined, resolve));
 }
 
 process.on("disconnect", () => process.exit());
@@ -114,4 +117,5 @@ async function loop(client: ChaosClient): Promise<void> {
 
 const client = await connected();
 await Promise.all(Array.from({ length: 8 }, () => loop(client)));
-tell({ stopped: true });
+await told;
+process.exit();

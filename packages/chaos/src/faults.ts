@@ -54,7 +54,7 @@ export function nextFault(random: Random, targets: Targets): Fault {
       async run() {
         await server.kill();
         await delay(shortly);
-        await server.restart();
+        await restart(server);
       },
     },
     {
@@ -62,7 +62,7 @@ export function nextFault(random: Random, targets: Targets): Fault {
       async run() {
         process.kill(server.pid, "SIGTERM");
         await delay(shortly);
-        await server.restart();
+        await restart(server);
       },
     },
     {
@@ -87,6 +87,20 @@ export function nextFault(random: Random, targets: Targets): Fault {
     }
   }
   return random.pick(faults);
+}
+
+/** Another program may have the server's port for a moment. */
+async function restart(server: NatsServer): Promise<void> {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return await server.restart();
+    } catch (error) {
+      if (attempt === 20) {
+        throw error;
+      }
+      await delay(500);
+    }
+  }
 }
 
 /** Fills what the servers may store, and makes room again. */

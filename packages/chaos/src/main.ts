@@ -75,15 +75,12 @@ async function attack(settings: Settings, report: (line: string) => void): Promi
     nodes,
   );
   try {
-    let stopped = 0;
     let names = 0;
     const hear = (message: FromClient) => {
       if ("accepted" in message) {
         checker.accept(message.accepted);
-      } else if ("wrong" in message) {
-        checker.wrong.push(message.wrong);
       } else {
-        stopped++;
+        checker.wrong.push(message.wrong);
       }
     };
     const env = () => ({
@@ -105,8 +102,9 @@ async function attack(settings: Settings, report: (line: string) => void): Promi
     const faults = new Map<string, number>();
     const startedAt = Date.now();
     const elapsed = () => (Date.now() - startedAt) / 1000;
+    let isOver = false;
     const revive = setInterval(() => {
-      for (const member of members) {
+      for (const member of isOver ? workers : members) {
         member.revive();
       }
     }, 500);
@@ -116,31 +114,32 @@ async function attack(settings: Settings, report: (line: string) => void): Promi
     // Some time to begin with, then one harm after another, often several at once.
     await delay(2_000);
     const running = new Set<Promise<void>>();
-    const busy = new Set<string>();
+    let isServerHarmed = false;
     while (elapsed() < seconds && checker.count < calls) {
       const fault = nextFault(random, targets);
-      faults.set(fault.name, (faults.get(fault.name) ?? 0) + 1);
-      const ofServer = fault.name.includes("server");
-      if (!(ofServer && busy.has("server"))) {
+      const ofServer = fault.name.endsWith(" of a server");
+      if (!(ofServer && isServerHarmed)) {
+        faults.set(fault.name, (faults.get(fault.name) ?? 0) + 1);
+        isServerHarmed ||= ofServer;
         const done = fault
           .run()
           .catch((error) => report(`fault "${fault.name}": ${error}`))
           .finally(() => {
             running.delete(done);
-            busy.delete(ofServer ? "server" : "");
+            isServerHarmed &&= !ofServer;
           });
         running.add(done);
-        busy.add(ofServer ? "server" : "");
       }
       await delay(random.between(100, 1_200));
     }
     await Promise.all(running);
+    isOver = true;
     for (const client of clients) {
       client.send("stop");
     }
     clearInterval(progress);
     report(`${elapsed().toFixed(0).padStart(4)} s  the attack is over: waiting for what is left`);
-    const verdict = await settle(checker, () => stopped, report);
+    const verdict = await settle(checker, clients, report);
     clearInterval(revive);
     for (const [name, count] of [...faults].sort()) {
       report(`${`${count}`.padStart(4)} x ${name}`);
@@ -159,7 +158,7 @@ async function attack(settings: Settings, report: (line: string) => void): Promi
 /** Waits until every call has ended, or for as long as the grace lasts. */
 async function settle(
   checker: Checker,
-  stopped: () => number,
+  clients: readonly Member[],
   report: (line: string) => void,
 ): Promise<Verdict> {
   const until = Date.now() + graceMs;
@@ -174,12 +173,12 @@ async function settle(
         }
         return undefined;
       });
-    if (verdict && verdict.stuck === 0 && stopped() >= 1 && verdict.accepted === checker.count) {
+    const areGone = clients.every((client) => !client.isRunning);
+    if (verdict && (isLast || (verdict.stuck === 0 && areGone))) {
       lines.slice(0, 20).forEach(report);
-      return verdict;
-    }
-    if (isLast && verdict) {
-      lines.slice(0, 20).forEach(report);
+      if (!areGone) {
+        checker.wrong.push("an answer that did not come: a client still waits for it");
+      }
       return verdict;
     }
     await delay(1_000);

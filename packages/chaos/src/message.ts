@@ -10,7 +10,4 @@ export type Accepted =
   | { readonly method: "Count"; readonly callId: string; readonly messages: number };
 
 /** What a client process says. */
-export type FromClient =
-  | { readonly accepted: Accepted }
-  | { readonly wrong: string }
-  | { readonly stopped: true };
+export type FromClient = { readonly accepted: Accepted } | { readonly wrong: string };

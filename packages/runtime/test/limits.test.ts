@@ -1,3 +1,4 @@
+import { setTimeout as delay } from "node:timers/promises";
 import { Code, ConnectError, createClient } from "@jetrpc/runtime";
 import { describe, expect, test } from "vitest";
 import { TestService } from "./gen/test/v1/test_pb.js";
@@ -102,9 +103,10 @@ describe("a limit of calls at once", () => {
     await expect(late).rejects.toMatchObject({ code: Code.DeadlineExceeded });
     controller.abort();
     await expect(canceled).rejects.toMatchObject({ code: Code.Canceled });
-    // The worker has heard of it.
+    // The worker has heard of it. Its own time for the late one began after the client's.
     await connection.nats.flush();
     await worker.connection.nats.flush();
+    await delay(500);
     finish.open();
     await Promise.all([...held, waits]);
     expect(ran).toEqual(["a", "b", "waits"]);
