@@ -94,9 +94,12 @@ test("a page that is not there ends the call after the pages before it", async (
 
 test("a page out of range", async () => {
   const input = { document: fixture("three-pages.pdf"), pages: [{ first: 2, last: 4 }] };
-  const calls = [() => engine.extractText(input), () => engine.renderPages(input)];
+  const calls = [
+    () => collect(engine.extractText(input)),
+    () => collect(engine.renderPages(input)),
+  ];
   for (const call of calls) {
-    expect(await errorOf(collect(call()))).toMatchObject({
+    expect(await errorOf(call())).toMatchObject({
       code: Code.OutOfRange,
       rawMessage: "page 4 does not exist: the document has pages 1 to 3",
     });
