@@ -19,8 +19,8 @@ export interface Fault {
   run(): Promise<void>;
 }
 
-/** Chooses what goes wrong next. */
-export function nextFault(random: Random, targets: Targets): Fault {
+/** Chooses what goes wrong next, among the faults with a name that matches. */
+export function nextFault(random: Random, targets: Targets, names: RegExp): Fault {
   const { servers, workers, clients, stream } = targets;
   const server = random.pick(servers);
   const member = random.pick(random.chance(0.6) ? workers : clients);
@@ -86,7 +86,12 @@ export function nextFault(random: Random, targets: Targets): Fault {
       faults.push({ name: "leader step-down", run: () => ask(servers, [`$JS.API.${api}`]) });
     }
   }
-  return random.pick(faults);
+  const chosen = faults.filter(({ name }) => names.test(name));
+  if (chosen.length === 0) {
+    const known = [...new Set(faults.map(({ name }) => name))];
+    throw new Error(`--faults ${names.source} matches none of: ${known.join(", ")}`);
+  }
+  return random.pick(chosen);
 }
 
 /** Another program may have the server's port for a moment. */

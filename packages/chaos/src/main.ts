@@ -16,6 +16,7 @@ const usage = `npm run chaos -- [options]
   --seed S      repeats the same attack (default: a new one)
   --calls N     ends the attack when so many calls are accepted
   --nodes 1|3   one nats-server, or a cluster of three (default 1)
+  --faults RE   only the faults whose names this regular expression matches
   --json FILE   writes the verdict to FILE`;
 
 /** How long calls may take to end when everything is well again, in ms. */
@@ -26,6 +27,7 @@ interface Settings {
   readonly seed: number;
   readonly calls: number;
   readonly nodes: 1 | 3;
+  readonly faults: RegExp;
   readonly json: string | undefined;
 }
 
@@ -49,8 +51,17 @@ function readSettings(args: string[]): Settings {
     seed: number("seed", 1 + Math.floor(Math.random() * 2 ** 31)),
     calls: number("calls", Number.MAX_SAFE_INTEGER),
     nodes: nodes === "1" ? 1 : 3,
+    faults: readFaults(values.faults),
     json: values.json,
   };
+}
+
+function readFaults(pattern = ""): RegExp {
+  try {
+    return new RegExp(pattern);
+  } catch (error) {
+    throw new UsageError(`--faults: ${(error as Error).message}`);
+  }
 }
 
 function parse(args: string[]) {
@@ -58,7 +69,7 @@ function parse(args: string[]) {
   try {
     return parseArgs({
       args,
-      options: { seconds: text, seed: text, calls: text, nodes: text, json: text },
+      options: { seconds: text, seed: text, calls: text, nodes: text, faults: text, json: text },
     });
   } catch (error) {
     throw new UsageError((error as Error).message);
@@ -116,7 +127,7 @@ async function attack(settings: Settings, report: (line: string) => void): Promi
     const running = new Set<Promise<void>>();
     let isServerHarmed = false;
     while (elapsed() < seconds && checker.count < calls) {
-      const fault = nextFault(random, targets);
+      const fault = nextFault(random, targets, settings.faults);
       const ofServer = fault.name.endsWith(" of a server");
       if (!(ofServer && isServerHarmed)) {
         faults.set(fault.name, (faults.get(fault.name) ?? 0) + 1);

@@ -1,12 +1,13 @@
-import { Code, ConnectError } from "@connectrpc/connect";
+import type { Msg } from "@nats-io/nats-core";
 import type { MethodBinding } from "../wire/binding.js";
 import type { CallName } from "../wire/call-id.js";
 import { type Entry, entrySubject, formatEntry, type Outcome } from "../wire/call-log.js";
 import { acceptedAt, findCall, notFound } from "../wire/call-search.js";
+import { copyRequestHeaders } from "../wire/dead-letter.js";
 import { Header, HeaderBlock } from "../wire/header.js";
 import { publishStored, untilAnswered } from "../wire/jetstream.js";
 import type { Link } from "../wire/link.js";
-import { encodeStatus } from "../wire/status.js";
+import { encodeStatus, endError } from "../wire/status.js";
 
 /** How long what withdraws a request stays in its place, in s. */
 const withdrawnSeconds = 1;
@@ -42,10 +43,11 @@ async function tryToEnd(
   if (last?.kind === "end") {
     return last;
   }
-  const error =
-    outcome === "cancelled"
-      ? new ConnectError("the call was canceled", Code.Canceled)
-      : new ConnectError("the call did not end within its time", Code.DeadlineExceeded);
+  const place = request && placeOf(method, request);
+  // A worker begins the common request without a look at the log: it must not find it.
+  if (place?.isQueued && !place.request.headers?.has(Header.withdrawn)) {
+    place.sequence = await withdraw(link, place, outcome);
+  }
   const headers = new HeaderBlock().add(
     Header.entry,
     formatEntry("end", last?.attempt ?? 0, outcome),
@@ -58,27 +60,56 @@ async function tryToEnd(
   if (request) {
     headers.add(Header.accepted, acceptedAt(request));
   }
-  const { payload } = encodeStatus(error, headers);
+  const { payload } = encodeStatus(endError(outcome), headers);
   await publishStored(link, entrySubject(method, call), payload, headers);
   // Whoever runs it looks at the log. Without the message it finds out when it writes.
   link.cancel(method.cancelSubject, call.suffix);
-  const subject = request?.headers?.get(Header.subject);
-  if (subject) {
-    withdraw(link, subject);
+  if (place) {
+    // Whoever finds it looks at the log: that it is gone soon makes room for others.
+    void withdraw(link, place, outcome, withdrawnSeconds).catch(() => undefined);
+    const object = place.request.headers?.get(Header.payload);
+    if (object) {
+      void link.payloads.delete(method.service, object);
+    }
   }
   return undefined;
 }
 
+/** Where a request lies. */
+interface Place {
+  readonly request: Msg;
+  readonly subject: string;
+  sequence: number;
+  /** True in a queue; a request that is not due yet, or not moved, has its log read. */
+  readonly isQueued: boolean;
+}
+
+function placeOf(method: MethodBinding, request: Msg): Place {
+  const subject = request.headers?.get(Header.subject) ?? "";
+  return {
+    request,
+    subject,
+    sequence: Number(request.headers?.get(Header.sequence)),
+    isQueued: method.queues.some((queue) => subject.startsWith(`${queue.subject}.`)),
+  };
+}
+
 /**
- * Takes a request out of its queue: what takes its place is removed by the server.
- * Nobody waits for that, as the log has the call's end.
+ * Puts in the place of a request what is enough to write the end of its call, for
+ * ever or for some seconds. Throws SequenceConflict when it is not there any more.
  */
-function withdraw(link: Link, subject: string): void {
-  const headers = new HeaderBlock()
-    .add(Header.withdrawn, 1)
-    .add(Header.rollup, "sub")
-    .add(Header.ttl, `${withdrawnSeconds}s`);
-  if (link.connected) {
-    link.nats.publish(subject, undefined, { headers: headers.asHeaders() });
+function withdraw(
+  link: Link,
+  { request, subject, sequence }: Place,
+  outcome: Outcome,
+  seconds?: number,
+): Promise<number> {
+  const headers = copyRequestHeaders(request)
+    .add(Header.accepted, acceptedAt(request))
+    .add(Header.withdrawn, outcome)
+    .add(Header.expectedLastSubjectSequence, sequence);
+  if (seconds !== undefined) {
+    headers.add(Header.ttl, `${seconds}s`);
   }
+  return publishStored(link, subject, new Uint8Array(0), headers);
 }

@@ -6,7 +6,13 @@ import { dueSubject, findCall, laterSubject } from "../wire/call-search.js";
 import { encode } from "../wire/codec.js";
 import { digestOf } from "../wire/digest.js";
 import { Header, HeaderBlock, headerSize } from "../wire/header.js";
-import { isFull, publishUntilStored, untilAnswered } from "../wire/jetstream.js";
+import {
+  isFull,
+  pause,
+  publishUntilStored,
+  SequenceConflict,
+  untilAnswered,
+} from "../wire/jetstream.js";
 import type { Link } from "../wire/link.js";
 import { isOversize } from "../wire/payload-store.js";
 import { provision } from "../wire/provision.js";
@@ -37,7 +43,7 @@ export class Submission {
 
   /** Resolves when the server has stored it. Errors: see {@link Durable.submit}. */
   async run(): Promise<void> {
-    const { link, method, call, bytes, options } = this;
+    const { link, method, bytes, options } = this;
     if (options.callId !== undefined) {
       this.digest = await digestOf(bytes);
       if (await this.isKnown()) {
@@ -52,27 +58,45 @@ export class Submission {
     if (isOversize(bytes, size, link.maxPayload)) {
       object = await link.payloads.put(method.service, bytes);
     }
-    const queueSubject = `${this.queue.subject}.${call.suffix}`;
     try {
-      await publishUntilStored(
-        link,
-        options.notBefore ? laterSubject(method, call) : queueSubject,
-        object ? new Uint8Array(0) : bytes,
-        (isRetry) => this.headers(isRetry, object),
-        {
-          timeoutMs: options.timeoutMs || patienceMs,
-          // The first call of a service may come before its first worker.
-          makeStream: () => provision(link, method.service, [method]),
-        },
-      );
+      await this.store(object ? new Uint8Array(0) : bytes, object);
     } catch (error) {
-      // The queue takes a call once: it may be there since a try whose answer was lost.
-      const isThere = isFull(error) && (await this.isKnown());
       if (object !== undefined) {
         void link.payloads.delete(method.service, object);
       }
-      if (!isThere) {
-        throw isFull(error) ? queueFull(method, error) : error;
+      throw error;
+    }
+  }
+
+  private async store(payload: Uint8Array, object: string | undefined): Promise<void> {
+    const { link, method, call, options } = this;
+    const timeoutMs = options.timeoutMs || patienceMs;
+    const giveUpAt = Date.now() + timeoutMs;
+    for (let retry = 0; ; retry++) {
+      try {
+        await publishUntilStored(
+          link,
+          options.notBefore ? laterSubject(method, call) : `${this.queue.subject}.${call.suffix}`,
+          payload,
+          (isRetry) => this.headers(isRetry || retry > 0, object),
+          {
+            timeoutMs: giveUpAt - Date.now(),
+            // The first call of a service may come before its first worker.
+            makeStream: () => provision(link, method.service, [method]),
+          },
+        );
+        return;
+      } catch (error) {
+        const isTaken = error instanceof SequenceConflict;
+        // It may be there since a try whose answer was lost.
+        if ((isTaken || isFull(error)) && (await this.isKnown())) {
+          return;
+        }
+        // A write under way that was not stored in the end.
+        if (!isTaken || Date.now() >= giveUpAt) {
+          throw isFull(error) ? queueFull(method, error) : error;
+        }
+        await pause(retry);
       }
     }
   }
@@ -102,7 +126,7 @@ export class Submission {
       headers.add(Header.digest, digest);
     }
     if (digest !== undefined || isRetry || notBefore) {
-      headers.add(Header.replay, 1);
+      headers.add(Header.replay, 1).add(Header.expectedLastSubjectSequence, 0);
     }
     if (notBefore) {
       const target = dueSubject(this.method, this.queue.subject, this.call);

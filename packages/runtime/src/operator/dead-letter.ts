@@ -14,7 +14,7 @@ import { entrySubject, progressSubject } from "../wire/call-log.js";
 import { decode, decodeJson, encodingOf } from "../wire/codec.js";
 import { copyRequestHeaders, errorOf } from "../wire/dead-letter.js";
 import { Header, readMetadata } from "../wire/header.js";
-import { callApi, getNext, isFull, publishStored } from "../wire/jetstream.js";
+import { callApi, getNext, publishStored, SequenceConflict } from "../wire/jetstream.js";
 import type { Link } from "../wire/link.js";
 
 /** A call that failed for good. */
@@ -111,12 +111,15 @@ export class DeadLetter {
     for (const filter of [entrySubject(method, call), progressSubject(method, call)]) {
       await callApi(link, `STREAM.PURGE.${service.logStream}`, { filter });
     }
-    const headers = copyRequestHeaders(stored).add(Header.replay, 1);
+    const headers = copyRequestHeaders(stored)
+      .add(Header.replay, 1)
+      .add(Header.expectedLastSubjectSequence, 0);
     const subject = `${method.queueSubject}.${call.suffix}`;
     try {
       await publishStored(link, subject, stored.data, headers);
     } catch (error) {
-      if (!(isFull(error) && (await getNext(link, service.stream, subject, 1)))) {
+      const isTaken = error instanceof SequenceConflict;
+      if (!(isTaken && (await getNext(link, service.stream, subject, 1)))) {
         throw error;
       }
     }

@@ -11,7 +11,7 @@ import type { Link } from "./link.js";
 export interface FoundCall {
   /** Last entry of its log. */
   readonly last: Entry | undefined;
-  /** Its request, while the call has not ended. */
+  /** Its request, or what took its place when it was withdrawn, while that is queued. */
   readonly request: Msg | undefined;
   /** True when the call is to start later. */
   readonly isScheduled: boolean;
@@ -49,14 +49,13 @@ export async function findCall(
       getLast(link, service.laterStream, dueSubject(method, subject, call)),
     ]),
   ]);
-  const request = queued.find(isRequest);
-  const scheduled = later && isRequest(later) ? later : undefined;
+  const request = queued.find((found) => found !== undefined);
   // It may have left the queue between the looks: then its log tells.
-  const last = first ?? (request || scheduled ? undefined : await entry());
-  if (!last && !request && !scheduled) {
+  const last = first ?? (request || later ? undefined : await entry());
+  if (!last && !request && !later) {
     return undefined;
   }
-  return { last, request: request ?? scheduled, isScheduled: !request && scheduled !== undefined };
+  return { last, request: request ?? later, isScheduled: !request && later !== undefined };
 }
 
 /** The last entry of a call's log. */
@@ -69,11 +68,6 @@ export async function lastEntry(
   return last && parseEntry(last);
 }
 
-/** True for a request, false for what took its place when it was withdrawn. */
-function isRequest(message: Msg | undefined): message is Msg {
-  return message !== undefined && !message.headers?.has(Header.withdrawn);
-}
-
 /** When the time of a call is over, in ms since 1970; undefined when it has no limit. */
 export function deadlineOf({ request, isScheduled }: FoundCall): number | undefined {
   const timeoutMs = Number(request?.headers?.get(Header.timeout) || 0);
@@ -81,9 +75,9 @@ export function deadlineOf({ request, isScheduled }: FoundCall): number | undefi
   return request && timeoutMs > 0 && !isScheduled ? acceptedAt(request) + timeoutMs : undefined;
 }
 
-/** When the server stored a message that was read from a stream, in ms since 1970. */
-export function acceptedAt(message: Msg): number {
-  return Date.parse(message.headers?.get(Header.timestamp) ?? "");
+/** When the server accepted a call whose request was read from a stream, in ms since 1970. */
+export function acceptedAt({ headers }: Msg): number {
+  return Number(headers?.get(Header.accepted)) || Date.parse(headers?.get(Header.timestamp) ?? "");
 }
 
 /** The error of a call that nobody knows. */

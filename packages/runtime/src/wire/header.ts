@@ -34,7 +34,7 @@ export const Header = {
   attempts: "Jetrpc-Attempts",
   /** The google.rpc.Status of a dead letter, in base64. */
   status: "Jetrpc-Status",
-  /** Set on what takes the place of a request that is withdrawn. */
+  /** How the call ends whose request is withdrawn, on what took its place. */
   withdrawn: "Jetrpc-Withdrawn",
   contentType: "Content-Type",
   // Of NATS micro (ADR-32).

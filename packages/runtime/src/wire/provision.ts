@@ -70,13 +70,12 @@ function queueStream(service: ServiceBinding): StreamSettings {
     name: service.stream,
     subjects: [`${prefix}.queue.>`, `${prefix}.queue-high.>`, `${prefix}.queue-low.>`],
     retention: RetentionPolicy.Workqueue,
-    // What was accepted is never dropped to make room, nor replaced.
+    // What was accepted is never dropped to make room.
     discard: DiscardPolicy.New,
     max_msgs: service.maxQueueLength || -1,
+    // What withdraws a request takes its place. No rollup does that: one of a
+    // delivered message makes the consumer forget others (docs/decisions/0007).
     max_msgs_per_subject: 1,
-    discard_new_per_subject: true,
-    // For what withdraws a request.
-    allow_rollup_hdrs: true,
     allow_msg_ttl: true,
     duplicate_window: nanos(duplicateWindowMs),
   };
@@ -106,7 +105,7 @@ function laterStream(service: ServiceBinding): StreamSettings {
     name: service.laterStream,
     subjects: [`${service.prefix}.later.>`, `${service.prefix}.due.>`],
     retention: RetentionPolicy.Workqueue,
-    allow_rollup_hdrs: true,
+    max_msgs_per_subject: 1,
     allow_msg_ttl: true,
     allow_msg_schedules: true,
     duplicate_window: nanos(duplicateWindowMs),

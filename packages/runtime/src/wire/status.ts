@@ -155,3 +155,10 @@ export function neverRan(error: ConnectError): ConnectError {
 export function mayHaveRun(error: unknown): boolean {
   return !(error instanceof ConnectError && notRun in error);
 }
+
+/** What the caller of a call sees that was ended from outside. */
+export function endError(outcome: "cancelled" | "expired"): ConnectError {
+  return outcome === "cancelled"
+    ? new ConnectError("the call was canceled", Code.Canceled)
+    : new ConnectError("the call did not end within its time", Code.DeadlineExceeded);
+}

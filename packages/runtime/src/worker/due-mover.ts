@@ -3,7 +3,7 @@ import type { ServiceBinding } from "../wire/binding.js";
 import { queueOfDue } from "../wire/call-search.js";
 import { copyRequestHeaders } from "../wire/dead-letter.js";
 import { Header } from "../wire/header.js";
-import { getLast, isFull, publishStored } from "../wire/jetstream.js";
+import { getLast, publishStored, SequenceConflict } from "../wire/jetstream.js";
 import type { Link } from "../wire/link.js";
 import { dueConsumerName, provision } from "../wire/provision.js";
 import type { Logger } from "./log.js";
@@ -41,12 +41,15 @@ export function createDueMover(link: Link, service: ServiceBinding, log: Logger)
 
 async function move(link: Link, service: ServiceBinding, message: Msg): Promise<void> {
   const subject = queueOfDue(service.prefix, message.subject);
-  const headers = copyRequestHeaders(message).add(Header.replay, 1);
+  const headers = copyRequestHeaders(message)
+    .add(Header.replay, 1)
+    .add(Header.expectedLastSubjectSequence, 0);
   try {
     await publishStored(link, subject, message.data, headers);
   } catch (error) {
     // It is there already when its acknowledgement was lost.
-    if (!(isFull(error) && (await getLast(link, service.stream, subject)))) {
+    const isTaken = error instanceof SequenceConflict;
+    if (!(isTaken && (await getLast(link, service.stream, subject)))) {
       throw error;
     }
   }

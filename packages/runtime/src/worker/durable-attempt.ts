@@ -15,6 +15,7 @@ import { isOversize } from "../wire/payload-store.js";
 import {
   decodeStatus,
   encodeStatus,
+  endError,
   isRetried,
   permanent,
   retryDelayOf,
@@ -50,7 +51,7 @@ const shutdown = new ConnectError("the worker stops", Code.Unavailable);
 export class DurableAttempt {
   private readonly method: MethodBinding;
   private readonly deliveries: number;
-  private readonly storedAtMs: number;
+  private readonly acceptedAtMs: number;
   private context: AttemptContext | undefined;
   /** Earlier attempts that count for nothing: their workers gave the call back. */
   private releases = 0;
@@ -70,7 +71,7 @@ export class DurableAttempt {
     this.method = served.method;
     const { deliveries, storedAtMs } = deliveryOf(request);
     this.deliveries = deliveries;
-    this.storedAtMs = storedAtMs;
+    this.acceptedAtMs = Number(request.headers?.get(Header.accepted)) || storedAtMs;
     this.writer = new CallLogWriter(link, served.method, call, deliveries);
   }
 
@@ -103,10 +104,6 @@ export class DurableAttempt {
 
   /** Gives the call back before it was begun. */
   async giveBack(): Promise<void> {
-    if (this.request.headers?.has(Header.withdrawn)) {
-      this.answer("+ACK");
-      return;
-    }
     try {
       await this.writer.readState();
       await this.writer.append({ kind: "release", payload: new Uint8Array(0) });
@@ -118,8 +115,9 @@ export class DurableAttempt {
 
   /** Runs the attempt to its end. Never throws. */
   async run(): Promise<void> {
-    if (this.request.headers?.has(Header.withdrawn)) {
-      this.answer("+ACK");
+    const withdrawn = this.request.headers?.get(Header.withdrawn);
+    if (withdrawn) {
+      await this.endWithdrawn(withdrawn === "expired" ? withdrawn : "cancelled");
       return;
     }
     const { stats } = this.served;
@@ -131,6 +129,26 @@ export class DurableAttempt {
     } finally {
       stats.ended(beganAt);
       this.context?.finish();
+    }
+  }
+
+  /** Whoever withdrew the request may not have come to write the end of its call. */
+  private async endWithdrawn(outcome: "cancelled" | "expired"): Promise<void> {
+    try {
+      const { hasEnded, attempt } = await this.writer.readState();
+      if (!hasEnded) {
+        this.writer.attempt = attempt;
+        const origin = (block: HeaderBlock) => this.addOrigin(block);
+        await this.writer.append(statusEntry("end", endError(outcome), origin, outcome));
+        this.link.cancel(this.method.cancelSubject, this.call.suffix);
+      }
+      this.acknowledge();
+    } catch (error) {
+      if (error instanceof LostClaim) {
+        await this.settle(error);
+      } else {
+        this.report("error", "the end of a withdrawn call could not be stored", error);
+      }
     }
   }
 
@@ -233,7 +251,7 @@ export class DurableAttempt {
     if (!(callMs > 0)) {
       return { timeoutMs, isCallsOwn: false };
     }
-    const left = callMs - (Date.now() - this.storedAtMs);
+    const left = callMs - (Date.now() - this.acceptedAtMs);
     if (left <= 0) {
       throw new Expired();
     }
@@ -248,7 +266,7 @@ export class DurableAttempt {
     if (digest) {
       block.add(Header.digest, digest);
     }
-    return block.add(Header.accepted, this.storedAtMs);
+    return block.add(Header.accepted, this.acceptedAtMs);
   }
 
   private async runUnary(message: unknown, context: AttemptContext): Promise<void> {
@@ -435,8 +453,8 @@ export class DurableAttempt {
 
   /** Keeps the request of a call that failed, and only then removes it from the queue. */
   private async bury(error: ConnectError, attempts: number): Promise<void> {
-    const { link, method, call, request, storedAtMs } = this;
-    await storeDeadLetter(link, method, call.suffix, request, error, attempts, storedAtMs);
+    const { link, method, call, request, acceptedAtMs } = this;
+    await storeDeadLetter(link, method, call.suffix, request, error, attempts, acceptedAtMs);
     this.answer("+ACK");
   }
 
@@ -488,7 +506,7 @@ function gaveUp(attempts: number): ConnectError {
 
 /** The call's own time is over. */
 class Expired extends Error {
-  readonly error = new ConnectError("the call did not end within its time", Code.DeadlineExceeded);
+  readonly error = endError("expired");
 }
 
 function statusEntry(
