@@ -179,10 +179,11 @@ export class CallLogWriter {
     this.queuedBytes -= bytes;
   }
 
-  /** Stores entries, all or none, however often it takes. */
+  /** Stores entries, however often it takes. */
   private async store(entries: readonly NewEntry[]): Promise<void> {
     const isMessage = entries[0]?.kind === "message";
-    const wanted = this.stored + entries.length;
+    const before = this.stored;
+    const wanted = before + entries.length;
     const giveUpAt = Date.now() + patienceMs;
     for (let mustCheck = false, retry = 0; ; retry++) {
       try {
@@ -195,7 +196,9 @@ export class CallLogWriter {
             return;
           }
         }
-        this.sequence = await this.publish(entries);
+        // A batch is not atomic when the server is killed while it stores it.
+        const rest = isMessage ? entries.slice(this.stored - before) : entries;
+        this.sequence = await this.publish(rest);
         if (isMessage) {
           this.stored = wanted;
         }
