@@ -63,12 +63,13 @@ export class Checker {
 
   /** Compares what was promised with what is there. Explains the first of each kind. */
   async check(explain: (line: string) => void): Promise<Verdict> {
-    const { logStream, deadStream, stream } = this.binding;
+    const { logStream, deadStream, stream, laterStream } = this.binding;
+    // In the order that calls go, so that one that moves meanwhile is seen at least once.
+    const queued = new Set([...(await this.queued(laterStream)), ...(await this.queued(stream))]);
     const logs = new Map<string, Logged>();
     await this.read(logStream, (message) => this.note(logs, message));
     const dead = new Set<string>();
     await this.read(deadStream, (message) => void dead.add(this.keyOf(message.subject)));
-    const queued = await this.queued(stream);
     const verdict = { accepted: this.count, done: 0, dead: 0, lost: 0, doubled: 0, stuck: 0 };
     for (const [key, call] of this.accepted) {
       const what = judge(call, logs.get(key), dead.has(key), queued.has(key));
@@ -121,25 +122,22 @@ export class Checker {
     }
   }
 
-  /** Calls whose requests are still in the queue. */
+  /** Calls whose requests a stream holds. */
   private async queued(stream: string): Promise<Set<string>> {
     const keys = new Set<string>();
-    for (const name of [stream, this.binding.laterStream]) {
-      for (let from = 1; ; ) {
-        const reply = await this.nats.request(
-          `$JS.API.DIRECT.GET.${name}`,
-          JSON.stringify({ seq: from, next_by_subj: ">" }),
-          { timeout: 5000 },
-        );
-        const subject = reply.headers?.get("Nats-Subject");
-        if (!subject) {
-          break;
-        }
-        from = Number(reply.headers?.get("Nats-Sequence")) + 1;
-        keys.add(this.keyOf(subject));
+    for (let from = 1; ; ) {
+      const reply = await this.nats.request(
+        `$JS.API.DIRECT.GET.${stream}`,
+        JSON.stringify({ seq: from, next_by_subj: ">" }),
+        { timeout: 5000 },
+      );
+      const subject = reply.headers?.get("Nats-Subject");
+      if (!subject) {
+        return keys;
       }
+      from = Number(reply.headers?.get("Nats-Sequence")) + 1;
+      keys.add(this.keyOf(subject));
     }
-    return keys;
   }
 }
 

@@ -184,16 +184,26 @@ describe("a call log", () => {
 
   test("reads its own entries and nothing else", () => {
     for (const kind of ["attempt", "message", "retry", "release", "end"] as const) {
-      const detail = { attempt: 7, end: "failed" }[kind as string] as number | "failed" | undefined;
+      const claim = { request: 17, delivery: 7 };
+      const detail = kind === "attempt" ? claim : kind === "end" ? "failed" : undefined;
       const message = received(new HeaderBlock().add("Jetrpc-Entry", formatEntry(kind, 3, detail)));
       expect(parseEntry(message, 9)).toMatchObject({
         kind,
         attempt: 3,
-        delivery: kind === "attempt" ? 7 : 0,
+        claim: kind === "attempt" ? claim : undefined,
         sequence: 9,
       });
     }
-    for (const value of ["", "end", "end x", "end 1 2", "attempt 1", "END 1", "other 1"]) {
+    for (const value of [
+      "",
+      "end",
+      "end x",
+      "end 1 2",
+      "attempt 1",
+      "attempt 1 2",
+      "END 1",
+      "other 1",
+    ]) {
       expect(parseEntry(received(new HeaderBlock().add("Jetrpc-Entry", value)), 1)).toBeUndefined();
     }
   });

@@ -16,13 +16,27 @@ export type EntryKind = "attempt" | "message" | "retry" | "release" | "end";
 /** How a call ended. */
 export type Outcome = "succeeded" | "failed" | "cancelled" | "expired";
 
+/** Which delivery of which request an attempt runs: no two attempts run the same. */
+export interface Claim {
+  /** Sequence of the request in its queue; one that is queued again has a higher one. */
+  readonly request: number;
+  readonly delivery: number;
+}
+
+/** True when a claim is the other one, or was made after it. */
+export function isAsLate(claim: Claim, other: Claim): boolean {
+  return claim.request === other.request
+    ? claim.delivery >= other.delivery
+    : claim.request > other.request;
+}
+
 /** An entry as it is stored. */
 export interface Entry {
   readonly kind: EntryKind;
   /** Number of the attempt that wrote it, from 1. */
   readonly attempt: number;
-  /** Of an `attempt`: which delivery of the request it runs. Otherwise 0. */
-  readonly delivery: number;
+  /** Of an `attempt`: what it runs. */
+  readonly claim: Claim | undefined;
   /** Of an `end`: how the call ended. */
   readonly outcome: Outcome | undefined;
   /** Where it is stored in the log stream. */
@@ -45,13 +59,14 @@ export function liveSubject(method: MethodBinding, call: CallName): string {
   return `${method.liveSubject}.${call.suffix}.*`;
 }
 
-/** Value of the {@link Header.entry} header; `detail` is the delivery of an `attempt`, the outcome of an `end`. */
-export function formatEntry(kind: EntryKind, attempt: number, detail?: number | Outcome): string {
-  return detail === undefined ? `${kind} ${attempt}` : `${kind} ${attempt} ${detail}`;
+/** Value of the {@link Header.entry} header; an `attempt` has a claim, an `end` its outcome. */
+export function formatEntry(kind: EntryKind, attempt: number, detail?: Claim | Outcome): string {
+  const text = typeof detail === "object" ? `${detail.request} ${detail.delivery}` : detail;
+  return text === undefined ? `${kind} ${attempt}` : `${kind} ${attempt} ${text}`;
 }
 
 const entryPattern =
-  /^(?:(attempt) (\d+) (\d+)|(end) (\d+) (succeeded|failed|cancelled|expired)|(message|retry|release) (\d+))$/;
+  /^(?:(attempt) (\d+) (\d+) (\d+)|(end) (\d+) (succeeded|failed|cancelled|expired)|(message|retry|release) (\d+))$/;
 
 /** Reads an entry. Undefined for what nobody wrote who keeps to the protocol. */
 export function parseEntry(
@@ -63,10 +78,10 @@ export function parseEntry(
     return undefined;
   }
   return {
-    kind: (match[1] ?? match[4] ?? match[7]) as EntryKind,
-    attempt: Number(match[2] ?? match[5] ?? match[8]),
-    delivery: Number(match[3] ?? 0),
-    outcome: match[6] as Outcome | undefined,
+    kind: (match[1] ?? match[5] ?? match[8]) as EntryKind,
+    attempt: Number(match[2] ?? match[6] ?? match[9]),
+    claim: match[3] ? { request: Number(match[3]), delivery: Number(match[4]) } : undefined,
+    outcome: match[7] as Outcome | undefined,
     sequence,
     message,
   };
@@ -85,8 +100,10 @@ function sequenceOf(headers: MsgHdrs | undefined): number {
 export class CallState {
   /** Latest attempt that is known of; the first one is not announced. */
   attempt = 0;
-  /** Latest delivery that was announced. */
-  delivery = 0;
+  /** Latest claim that was announced. */
+  claim: Claim | undefined;
+  /** Kind of the last entry. */
+  last: EntryKind | undefined;
   /** How many messages of the response are stored. */
   messages = 0;
   /** How often a worker gave the call back. */
@@ -107,7 +124,8 @@ export class CallState {
     }
     this.sequence = entry.sequence;
     this.attempt = Math.max(this.attempt, entry.attempt);
-    this.delivery = Math.max(this.delivery, entry.delivery);
+    this.last = entry.kind;
+    this.claim = entry.claim ?? this.claim;
     if (entry.kind === "message") {
       this.messages++;
     } else if (entry.kind === "release") {

@@ -24,7 +24,7 @@ export const Header = {
   payload: "Jetrpc-Payload",
   /** Wait before the next attempt, in ms. */
   delay: "Jetrpc-Delay-Ms",
-  /** Set on a request whose call id may have been used before. */
+  /** Set on a request whose call id may have been used before: `1`, or {@link putAgain}. */
   replay: "Jetrpc-Replay",
   /** When the server accepted the call, in ms since 1970. */
   accepted: "Jetrpc-Accepted",
@@ -54,6 +54,9 @@ export const Header = {
   sequence: "Nats-Sequence",
   lastSequence: "Nats-Last-Sequence",
 } as const;
+
+/** Value of {@link Header.replay} of a request that may be running although its log is empty. */
+export const putAgain = "2";
 
 /** Response trailers carry this prefix, as in Connect's unary protocol. */
 const trailerPrefix = "trailer-";

@@ -4,6 +4,7 @@ import type { MethodBinding } from "../wire/binding.js";
 import type { CallName } from "../wire/call-id.js";
 import {
   CallState,
+  type Claim,
   type EntryKind,
   entrySubject,
   formatEntry,
@@ -28,6 +29,9 @@ export class LostClaim extends Error {
     return new ConnectError(this.message, code, undefined, undefined, this);
   }
 }
+
+/** A server that crashed came back without what it had confirmed. */
+export class LostEntries extends Error {}
 
 const lostClaimTexts = {
   running: "another attempt runs the call",
@@ -74,16 +78,20 @@ export class CallLogWriter {
   private storing: Promise<void> | undefined;
   private failure: unknown;
   private sequence = 0;
-  /** Messages of the response that are stored. */
   private stored = 0;
 
   constructor(
     private readonly link: Link,
     private readonly method: MethodBinding,
     private readonly call: CallName,
-    private readonly delivery: number,
+    private readonly claim: Claim,
   ) {
     this.subject = entrySubject(method, call);
+  }
+
+  /** Messages of the response that are stored. */
+  get messages(): number {
+    return this.stored;
   }
 
   /** Reads the state of the call and goes on from there. */
@@ -183,45 +191,80 @@ export class CallLogWriter {
   private async store(entries: readonly NewEntry[]): Promise<void> {
     const isMessage = entries[0]?.kind === "message";
     const before = this.stored;
-    const wanted = before + entries.length;
     const giveUpAt = Date.now() + patienceMs;
-    for (let mustCheck = false, retry = 0; ; retry++) {
+    let isInDoubt = false;
+    for (let retry = 0; ; retry++) {
       try {
         if (!this.link.connected) {
           await this.link.whenConnected(giveUpAt - Date.now());
         }
-        if (mustCheck) {
-          await this.checkClaim();
-          if (isMessage && this.stored >= wanted) {
-            return;
-          }
+        if (isInDoubt && (await this.areStored(entries, before))) {
+          return;
         }
         // A batch is not atomic when the server is killed while it stores it.
         const rest = isMessage ? entries.slice(this.stored - before) : entries;
         this.sequence = await this.publish(rest);
         if (isMessage) {
-          this.stored = wanted;
+          this.stored = before + entries.length;
         }
         return;
       } catch (error) {
+        if (error instanceof SequenceConflict && !isInDoubt) {
+          await this.checkClaim();
+        }
         if (!mayRepeat(error) || Date.now() >= giveUpAt || this.link.nats.isClosed()) {
           throw error;
         }
         // It may be stored although its acknowledgement was lost.
-        mustCheck = true;
-        if (!(error instanceof SequenceConflict)) {
-          await pause(retry);
-        }
+        isInDoubt ||= !(error instanceof SequenceConflict);
+        await pause(retry);
       }
     }
   }
 
-  /** Throws {@link LostClaim} when another attempt has written. */
-  private async checkClaim(): Promise<void> {
-    const lost = findLostClaim(await this.readState(), this.attempt);
+  /** Looks whether entries are there whose acknowledgement was lost: all of them, or some of a batch. */
+  private async areStored(entries: readonly NewEntry[], before: number): Promise<boolean> {
+    const { sequence } = this;
+    const state = await this.readState();
+    const [entry] = entries;
+    if (entry && entry.kind !== "message" && this.isOwn(state, entry)) {
+      return true;
+    }
+    const lost = findLostClaim(state, this.attempt);
     if (lost) {
       throw lost;
     }
+    refuseLoss(state.sequence < sequence || this.stored < before);
+    const found = this.stored - before;
+    if (state.sequence > sequence && (found === 0 || found > entries.length)) {
+      throw new LostClaim(undefined);
+    }
+    return found === entries.length;
+  }
+
+  private isOwn(state: CallState, entry: NewEntry): boolean {
+    const { claim, attempt } = this;
+    return (
+      state.last === entry.kind &&
+      state.attempt === attempt &&
+      state.outcome === entry.outcome &&
+      (entry.kind !== "attempt" ||
+        (state.claim?.request === claim.request && state.claim.delivery === claim.delivery))
+    );
+  }
+
+  /**
+   * An append was refused that was made once: what is there in its place is not of
+   * this attempt. Throws {@link LostClaim} unless nothing is there, or not any more.
+   */
+  private async checkClaim(): Promise<void> {
+    const { sequence, stored } = this;
+    const state = await this.readState();
+    const lost = findLostClaim(state, this.attempt);
+    if (lost || state.sequence > sequence) {
+      throw lost ?? new LostClaim(undefined);
+    }
+    refuseLoss(state.sequence < sequence || this.stored < stored);
   }
 
   private publish(entries: readonly NewEntry[]): Promise<number> {
@@ -233,7 +276,7 @@ export class CallLogWriter {
         formatEntry(
           entry.kind,
           this.attempt,
-          entry.kind === "attempt" ? this.delivery : entry.outcome,
+          entry.kind === "attempt" ? this.claim : entry.outcome,
         ),
       );
       entry.headers?.(headers);
@@ -260,6 +303,12 @@ function findLostClaim(
   own: number,
 ): LostClaim | undefined {
   return outcome !== undefined || attempt > own ? new LostClaim(outcome) : undefined;
+}
+
+function refuseLoss(isLoss: boolean): void {
+  if (isLoss) {
+    throw new LostEntries("the server has lost entries of the call log that it had confirmed");
+  }
 }
 
 function mayRepeat(error: unknown): boolean {

@@ -4,11 +4,18 @@ import { type Msg, nanos } from "@nats-io/nats-core";
 import { ProgressSchema } from "../gen/jetrpc/v1/call_pb.js";
 import type { MethodBinding } from "../wire/binding.js";
 import type { CallName } from "../wire/call-id.js";
-import { type EntryKind, type Outcome, progressSubject } from "../wire/call-log.js";
+import {
+  type Claim,
+  type EntryKind,
+  isAsLate,
+  type Outcome,
+  progressSubject,
+} from "../wire/call-log.js";
 import { lastEntry } from "../wire/call-search.js";
 import { decode, decodeJson, encode, encodingOf } from "../wire/codec.js";
 import { storeDeadLetter } from "../wire/dead-letter.js";
-import { Header, HeaderBlock } from "../wire/header.js";
+import { Header, HeaderBlock, putAgain } from "../wire/header.js";
+import { untilAnswered } from "../wire/jetstream.js";
 import type { Link } from "../wire/link.js";
 import { deliveryOf } from "../wire/log-reader.js";
 import { isOversize } from "../wire/payload-store.js";
@@ -21,7 +28,7 @@ import {
   retryDelayOf,
   toCallerError,
 } from "../wire/status.js";
-import { CallLogWriter, LostClaim, type NewEntry } from "./call-log-writer.js";
+import { CallLogWriter, LostClaim, LostEntries, type NewEntry } from "./call-log-writer.js";
 import { type DurableHandlerContext, LazyHandlerContext, type ProgressReport } from "./context.js";
 import type { LogLevel } from "./log.js";
 import type { ServedMethod } from "./settings.js";
@@ -50,7 +57,7 @@ const shutdown = new ConnectError("the worker stops", Code.Unavailable);
 /** Runs one delivery of a queued request: one attempt of a durable call. */
 export class DurableAttempt {
   private readonly method: MethodBinding;
-  private readonly deliveries: number;
+  private readonly claimed: Claim;
   private readonly acceptedAtMs: number;
   private context: AttemptContext | undefined;
   /** Earlier attempts that count for nothing: their workers gave the call back. */
@@ -69,10 +76,10 @@ export class DurableAttempt {
     private readonly call: CallName,
   ) {
     this.method = served.method;
-    const { deliveries, storedAtMs } = deliveryOf(request);
-    this.deliveries = deliveries;
+    const { deliveries, streamSequence, storedAtMs } = deliveryOf(request);
+    this.claimed = { request: streamSequence, delivery: deliveries };
     this.acceptedAtMs = Number(request.headers?.get(Header.accepted)) || storedAtMs;
-    this.writer = new CallLogWriter(link, served.method, call, deliveries);
+    this.writer = new CallLogWriter(link, served.method, call, this.claimed);
   }
 
   /** Tells the server that the attempt is alive. */
@@ -155,7 +162,7 @@ export class DurableAttempt {
   private async attempt(): Promise<void> {
     const { headers } = this.request;
     // The common request has no header: nothing to look up, nothing to wait for.
-    const isFirst = this.deliveries === 1 && !headers?.has(Header.replay);
+    const isFirst = this.claimed.delivery === 1 && !headers?.has(Header.replay);
     const resumeFrom = isFirst ? 0 : await this.claim();
     const { timeoutMs, isCallsOwn } = this.timeLeft();
     const bytes = headers?.has(Header.payload)
@@ -202,11 +209,15 @@ export class DurableAttempt {
   }
 
   private announce(): void {
-    this.writer.announce({
+    this.writer.announce(this.attemptEntry());
+  }
+
+  private attemptEntry(): NewEntry {
+    return {
       kind: "attempt",
       payload: new Uint8Array(0),
       headers: (block) => this.addOrigin(block),
-    });
+    };
   }
 
   /**
@@ -215,33 +226,51 @@ export class DurableAttempt {
    * expects an empty log.
    */
   private async claim(): Promise<number> {
-    const state = await this.writer.readState();
-    if (state.hasEnded) {
-      throw new LostClaim(state.outcome);
+    const { link, writer, method } = this;
+    for (;;) {
+      const state = await untilAnswered(link, () => writer.readState());
+      if (state.hasEnded) {
+        throw new LostClaim(state.outcome);
+      }
+      if (state.claim && isAsLate(state.claim, this.claimed)) {
+        // A later delivery was begun while this one lay in a process that stood still.
+        throw new LostClaim(undefined);
+      }
+      if (state.sequence === 0 && this.mayBeFirst) {
+        return 0;
+      }
+      // The first attempt leaves no entry when its worker is lost.
+      writer.attempt = Math.max(1, state.attempt) + 1;
+      this.releases = state.releases;
+      const spent = writer.attempt - 1 - state.releases;
+      if (spent >= method.maxAttempts) {
+        writer.attempt--;
+        throw gaveUp(spent);
+      }
+      if (await this.announceClaim()) {
+        return writer.messages;
+      }
     }
-    if (state.delivery >= this.deliveries) {
-      // A later delivery was begun while this one lay in a process that stood still.
-      throw new LostClaim(undefined);
+  }
+
+  /** True when no other attempt can have begun that has left no entry yet. */
+  private get mayBeFirst(): boolean {
+    return this.claimed.delivery === 1 && this.request.headers?.get(Header.replay) !== putAgain;
+  }
+
+  /** False when the attempt before this one wrote meanwhile. */
+  private async announceClaim(): Promise<boolean> {
+    try {
+      await this.writer.append(this.attemptEntry());
+    } catch (error) {
+      if (error instanceof LostClaim && !error.outcome) {
+        return false;
+      }
+      throw error;
     }
-    if (state.sequence === 0 && this.deliveries === 1) {
-      return 0;
-    }
-    // The first attempt leaves no entry when its worker is lost.
-    this.writer.attempt = Math.max(1, state.attempt) + 1;
-    this.releases = state.releases;
-    const spent = this.writer.attempt - 1 - state.releases;
-    if (spent >= this.method.maxAttempts) {
-      this.writer.attempt--;
-      throw gaveUp(spent);
-    }
-    await this.writer.append({
-      kind: "attempt",
-      payload: new Uint8Array(0),
-      headers: (block) => this.addOrigin(block),
-    });
     // A worker that was taken for lost, and is not, hears that it has lost its claim.
     this.link.cancel(this.method.cancelSubject, this.call.suffix);
-    return state.messages;
+    return true;
   }
 
   /** Time for this attempt, 0 for no limit. Throws when the call's own time is over. */
@@ -405,6 +434,10 @@ export class DurableAttempt {
         this.context?.abort(thrown.error);
         await this.end(statusEntry("end", thrown.error, (b) => this.addOrigin(b), "expired"));
         this.report("info", "a call expired");
+      } else if (thrown instanceof LostEntries) {
+        this.context?.abort(thrown);
+        this.answer("-NAK");
+        this.report("error", "an attempt is made anew", thrown);
       } else {
         await this.settleFailure(thrown);
       }

@@ -10,6 +10,7 @@ import { DirectResponder } from "./direct-responder.js";
 import { createDueMover } from "./due-mover.js";
 import { DurableWorker } from "./durable-worker.js";
 import type { AnyHandler, WorkerImpl } from "./handler.js";
+import { Housekeeper } from "./housekeeper.js";
 import { intercept } from "./intercept.js";
 import type { Logger } from "./log.js";
 import { MethodStats } from "./method-stats.js";
@@ -85,8 +86,8 @@ class ServiceWorker implements Worker {
   readonly closed: Promise<void>;
   private readonly responders: DirectResponder[] = [];
   private readonly durables: DurableWorker[] = [];
-  /** Of a service with durable methods: what queues the calls that are due. */
-  private readonly mover: Puller[] = [];
+  /** Of a service with durable methods: what queues the calls that are due, and what was forgotten. */
+  private readonly helpers: (Puller | Housekeeper)[] = [];
   private readonly settings: WorkerSettings;
   private readonly served: ServedMethod[] = [];
   private microService: MicroService | undefined;
@@ -122,6 +123,9 @@ class ServiceWorker implements Worker {
       for (const durable of this.durables) {
         durable.close();
       }
+      for (const helper of this.helpers) {
+        void helper.stop();
+      }
       this.resolveClosed();
     });
   }
@@ -133,9 +137,14 @@ class ServiceWorker implements Worker {
     if (durable.length > 0) {
       const binding = bindService(service);
       await provision(this.link, binding, durable);
-      const mover = createDueMover(this.link, binding, this.settings.log);
-      this.mover.push(mover);
-      mover.start();
+      const { log } = this.settings;
+      this.helpers.push(
+        createDueMover(this.link, binding, log),
+        new Housekeeper(this.link, binding, durable, log),
+      );
+      for (const helper of this.helpers) {
+        helper.start();
+      }
     }
     for (const [method, bare] of handlers) {
       const served: ServedMethod = {
@@ -180,11 +189,11 @@ class ServiceWorker implements Worker {
   }
 
   private async stop(): Promise<void> {
-    const { responders, durables, mover } = this;
+    const { responders, durables, helpers } = this;
     this.microService?.drain();
-    await Promise.all([...responders, ...durables, ...mover].map((each) => each.stop()));
+    await Promise.all([...responders, ...durables, ...helpers].map((each) => each.stop()));
     const timer = setTimeout(() => this.release(), this.options.drainTimeoutMs ?? 30_000);
-    await Promise.all([...responders, ...durables, ...mover].map((each) => each.idle()));
+    await Promise.all([...responders, ...durables, ...helpers].map((each) => each.idle()));
     clearTimeout(timer);
     this.microService?.stop();
     if (this.link.connected) {
