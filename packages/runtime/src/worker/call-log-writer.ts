@@ -137,6 +137,42 @@ export class CallLogWriter {
     await this.store([entry]);
   }
 
+  /**
+   * Tries to store the entry that makes the call this attempt's own, although the
+   * attempt before it may still write. Whether it is stored the log tells.
+   */
+  async claimAfter(previous: number, entry: NewEntry): Promise<void> {
+    try {
+      for (let tries = 0; tries < 20; tries++) {
+        if (await this.isAccepted(entry)) {
+          return;
+        }
+        const last = await lastEntry(this.link, this.method, this.call);
+        if (last?.kind === "end" || last?.attempt !== previous) {
+          return;
+        }
+        // To read all of the log anew would take longer than the other one's next write.
+        this.sequence = last.sequence;
+      }
+    } catch (error) {
+      if (!mayRepeat(error)) {
+        throw error;
+      }
+    }
+  }
+
+  private async isAccepted(entry: NewEntry): Promise<boolean> {
+    try {
+      this.sequence = await this.publish([entry]);
+      return true;
+    } catch (error) {
+      if (error instanceof SequenceConflict) {
+        return false;
+      }
+      throw error;
+    }
+  }
+
   /** Stores that the attempt runs, unless something else of it is stored or is about to be. */
   announce(entry: NewEntry): void {
     if (this.sequence === 0 && !this.storing) {

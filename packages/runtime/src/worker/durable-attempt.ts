@@ -15,7 +15,7 @@ import { lastEntry } from "../wire/call-search.js";
 import { decode, decodeJson, encode, encodingOf } from "../wire/codec.js";
 import { storeDeadLetter } from "../wire/dead-letter.js";
 import { Header, HeaderBlock, putAgain } from "../wire/header.js";
-import { untilAnswered } from "../wire/jetstream.js";
+import { pause, untilAnswered } from "../wire/jetstream.js";
 import type { Link } from "../wire/link.js";
 import { deliveryOf } from "../wire/log-reader.js";
 import { isOversize } from "../wire/payload-store.js";
@@ -226,15 +226,20 @@ export class DurableAttempt {
    * expects an empty log.
    */
   private async claim(): Promise<number> {
-    const { link, writer, method } = this;
-    for (;;) {
+    const { link, writer, method, claimed } = this;
+    for (let isMade = false, retry = 0; ; retry++) {
       const state = await untilAnswered(link, () => writer.readState());
       if (state.hasEnded) {
         throw new LostClaim(state.outcome);
       }
-      if (state.claim && isAsLate(state.claim, this.claimed)) {
-        // A later delivery was begun while this one lay in a process that stood still.
-        throw new LostClaim(undefined);
+      if (state.claim && isAsLate(state.claim, claimed)) {
+        if (!isMade || !isAsLate(claimed, state.claim)) {
+          // A later delivery was begun while this one lay in a process that stood still.
+          throw new LostClaim(undefined);
+        }
+        // A worker that was taken for lost, and is not, hears that it has lost its claim.
+        link.cancel(method.cancelSubject, this.call.suffix);
+        return writer.messages;
       }
       if (state.sequence === 0 && this.mayBeFirst) {
         return 0;
@@ -247,30 +252,17 @@ export class DurableAttempt {
         writer.attempt--;
         throw gaveUp(spent);
       }
-      if (await this.announceClaim()) {
-        return writer.messages;
+      if (retry > 0) {
+        await pause(retry - 1);
       }
+      isMade = true;
+      await writer.claimAfter(state.attempt, this.attemptEntry());
     }
   }
 
   /** True when no other attempt can have begun that has left no entry yet. */
   private get mayBeFirst(): boolean {
     return this.claimed.delivery === 1 && this.request.headers?.get(Header.replay) !== putAgain;
-  }
-
-  /** False when the attempt before this one wrote meanwhile. */
-  private async announceClaim(): Promise<boolean> {
-    try {
-      await this.writer.append(this.attemptEntry());
-    } catch (error) {
-      if (error instanceof LostClaim && !error.outcome) {
-        return false;
-      }
-      throw error;
-    }
-    // A worker that was taken for lost, and is not, hears that it has lost its claim.
-    this.link.cancel(this.method.cancelSubject, this.call.suffix);
-    return true;
   }
 
   /** Time for this attempt, 0 for no limit. Throws when the call's own time is over. */

@@ -1,0 +1,85 @@
+import { setTimeout as delay } from "node:timers/promises";
+import { create, toBinary } from "@bufbuild/protobuf";
+import { startNats } from "@jetrpc/testing";
+import { headers } from "@nats-io/transport-node";
+import { expect, test } from "vitest";
+import { ResponseSchema } from "./gen/test/v1/test_pb.js";
+import { collect, until, useNats } from "./support.js";
+
+const nats = useNats();
+
+test("an attempt that begins while the one before it still writes stores no message twice", async () => {
+  const admin = (await nats.connect()).nats;
+  const client = await nats.client();
+  const callIds = Array.from({ length: 10 }, (_, i) => `raced-${i}`);
+  // The streams are made by whoever submits first.
+  const calls = await Promise.all(
+    callIds.map((callId) => client.count.submit({ count: 500 }, { callId })),
+  );
+  const stale = callIds.map((callId) => {
+    const subject = `test.v1.TestService.log.Count._._.${callId}.entry`;
+    let index = 0;
+    let last = 0;
+    return async () => {
+      const entry = headers();
+      entry.set("Jetrpc-Entry", "message 1");
+      entry.set("Nats-Expected-Last-Subject-Sequence", `${last}`);
+      const payload = toBinary(ResponseSchema, create(ResponseSchema, { index: index++ }));
+      const { seq } = (
+        await admin.request(subject, payload, { headers: entry, timeout: 5_000 })
+      ).json() as {
+        seq?: number;
+      };
+      last = seq || last;
+      return Boolean(seq) && index < 400;
+    };
+  });
+  await Promise.all(stale.map((write) => write()));
+  // They go on until they are refused.
+  const writing = stale.map(async (write) => {
+    while (await write()) {
+      await delay(Math.random() * 4);
+    }
+  });
+  await nats.worker({
+    async *count(request) {
+      for (let i = 0; i < request.count; i++) {
+        yield { index: i };
+      }
+    },
+  });
+  const expected = Array.from({ length: 500 }, (_, i) => i);
+  for (const call of calls) {
+    expect((await collect(call)).map((message) => message.index)).toEqual(expected);
+  }
+  await Promise.all(writing);
+});
+
+test("what a killed server brings back of calls that have ended leaves the queue again", async () => {
+  await using server = await startNats();
+  const { url } = server;
+  const client = await nats.client({ url });
+  const admin = (await nats.connect({ url })).nats;
+  // What stays keeps the server from giving up the file of those that go.
+  await client.limited.submit({});
+  const calls = await Promise.all(Array.from({ length: 20 }, () => client.do.submit({})));
+  await Promise.all(calls.map((call) => call.cancel()));
+  let ran = 0;
+  const worker = await nats.worker({ do: () => ({ index: ran++ }) }, { url });
+  const queued = async () =>
+    admin
+      .request("$JS.API.STREAM.INFO.TEST")
+      .then((reply) => (reply.json() as { state: { messages: number } }).state.messages)
+      .catch(() => -1);
+  await until(async () => (await queued()) === 1);
+  await server.kill();
+  await server.restart();
+  await until(async () => (await queued()) === 1);
+  for (const call of calls) {
+    expect(await call.status()).toMatchObject({ state: "cancelled" });
+  }
+  expect(ran).toBe(0);
+  expect(worker.logged.map(({ message }) => message)).toContain(
+    "a forgotten request was put in again",
+  );
+});
