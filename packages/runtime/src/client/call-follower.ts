@@ -3,7 +3,7 @@ import type { Msg } from "@nats-io/nats-core";
 import type { MethodBinding } from "../wire/binding.js";
 import type { CallName } from "../wire/call-id.js";
 import { CallState, type Entry, entrySubject, parseEntry } from "../wire/call-log.js";
-import { deadlineOf, findCall, notFound } from "../wire/call-search.js";
+import { deadlineOf, findKnownCall, notFound } from "../wire/call-search.js";
 import { Header } from "../wire/header.js";
 import { getLast } from "../wire/jetstream.js";
 import type { Link } from "../wire/link.js";
@@ -208,7 +208,7 @@ export class CallFollower {
 
   /** Looks for the call, and for its deadline. False when there is no such call. */
   private async search(): Promise<boolean> {
-    const found = await findCall(this.link, this.method, this.call);
+    const found = await findKnownCall(this.link, this.method, this.call);
     if (!found) {
       return false;
     }

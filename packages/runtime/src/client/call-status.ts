@@ -3,7 +3,7 @@ import { type Progress, ProgressSchema } from "../gen/jetrpc/v1/call_pb.js";
 import type { MethodBinding } from "../wire/binding.js";
 import type { CallName } from "../wire/call-id.js";
 import { CallState, entrySubject, progressSubject } from "../wire/call-log.js";
-import { acceptedAt, findCall, notFound } from "../wire/call-search.js";
+import { acceptedAt, findKnownCall, notFound } from "../wire/call-search.js";
 import { decode } from "../wire/codec.js";
 import { Header } from "../wire/header.js";
 import { getLast } from "../wire/jetstream.js";
@@ -65,7 +65,7 @@ export async function readStatus(
   method: MethodBinding,
   call: CallName,
 ): Promise<CallStatus> {
-  const found = await findCall(link, method, call);
+  const found = await findKnownCall(link, method, call);
   if (!found) {
     throw notFound(method, call);
   }

@@ -2,7 +2,7 @@ import type { Msg } from "@nats-io/nats-core";
 import type { MethodBinding } from "../wire/binding.js";
 import type { CallName } from "../wire/call-id.js";
 import { type Entry, entrySubject, formatEntry, type Outcome } from "../wire/call-log.js";
-import { acceptedAt, findCall, notFound } from "../wire/call-search.js";
+import { acceptedAt, findKnownCall, notFound } from "../wire/call-search.js";
 import { copyRequestHeaders } from "../wire/dead-letter.js";
 import { Header, HeaderBlock } from "../wire/header.js";
 import { publishStored, untilAnswered } from "../wire/jetstream.js";
@@ -35,7 +35,7 @@ async function tryToEnd(
   call: CallName,
   outcome: "cancelled" | "expired",
 ): Promise<Entry | undefined> {
-  const found = await findCall(link, method, call);
+  const found = await findKnownCall(link, method, call);
   if (!found) {
     throw notFound(method, call);
   }

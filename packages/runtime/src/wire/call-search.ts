@@ -4,7 +4,7 @@ import type { MethodBinding } from "./binding.js";
 import type { CallName } from "./call-id.js";
 import { type Entry, entrySubject, parseEntry } from "./call-log.js";
 import { Header } from "./header.js";
-import { getLast } from "./jetstream.js";
+import { getLast, pause } from "./jetstream.js";
 import type { Link } from "./link.js";
 
 /** What the server has of a call. */
@@ -56,6 +56,25 @@ export async function findCall(
     return undefined;
   }
   return { last, request: request ?? later, isScheduled: !request && later !== undefined };
+}
+
+/** For how long one server of a cluster may know less than the others, in ms. */
+const lagMs = 3_000;
+
+/** The same for a call that ought to exist: who answers may lag behind the rest of a cluster. */
+export async function findKnownCall(
+  link: Link,
+  method: MethodBinding,
+  call: CallName,
+): Promise<FoundCall | undefined> {
+  const giveUpAt = Date.now() + (method.service.replicas > 1 ? lagMs : 0);
+  for (let retry = 0; ; retry++) {
+    const found = await findCall(link, method, call);
+    if (found || Date.now() >= giveUpAt) {
+      return found;
+    }
+    await pause(retry);
+  }
 }
 
 /** The last entry of a call's log. */

@@ -195,9 +195,7 @@ export async function getLast(
     payload: new Uint8Array(0),
     timeoutMs: apiTimeoutMs,
   });
-  const status = reply.headers?.code ?? 0;
-  // No responders: the stream does not exist, so nothing is stored in it.
-  return status === 404 || status === 503 ? undefined : reply;
+  return found(link, stream, reply);
 }
 
 /** Reads the first message of a subject at a sequence or after it, or undefined. */
@@ -212,8 +210,31 @@ export async function getNext(
     payload: new TextEncoder().encode(JSON.stringify({ seq: from, next_by_subj: subject })),
     timeoutMs: apiTimeoutMs,
   });
+  return found(link, stream, reply);
+}
+
+/** What a stream has answered. Throws Unavailable when it exists and did not answer. */
+async function found(link: Link, stream: string, reply: Msg): Promise<Msg | undefined> {
   const status = reply.headers?.code ?? 0;
+  if (status === 503 && !(await isAbsent(link, stream))) {
+    throw new ConnectError(
+      `stream ${stream} does not answer: its servers are starting, or lost`,
+      Code.Unavailable,
+    );
+  }
   return status === 404 || status === 503 ? undefined : reply;
+}
+
+/** True when there is no such stream; false when these credentials may not look. */
+async function isAbsent(link: Link, stream: string): Promise<boolean> {
+  try {
+    return (await callApi(link, `STREAM.INFO.${stream}`, {})) === undefined;
+  } catch (error) {
+    if (error instanceof ConnectError && error.code === Code.PermissionDenied) {
+      return false;
+    }
+    throw error;
+  }
 }
 
 function parse(reply: Msg): object {
