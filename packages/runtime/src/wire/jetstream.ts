@@ -13,6 +13,7 @@ const ErrorCode = {
   insufficientResources: 10023,
   storageExceeded: 10047,
   memoryExceeded: 10028,
+  notEnabledForAccount: 10039,
 } as const;
 
 /** How long a server may take for one answer of JetStream, in ms. */
@@ -169,8 +170,15 @@ export async function callApi<T>(link: Link, api: string, body: object): Promise
     timeoutMs: apiTimeoutMs,
   });
   if (isNoResponders(reply)) {
+    // In a cluster, a server without JetStream passes on to those with it.
+    if (!link.nats.info?.jetstream) {
+      throw new ConnectError(
+        `JetStream is disabled on the NATS server at ${link.nats.getServer()}, and nothing durable works: enable it there (jetstream {})`,
+        Code.FailedPrecondition,
+      );
+    }
     throw new ConnectError(
-      "JetStream does not answer: is it enabled on the server, and are these credentials allowed to use it?",
+      "JetStream does not answer: are these credentials allowed to use it?",
       Code.Unavailable,
     );
   }
@@ -264,6 +272,11 @@ function toError(error: ApiError, subject: string): Error {
     case ErrorCode.storageExceeded:
     case ErrorCode.memoryExceeded:
       return new ConnectError(text, Code.ResourceExhausted);
+    case ErrorCode.notEnabledForAccount:
+      return new ConnectError(
+        "JetStream is not enabled for the account of these credentials, and nothing durable works: enable it there",
+        Code.FailedPrecondition,
+      );
     default:
       return new ConnectError(text, error.code === 503 ? Code.Unavailable : Code.Internal);
   }
