@@ -13,7 +13,7 @@ import { readEnvironment } from "./environment.js";
 import { readSettings, type Settings } from "./settings.js";
 
 /** How long a lost connection may take before the servers are asked why, in ms. */
-const patienceMs = 2_000;
+const patienceMs = 1_000;
 
 /** Options of {@link connect}. */
 export interface ConnectOptions extends ConnectionOptions {

@@ -13,7 +13,10 @@ const ErrorCode = {
   insufficientResources: 10023,
   storageExceeded: 10047,
   memoryExceeded: 10028,
+  notEnabled: 10076,
   notEnabledForAccount: 10039,
+  /** A cluster whose servers are not all there yet. */
+  noSuitablePeers: 10005,
 } as const;
 
 /** How long a server may take for one answer of JetStream, in ms. */
@@ -272,11 +275,14 @@ function toError(error: ApiError, subject: string): Error {
     case ErrorCode.storageExceeded:
     case ErrorCode.memoryExceeded:
       return new ConnectError(text, Code.ResourceExhausted);
+    case ErrorCode.notEnabled:
     case ErrorCode.notEnabledForAccount:
       return new ConnectError(
-        "JetStream is not enabled for the account of these credentials, and nothing durable works: enable it there",
+        `${text}: enable JetStream on the server, for this account`,
         Code.FailedPrecondition,
       );
+    case ErrorCode.noSuitablePeers:
+      return new ConnectError(text, Code.Unavailable);
     default:
       return new ConnectError(text, error.code === 503 ? Code.Unavailable : Code.Internal);
   }

@@ -92,13 +92,17 @@ export class Link {
 
   /**
    * Listens on a subject, in a queue group if one is named. Where the credentials
-   * do not allow it, nothing comes, and `onDenied` is told.
+   * do not allow it, nothing comes, and `onDenied` is told. Throws {@link lost}
+   * when the connection is closed for good.
    */
   subscribe(
     subject: string,
     take: (message: Msg) => void,
     { queue, onDenied }: { queue?: string; onDenied?: (cause: Error) => void } = {},
   ): Subscription {
+    if (this.nats.isClosed()) {
+      throw this.lost;
+    }
     return this.nats.subscribe(subject, {
       ...(queue !== undefined && { queue }),
       callback: (error, message) => {
