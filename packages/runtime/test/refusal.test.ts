@@ -269,7 +269,7 @@ const failures: Record<string, Failure> = {
   },
   "a wrong token in the URL": {
     code: Code.Unauthenticated,
-    says: ["the token in NATS_URL"],
+    says: ["the credentials in NATS_URL"],
     config: byToken,
     set: (address) => at(`nats://${token}@${address}`),
   },
@@ -287,7 +287,7 @@ const failures: Record<string, Failure> = {
   },
   "a wrong password in the URL": {
     code: Code.Unauthenticated,
-    says: ["ada", "NATS_URL"],
+    says: ["the credentials in NATS_URL"],
     config: byUser,
     set: (address) => at(`nats://ada:${password}%40@${address}`),
   },
@@ -415,15 +415,13 @@ test.each(Object.entries(failures))("%s", async (_, failure) => {
   expectNoSecrets(error, variables);
 });
 
-test("the documentation has a row for each failure", () => {
+test("the documentation has a row for each failure, and no other", () => {
   const page = join(import.meta.dirname, "../../../docs/configuration.md");
   const section = readFileSync(page, "utf8").split("## When it fails")[1]?.split("\n## ")[0] ?? "";
-  const rows = [...section.matchAll(/^\| (.*?) \| `?(\w+)`? \|/gm)].map(([, name, code]) => [
-    name?.replaceAll("`", ""),
-    code,
-  ]);
-  const tested = Object.entries(failures).map(([name, { code }]) => [name, Code[code]]);
-  expect(rows.slice(1)).toEqual(expect.arrayContaining(tested));
+  const rows = section.matchAll(/^\| (.+?) \| `(\w+)` \|/gm);
+  expect(Array.from(rows, ([, name, code]) => [name?.replaceAll("`", ""), code])).toEqual(
+    Object.entries(failures).map(([name, { code }]) => [name, Code[code]]),
+  );
 });
 
 /** What an error shows when it is printed, in whatever way. */

@@ -9,7 +9,7 @@ import {
   usernamePasswordAuthenticator,
 } from "@nats-io/transport-node";
 import { type Environment, invalid, readNamed } from "./environment.js";
-import type { Servers } from "./servers.js";
+import type { Login } from "./servers.js";
 
 /** Who connects. Secrets are in the closures only: nothing that is printed shows them. */
 export interface Credentials {
@@ -19,32 +19,15 @@ export interface Credentials {
 }
 
 /**
- * Finds out who connects. What `options` says goes before the variables, and the
- * servers' URLs count as one of them. Throws InvalidArgument when more than one
- * is given, or a seed or a file is not what it should be.
+ * Finds out who connects. Throws InvalidArgument when the URLs of the servers and
+ * the variables give more than one, or a seed or a file is not what it should be.
  */
-export function readCredentials(
-  options: NodeConnectionOptions,
-  servers: Servers,
-  environment: Environment,
-): Credentials {
-  const { token, user, pass, authenticator } = options;
-  if (token || user || authenticator) {
-    return {
-      authenticator: [
-        ...[authenticator ?? []].flat(),
-        ...(token ? [tokenAuthenticator(token)] : []),
-        ...(user ? [usernamePasswordAuthenticator(user, pass)] : []),
-      ],
-      describe: () => "the credentials of connect({ nats })",
-    };
-  }
+export function readCredentials(login: Login | undefined, environment: Environment): Credentials {
   const { NATS_TOKEN, NATS_USER, NATS_PASSWORD, NATS_NKEY_SEED, NATS_CREDS } = environment;
-  const isInUrl = servers.user !== undefined || servers.token !== undefined;
   const given = Object.entries({ NATS_TOKEN, NATS_USER, NATS_NKEY_SEED, NATS_CREDS })
     .filter(([, value]) => value)
     .map(([name]) => name)
-    .concat(isInUrl ? "credentials in NATS_URL" : []);
+    .concat(login ? "credentials in NATS_URL" : []);
   if (given.length > 1) {
     throw invalid(`${given.join(" and ")} are set: keep one of them`);
   }
@@ -57,25 +40,41 @@ export function readCredentials(
   if (NATS_CREDS) {
     return creds(NATS_CREDS);
   }
-  const name = isInUrl ? "NATS_URL" : given[0];
-  const aToken = NATS_TOKEN || servers.token;
-  if (aToken) {
-    return {
-      authenticator: [tokenAuthenticator(aToken)],
-      describe: () => `the token in ${name}`,
-    };
+  if (login) {
+    return tokenOrUser(login, () => "the credentials in NATS_URL");
   }
-  const aUser = NATS_USER || servers.user;
-  if (aUser) {
-    return {
-      authenticator: [usernamePasswordAuthenticator(aUser, NATS_PASSWORD || servers.pass)],
-      describe: () => `the user ${aUser} and the password in ${isInUrl ? name : "NATS_PASSWORD"}`,
-    };
+  if (NATS_TOKEN) {
+    return tokenOrUser({ token: NATS_TOKEN }, () => "the token in NATS_TOKEN");
   }
-  return {
-    authenticator: [],
-    describe: () =>
+  if (NATS_USER) {
+    return tokenOrUser(
+      { user: NATS_USER, pass: NATS_PASSWORD },
+      () => `the user ${NATS_USER} with the password in NATS_PASSWORD`,
+    );
+  }
+  return tokenOrUser(
+    {},
+    () =>
       "a client without credentials (set NATS_TOKEN, NATS_USER and NATS_PASSWORD, NATS_NKEY_SEED or NATS_CREDS)",
+  );
+}
+
+/** Who connects by what options of the NATS client say. */
+export function optionCredentials(
+  login: Login,
+  authenticator: NodeConnectionOptions["authenticator"],
+): Credentials {
+  const plain = tokenOrUser(login, () => "the credentials of connect({ nats })");
+  return { ...plain, authenticator: [authenticator ?? [], plain.authenticator].flat() };
+}
+
+function tokenOrUser({ token, user, pass }: Login, describe: () => string): Credentials {
+  return {
+    authenticator: [
+      ...(token ? [tokenAuthenticator(token)] : []),
+      ...(user ? [usernamePasswordAuthenticator(user, pass)] : []),
+    ],
+    describe,
   };
 }
 

@@ -7,9 +7,15 @@ export interface Servers {
   readonly hosts: string[];
   /** TLS is demanded: of all servers, when one URL says tls://. */
   readonly isTls: boolean;
-  readonly user?: string;
-  readonly pass?: string;
-  readonly token?: string;
+  /** What stands before the @, if anything does. */
+  readonly login: Login | undefined;
+}
+
+/** A token, or a user and a password. */
+export interface Login {
+  readonly token?: string | undefined;
+  readonly user?: string | undefined;
+  readonly pass?: string | undefined;
 }
 
 /**
@@ -35,7 +41,7 @@ export function parseServers(urls: string[], source: string): Servers {
     addresses: parsed.map(({ url }) => `${url.hostname}:${url.port || 4222}`),
     hosts: parsed.map(({ url }) => url.hostname.replace(/^\[|\]$/g, "")),
     isTls: parsed.some(({ scheme }) => scheme === "tls"),
-    ...(first && login(first, source)),
+    login: first && readLogin(first, source),
   };
 }
 
@@ -63,7 +69,7 @@ function parseUrl(rest: string, place: string): URL {
 }
 
 /** A URL with a user only holds a token. */
-function login({ username, password }: URL, source: string): Partial<Servers> {
+function readLogin({ username, password }: URL, source: string): Login {
   const name = decode(username, source);
   return password ? { user: name, pass: decode(password, source) } : { token: name };
 }

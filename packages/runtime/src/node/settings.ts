@@ -1,5 +1,5 @@
 import type { NodeConnectionOptions } from "@nats-io/transport-node";
-import { type Credentials, readCredentials } from "./credentials.js";
+import { type Credentials, optionCredentials, readCredentials } from "./credentials.js";
 import type { Environment } from "./environment.js";
 import { parseServers } from "./servers.js";
 import { identityCheck, readTls } from "./tls.js";
@@ -24,18 +24,11 @@ export function readSettings(
   const urls = given ?? (port ? `127.0.0.1:${port}` : undefined);
   const servers = urls
     ? parseServers([urls].flat(), "servers")
-    : parseServers(
-        (environment["NATS_URL"] || "nats://127.0.0.1:4222")
-          .split(",")
-          .map((url) => url.trim())
-          .filter((url) => url !== ""),
-        "NATS_URL",
-      );
-  const credentials = readCredentials(
-    { user, pass, token, authenticator } as NodeConnectionOptions,
-    servers,
-    environment,
-  );
+    : parseServers(splitUrls(environment["NATS_URL"]), "NATS_URL");
+  const inOptions = token || user || authenticator ? { token, user, pass } : urls && servers.login;
+  const credentials = inOptions
+    ? optionCredentials(inOptions, authenticator)
+    : readCredentials(servers.login, environment);
   const tlsOptions = tls === undefined ? readTls(servers, environment) : tls;
   return {
     nats: {
@@ -57,4 +50,9 @@ export function readSettings(
     credentials,
     hasCertificate: Boolean(tlsOptions?.cert || tlsOptions?.certFile),
   };
+}
+
+function splitUrls(list: string | undefined): string[] {
+  const urls = (list || "nats://127.0.0.1:4222").split(",").map((url) => url.trim());
+  return urls.filter((url) => url !== "");
 }
