@@ -23,12 +23,13 @@ export class OperatorMode {
   private readonly operator = nkeys.createOperator();
   private readonly account = nkeys.createAccount();
   private readonly system = nkeys.createAccount();
+  // A server cannot reload another operator.
+  private readonly jwt = encode(this.operator, this.operator, { type: "operator", version: 2 });
 
   /** The server's configuration, in which users that are named by public key are revoked. */
   config(revoked: string[] = []): string {
-    const operator = encode(this.operator, this.operator, { type: "operator", version: 2 });
     const revocations = Object.fromEntries(revoked.map((user) => [user, now() + 60]));
-    return `operator: ${operator}
+    return `operator: ${this.jwt}
 system_account: ${this.system.getPublicKey()}
 resolver: MEMORY
 resolver_preload: {
