@@ -31,9 +31,11 @@ export async function dial(settings: Settings): Promise<NatsConnection> {
     opening.then((late) => late.close()).catch(() => undefined);
     throw reason;
   }
-  return opening.catch((cause) => {
-    throw refusal(settings, settings.nats.servers.join(", "), cause);
-  });
+  return opening
+    .catch(() => connectNats(settings.nats))
+    .catch((cause) => {
+      throw refusal(settings, settings.nats.servers.join(", "), cause);
+    });
 }
 
 /**

@@ -5,6 +5,10 @@ import type { Settings } from "./settings.js";
 /** Says why a server did not take a connection, and what to do about it. */
 export function refusal(settings: Settings, address: string, cause: unknown): ConnectError {
   const [code, text] = explain(settings, address, cause);
+  if (cause instanceof Error && "cert" in cause) {
+    // It refers to itself, and whoever logs the error as JSON would fail.
+    delete cause.cert;
+  }
   return new ConnectError(text, code, undefined, undefined, cause);
 }
 
