@@ -6,7 +6,7 @@ import { inspect } from "node:util";
 import { Code, ConnectError, createClient, startWorker } from "@jetrpc/runtime";
 import { findNatsServer, startNats } from "@jetrpc/testing";
 import { nkeys } from "@nats-io/transport-node";
-import { expect, test } from "vitest";
+import { assert, expect, test } from "vitest";
 import { Certificates } from "./certificates.js";
 import { useCleanEnvironment } from "./clean-environment.js";
 import { TestService } from "./gen/test/v1/test_pb.js";
@@ -405,9 +405,9 @@ test.each(Object.entries(failures))("%s", async (_, failure) => {
   const error = await environment
     .connect(variables, { nats: { timeout: 300 } })
     .then(act)
-    .catch((e) => e);
+    .catch((e) => e as ConnectError);
   other?.close();
-  expect(error).toBeInstanceOf(ConnectError);
+  assert.instanceOf(error, ConnectError);
   expect(error).toMatchObject({ code });
   for (const each of says) {
     expect(error.rawMessage).toContain(each);

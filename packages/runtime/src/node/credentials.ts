@@ -108,8 +108,11 @@ function creds(path: string): Credentials {
       },
     ],
     describe: () => {
-      const isExpired = last.expiresAt !== undefined && last.expiresAt <= Date.now();
-      const when = isExpired ? `, which expired on ${new Date(last.expiresAt).toISOString()}` : "";
+      const { expiresAt } = last;
+      const when =
+        expiresAt && expiresAt <= Date.now()
+          ? `, which expired on ${new Date(expiresAt).toISOString()}`
+          : "";
       return `the JWT in ${path}${when} (NATS_CREDS)`;
     },
   };
