@@ -24,6 +24,8 @@ interface Failure {
   config?: string;
   /** Something else that listens. */
   listen?: () => Server;
+  /** How long it is waited for. */
+  timeoutMs?: number;
   /** nats-server in place of the usual one. */
   binary?: () => Promise<string>;
   /** What is set, and done before. */
@@ -213,12 +215,14 @@ const failures: Record<string, Failure> = {
     code: Code.Unavailable,
     says: ["does not greet"],
     listen: () => createServer(),
+    timeoutMs: 300,
     set: (address) => at(address, { NATS_TOKEN: token }),
   },
   "an HTTP server": {
     code: Code.Unavailable,
     says: ["does not greet"],
     listen: () => createHttpServer(),
+    timeoutMs: 300,
     set: (address) => at(address, { NATS_TOKEN: token }),
   },
   "another server": {
@@ -392,7 +396,7 @@ const failures: Record<string, Failure> = {
 };
 
 test.each(Object.entries(failures))("%s", async (_, failure) => {
-  const { code, says, config, listen, binary, set, act } = failure;
+  const { code, says, config, listen, timeoutMs, binary, set, act } = failure;
   await using server =
     config !== undefined || binary
       ? await startNats({ config: config ?? "", ...(binary && { binary: await binary() }) })
@@ -403,7 +407,7 @@ test.each(Object.entries(failures))("%s", async (_, failure) => {
   const variables = set(`127.0.0.1:${port}`);
 
   const error = await environment
-    .connect(variables, { nats: { timeout: 300 } })
+    .connect(variables, { nats: { ...(timeoutMs && { timeout: timeoutMs }) } })
     .then(act)
     .catch((e) => e as ConnectError);
   other?.close();
