@@ -76,16 +76,17 @@ export function createConnection(
 class LinkedConnection implements Connection {
   readonly owner: string;
   readonly #transport: Transport;
-  readonly #internals: Connection[typeof internals];
+  // Not #internals: tsup would take an assignment to it for one to the export.
+  readonly #own: Connection[typeof internals];
 
   constructor(transport: Transport, own: Connection[typeof internals]) {
     this.owner = own.link.owner;
     this.#transport = transport;
-    this.#internals = own;
+    this.#own = own;
   }
 
   get nats(): NatsConnection {
-    return this.#internals.link.nats;
+    return this.#own.link.nats;
   }
 
   get transport(): Transport {
@@ -93,16 +94,16 @@ class LinkedConnection implements Connection {
   }
 
   get closed(): Promise<ConnectError | undefined> {
-    return this.#internals.link.closed;
+    return this.#own.link.closed;
   }
 
   get [internals](): Connection[typeof internals] {
-    return this.#internals;
+    return this.#own;
   }
 
   async close(): Promise<void> {
     const { nats } = this;
-    if (this.#internals.link.connected) {
+    if (this.#own.link.connected) {
       // A connection that is lost meanwhile has nothing left to send.
       await nats.drain().catch(() => nats.close());
     } else {

@@ -137,7 +137,7 @@ const failures: Record<string, Failure> = {
   "a malformed seed": {
     code: Code.InvalidArgument,
     says: ["NATS_NKEY_SEED", "SU"],
-    set: (address) => at(address, { NATS_NKEY_SEED: `${user.seed.slice(0, -1)}A` }),
+    set: (address) => at(address, { NATS_NKEY_SEED: user.seed.slice(0, -4) }),
   },
   "a seed of another kind": {
     code: Code.InvalidArgument,
