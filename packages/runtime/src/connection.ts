@@ -20,6 +20,11 @@ export interface Connection {
   readonly transport: Transport;
   /** Whose durable calls this connection submits and attaches to. */
   readonly owner: string;
+  /**
+   * Resolves when the connection is closed. With the reason when that was not by
+   * close(): Unauthenticated when the server came to refuse the credentials.
+   */
+  readonly closed: Promise<ConnectError | undefined>;
   /** Sends what is still to be sent and closes the NATS connection. */
   close(): Promise<void>;
   /** @internal */
@@ -58,20 +63,53 @@ export function createConnection(
     inboxPrefix: options.inboxPrefix,
   });
   const calls = new DurableCalls(link);
-  return {
-    nats,
-    transport: createTransport(link, calls, options.interceptors ?? [], messageLimits(options)),
-    owner: link.owner,
-    async close() {
-      if (link.connected) {
-        // A connection that is lost meanwhile has nothing left to send.
-        await nats.drain().catch(() => nats.close());
-      } else {
-        await nats.close();
-      }
-    },
-    [internals]: { link, calls },
-  };
+  const transport = createTransport(
+    link,
+    calls,
+    options.interceptors ?? [],
+    messageLimits(options),
+  );
+  return new LinkedConnection(transport, { link, calls });
+}
+
+/** Holds what it has in private: the options of a NATS connection may be secrets, and it may be printed. */
+class LinkedConnection implements Connection {
+  readonly owner: string;
+  readonly #transport: Transport;
+  // Not #internals: tsup would take an assignment to it for one to the export.
+  readonly #own: Connection[typeof internals];
+
+  constructor(transport: Transport, own: Connection[typeof internals]) {
+    this.owner = own.link.owner;
+    this.#transport = transport;
+    this.#own = own;
+  }
+
+  get nats(): NatsConnection {
+    return this.#own.link.nats;
+  }
+
+  get transport(): Transport {
+    return this.#transport;
+  }
+
+  get closed(): Promise<ConnectError | undefined> {
+    return this.#own.link.closed;
+  }
+
+  get [internals](): Connection[typeof internals] {
+    return this.#own;
+  }
+
+  async close(): Promise<void> {
+    const { nats } = this;
+    if (this.#own.link.connected) {
+      // A connection that is lost meanwhile has nothing left to send.
+      await nats.drain().catch(() => nats.close());
+    } else {
+      await nats.close();
+    }
+  }
 }
 
 function checkServer(nats: NatsConnection): void {

@@ -1,156 +1,196 @@
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { createServer } from "node:net";
-import { tmpdir } from "node:os";
+import { writeFileSync } from "node:fs";
+import { createServer, connect as dial } from "node:net";
 import { join } from "node:path";
-import { Code, ConnectError } from "@jetrpc/runtime";
-import { connect } from "@jetrpc/runtime/node";
+import { inspect } from "node:util";
+import { Code } from "@jetrpc/runtime";
 import { startNats } from "@jetrpc/testing";
-import { nkeys } from "@nats-io/transport-node";
-import { afterAll, afterEach, beforeEach, describe, expect, test } from "vitest";
+import { expect, test } from "vitest";
+import { Certificates } from "./certificates.js";
+import { useCleanEnvironment } from "./clean-environment.js";
+import { OperatorMode } from "./operator-mode.js";
 import { useNats } from "./support.js";
 
 const nats = useNats();
-const folder = mkdtempSync(join(tmpdir(), "jetrpc-connect-"));
-const workingFolder = process.cwd();
-const variables = Object.keys(process.env).filter((name) => /^(NATS|JETRPC)_/.test(name));
-const before = Object.fromEntries(variables.map((name) => [name, process.env[name]]));
+const environment = useCleanEnvironment();
+const { folder } = environment;
 
-beforeEach(() => {
-  for (const name of Object.keys(process.env)) {
-    if (/^(NATS|JETRPC)_/.test(name)) {
-      delete process.env[name];
-    }
+const certificates = new Certificates(folder);
+certificates.ca("ca");
+certificates.certificate("server", { by: "ca" });
+certificates.certificate("by-address", { by: "ca", names: "IP:127.0.0.1" });
+certificates.certificate("by-name", { by: "ca", names: "DNS:localhost" });
+certificates.certificate("client", { by: "ca", names: "DNS:client" });
+certificates.certificate("self-signed");
+const pem = (name: string) => certificates.path(name);
+const NATS_TLS_CA = pem("ca.crt");
+
+const operator = new OperatorMode();
+const user = operator.user();
+writeFileSync(join(folder, "user.creds"), user.creds);
+writeFileSync(join(folder, "windows.creds"), user.creds.replaceAll("\n", "\r\n"));
+
+const token = `authorization { token: "s3cret" }`;
+const password = `authorization { users: [{ user: "a:da", password: "p@ss, 1/2%" }] }`;
+const ways: Record<string, [config: string, set: (address: string) => Record<string, string>]> = {
+  "a token": [token, (address) => ({ NATS_URL: address, NATS_TOKEN: "s3cret" })],
+  "a token in the URL": [token, (address) => ({ NATS_URL: `nats://s3cret@${address}` })],
+  "a token in one URL of several": [
+    token,
+    (address) => ({ NATS_URL: `nats://127.0.0.1:1,nats://s3cret@127.0.0.1:2, ${address}` }),
+  ],
+  "user and password": [
+    password,
+    (address) => ({ NATS_URL: address, NATS_USER: "a:da", NATS_PASSWORD: "p@ss, 1/2%" }),
+  ],
+  "user and password in the URL": [
+    password,
+    (address) => ({ NATS_URL: `nats://a%3Ada:p%40ss%2C 1%2F2%25@${address}/` }),
+  ],
+  "a password of digits in the URL": [
+    `authorization { users: [{ user: ada, password: "4333" }] }`,
+    (address) => ({ NATS_URL: `ada:4333@${address}` }),
+  ],
+  "the seed of an nkey": [
+    `authorization { users: [{ nkey: ${user.publicKey} }] }`,
+    (address) => ({ NATS_URL: address, NATS_NKEY_SEED: `${user.seed}\n` }),
+  ],
+  "a creds file": [
+    operator.config(),
+    (address) => ({ NATS_URL: address, NATS_CREDS: join(folder, "user.creds") }),
+  ],
+  "a creds file with line ends of Windows": [
+    operator.config(),
+    (address) => ({ NATS_URL: address, NATS_CREDS: join(folder, "windows.creds") }),
+  ],
+  "TLS, by address": [
+    certificates.tls("by-address"),
+    (address) => ({ NATS_URL: `tls://${address}`, NATS_TLS_CA }),
+  ],
+  "TLS, by name": [
+    certificates.tls("by-name"),
+    (address) => ({ NATS_URL: address.replace("127.0.0.1", "tls://localhost"), NATS_TLS_CA }),
+  ],
+  "TLS that the server demands, without tls://": [
+    certificates.tls("server"),
+    (address) => ({ NATS_URL: address, NATS_TLS_CA }),
+  ],
+  "TLS on one URL of several": [
+    certificates.tls("server"),
+    (address) => ({ NATS_URL: `tls://127.0.0.1:1,nats://${address}`, NATS_TLS_CA }),
+  ],
+  "TLS with a self-signed certificate that is trusted": [
+    certificates.tls("self-signed"),
+    (address) => ({ NATS_URL: `TLS://${address}`, NATS_TLS_CA: pem("self-signed.crt") }),
+  ],
+  "mTLS and a token": [
+    certificates.tls("server", `, ca_file: "${NATS_TLS_CA}", verify: true`) + token,
+    (address) => ({
+      NATS_URL: address,
+      NATS_TOKEN: "s3cret",
+      NATS_TLS_CA,
+      NATS_TLS_CERT: pem("client.crt"),
+      NATS_TLS_KEY: pem("client.key"),
+    }),
+  ],
+};
+
+test.each(Object.entries(ways))("connects with %s", async (_, [config, set]) => {
+  await using server = await startNats({ config });
+  const variables = set(`127.0.0.1:${server.port}`);
+  const connection = await environment.connect(variables);
+
+  const printed = inspect([connection, connection.nats], { depth: 10, showHidden: true });
+  const { NATS_NKEY_SEED = user.seed } = variables;
+  for (const secret of ["s3cret", "p@ss", "4333", NATS_NKEY_SEED, user.jwt]) {
+    expect(printed).not.toContain(secret);
+  }
+  expect(JSON.stringify(connection)).toBe(`{"owner":"_"}`);
+});
+
+test("takes one or several URLs, with and without a scheme, and skips what is empty", async () => {
+  const address = `127.0.0.1:${nats.server.port}`;
+  for (const NATS_URL of [
+    nats.server.url,
+    address,
+    `${address}/`,
+    `nats://127.0.0.1:1, ${address} ,`,
+    `nats://nowhere.invalid,NATS://localhost:${nats.server.port}`,
+  ]) {
+    await environment.connect({ NATS_URL });
   }
 });
-afterAll(() => rmSync(folder, { recursive: true }));
-afterEach(() => {
-  Object.assign(process.env, before);
-  process.chdir(workingFolder);
+
+test("takes an IPv6 address", async (context) => {
+  const relay = createServer((socket) => {
+    const there = dial(nats.server.port, "127.0.0.1");
+    for (const each of [socket, there]) {
+      each.on("error", () => each.destroy());
+    }
+    socket.pipe(there).pipe(socket);
+  });
+  const isThere = await new Promise((resolve) => {
+    relay.once("error", () => resolve(false)).listen(0, "::1", () => resolve(true));
+  });
+  if (!isThere) {
+    context.skip("this machine has no IPv6");
+  }
+  const { port } = relay.address() as { port: number };
+  const connection = await environment.connect({ NATS_URL: `nats://[::1]:${port}` });
+  expect(connection.nats.getServer()).toBe(`[::1]:${port}`);
+  await connection.close();
+  relay.close();
 });
 
-/** Connects with these variables and tells whether a request goes through. */
-async function connectWith(environment: Record<string, string>): Promise<void> {
-  Object.assign(process.env, environment);
-  try {
-    const connection = await connect();
-    await connection.nats.flush();
-    await connection.close();
-  } finally {
-    for (const name of Object.keys(environment)) {
-      delete process.env[name];
-    }
-  }
-}
-
-describe("connect", () => {
-  test("takes NATS_URL, one or several", async () => {
-    await connectWith({ NATS_URL: nats.server.url });
-    await connectWith({ NATS_URL: `nats://127.0.0.1:1, ${nats.server.url}` });
+test("takes what is not in the environment from .env, and leaves the environment alone", async () => {
+  await using server = await startNats({ config: token });
+  writeFileSync(
+    join(folder, ".env"),
+    `# ours
+export NATS_URL = "127.0.0.1:${server.port}"
+NATS_TOKEN='s3cret' # the server's
+OTHER = "several
+NATS_TOKEN lines"
+what is this
+JETRPC_OWNER=acme
+`,
+  );
+  const connection = await environment.connect({});
+  expect(connection.owner).toBe("acme");
+  expect(process.env["NATS_TOKEN"]).toBeUndefined();
+  // The environment goes first.
+  await expect(environment.connect({ NATS_TOKEN: "wrong" })).rejects.toMatchObject({
+    code: Code.Unauthenticated,
   });
+});
 
-  test("takes what is not in the environment from .env, and leaves the environment alone", async () => {
-    writeFileSync(join(folder, ".env"), `NATS_URL=${nats.server.url}\nJETRPC_OWNER=acme\n`);
-    process.chdir(folder);
-    const connection = await connect();
-    expect(connection.owner).toBe("acme");
-    await connection.close();
-    expect(process.env["NATS_URL"]).toBeUndefined();
-    // The environment goes first.
-    await expect(connectWith({ NATS_URL: "nats://127.0.0.1:1" })).rejects.toMatchObject({
-      code: Code.Unavailable,
-    });
+test("an option goes before the environment", async () => {
+  await using server = await startNats({ config: token });
+  const servers = `nats://s3cret@127.0.0.1:${server.port}`;
+  const variables = { NATS_URL: nats.server.url, NATS_USER: "ada", NATS_PASSWORD: "wrong" };
+  const options = { servers: `127.0.0.1:${server.port}`, token: "s3cret" };
+  const connection = await environment.connect(variables, { nats: options });
+  expect(connection.nats.getServer()).toBe(options.servers);
+  await environment.connect({ NATS_URL: nats.server.url }, { nats: { servers } });
+  await environment.connect({}, { nats: { port: server.port, token: "s3cret" } });
+  await expect(
+    environment.connect({ NATS_TOKEN: "s3cret" }, { nats: { ...options, token: "wrong" } }),
+  ).rejects.toMatchObject({
+    code: Code.Unauthenticated,
+    rawMessage: expect.stringContaining("connect({ nats })"),
   });
+});
 
-  test("takes a token, and says so when it is refused", async () => {
-    await using server = await startNats({ config: `authorization { token: "s3cret" }` });
-    const NATS_URL = server.url;
-    await connectWith({ NATS_URL, NATS_TOKEN: "s3cret" });
-    for (const wrong of [{}, { NATS_TOKEN: "wr0ng" }]) {
-      const error = await connectWith({ NATS_URL, ...wrong }).catch((e) => e);
-      expect(error).toMatchObject({
-        code: Code.Unauthenticated,
-        rawMessage: expect.stringContaining("NATS_TOKEN"),
-      });
-      expect(error.message).not.toContain("wr0ng");
-    }
+test("refuses an impossible owner", async () => {
+  await expect(
+    environment.connect({ NATS_URL: nats.server.url, JETRPC_OWNER: "a b" }),
+  ).rejects.toMatchObject({
+    code: Code.InvalidArgument,
+    rawMessage: expect.stringContaining("a b"),
   });
+});
 
-  test("takes user and password", async () => {
-    await using server = await startNats({
-      config: `authorization { users: [{ user: ada, password: "pass" }] }`,
-    });
-    const NATS_URL = server.url;
-    await connectWith({ NATS_URL, NATS_USER: "ada", NATS_PASSWORD: "pass" });
-    await expect(
-      connectWith({ NATS_URL, NATS_USER: "ada", NATS_PASSWORD: "no" }),
-    ).rejects.toMatchObject({ code: Code.Unauthenticated });
-  });
-
-  test("takes the seed of an nkey", async () => {
-    const user = nkeys.createUser();
-    await using server = await startNats({
-      config: `authorization { users: [{ nkey: ${user.getPublicKey()} }] }`,
-    });
-    const seed = (pair: { getSeed(): Uint8Array }) => new TextDecoder().decode(pair.getSeed());
-    await connectWith({ NATS_URL: server.url, NATS_NKEY_SEED: seed(user) });
-    const stranger = seed(nkeys.createUser());
-    const error = await connectWith({ NATS_URL: server.url, NATS_NKEY_SEED: stranger }).catch(
-      (e) => e,
-    );
-    expect(error.code).toBe(Code.Unauthenticated);
-    expect(error.message).not.toContain(stranger);
-  });
-
-  test.each([
-    [{ NATS_TOKEN: "a", NATS_USER: "b" }, "NATS_TOKEN and NATS_USER"],
-    [{ NATS_PASSWORD: "a" }, "NATS_USER"],
-    [{ NATS_CREDS: "/nowhere" }, "/nowhere"],
-    [{ NATS_TLS_CERT: "/nowhere" }, "NATS_TLS_KEY"],
-    [{ NATS_TLS_CA: "/nowhere" }, "/nowhere"],
-    [{ JETRPC_OWNER: "a b" }, "a b"],
-  ])("refuses %o", async (environment, text) => {
-    await expect(
-      connectWith({ NATS_URL: nats.server.url, ...(environment as object) }),
-    ).rejects.toMatchObject({
-      code: Code.InvalidArgument,
-      rawMessage: expect.stringContaining(text),
-    });
-  });
-
-  test("says which server does not answer, without the secrets in its URL", async () => {
-    const error = await connectWith({ NATS_URL: "nats://ada:s3cret@127.0.0.1:1" }).catch((e) => e);
-    expect(error).toBeInstanceOf(ConnectError);
-    expect(error.code).toBe(Code.Unavailable);
-    expect(error.rawMessage).toContain("127.0.0.1:1");
-    expect(error.message).not.toContain("s3cret");
-    expect(error.cause).toBeDefined();
-  });
-
-  test("refuses a server that is too old", async () => {
-    // Debian 12's own, as far as a client can tell before it sends a message.
-    const old = createServer((socket) => {
-      socket.write(
-        `INFO ${JSON.stringify({ version: "2.9.10", headers: true, max_payload: 1048576, proto: 1 })}\r\n`,
-      );
-      socket.on("data", (data) => {
-        if (data.includes("PING")) {
-          socket.write("PONG\r\n");
-        }
-      });
-      socket.on("error", () => undefined);
-    });
-    await new Promise<void>((resolve) => old.listen(0, "127.0.0.1", resolve));
-    const { port } = old.address() as { port: number };
-    await expect(connectWith({ NATS_URL: `nats://127.0.0.1:${port}` })).rejects.toMatchObject({
-      code: Code.FailedPrecondition,
-      rawMessage: expect.stringMatching(/2\.9\.10.*2\.12/),
-    });
-    old.close();
-  });
-
-  test("refuses a folder in place of a creds file", async () => {
-    await expect(
-      connectWith({ NATS_URL: nats.server.url, NATS_CREDS: folder }),
-    ).rejects.toMatchObject({ code: Code.InvalidArgument });
-  });
+test("a connection that is closed says so, without a reason", async () => {
+  const connection = await environment.connect({ NATS_URL: nats.server.url });
+  await connection.close();
+  expect(await connection.closed).toBeUndefined();
 });

@@ -91,10 +91,11 @@ test("an account without JetStream is named", async () => {
       accounts { PLAIN { users: [{ user: plain, password: plain }] } }
       no_auth_user: plain`,
   });
-  await expect(nats.worker(impl, { url: server.url })).rejects.toMatchObject({
-    code: Code.Unavailable,
-    rawMessage: expect.stringContaining("JetStream"),
-  });
+  const refused = {
+    code: Code.FailedPrecondition,
+    rawMessage: expect.stringContaining("JetStream not enabled for account"),
+  };
+  await expect(nats.worker(impl, { url: server.url })).rejects.toMatchObject(refused);
   const client = await nats.client({ url: server.url });
-  await expect(client.do({})).rejects.toMatchObject({ code: Code.Unavailable });
+  await expect(client.do({})).rejects.toMatchObject(refused);
 });

@@ -185,12 +185,7 @@ class ClientStream<I extends DescMessage, O extends DescMessage>
       return;
     }
     if (!this.link.connected) {
-      throw neverRan(
-        new ConnectError(
-          "the connection to NATS is lost, and is being made anew",
-          Code.Unavailable,
-        ),
-      );
+      throw neverRan(this.link.lost);
     }
     this.opening = { payload, headers };
     this.publishOpening(this.method.directSubject);

@@ -19,7 +19,7 @@ export function gather(
 ): Promise<void> {
   return new Promise((resolve, reject) => {
     if (!link.connected) {
-      reject(new ConnectError("the connection to NATS is lost", Code.Unavailable));
+      reject(link.lost);
       return;
     }
     const finish = () => {

@@ -1,81 +1,80 @@
-import { Code, ConnectError } from "@connectrpc/connect";
+import { Code } from "@connectrpc/connect";
 import { setSha256Backend } from "@nats-io/obj";
+import type { NodeConnectionOptions } from "@nats-io/transport-node";
 import {
-  connect as connectNats,
-  errors,
-  type NatsConnection,
-  type NodeConnectionOptions,
-} from "@nats-io/transport-node";
-import { type Connection, type ConnectionOptions, createConnection } from "../connection.js";
-import { natsOptions, readEnvironment } from "./environment.js";
+  type Connection,
+  type ConnectionOptions,
+  createConnection,
+  internals,
+} from "../connection.js";
+import type { Link } from "../wire/link.js";
+import { dial, whyRefused } from "./dial.js";
+import { readEnvironment } from "./environment.js";
+import { readSettings, type Settings } from "./settings.js";
+
+/** How long a lost connection may take before the servers are asked why, in ms. */
+const patienceMs = 1_000;
 
 /** Options of {@link connect}. */
 export interface ConnectOptions extends ConnectionOptions {
-  /** Options of the NATS client; they go before what the environment says. */
+  /**
+   * Options of the NATS client; they go before what the environment says. Its
+   * credentials are left out when there are any here, and so is its TLS.
+   */
   nats?: NodeConnectionOptions;
 }
 
 /**
  * Connects to NATS as the environment and a `.env` file say: see
- * {@link Environment}. The connection is made anew for ever when it is lost.
+ * {@link Environment}. The connection is made anew for ever when it is lost,
+ * unless the servers refuse it then: it ends, see {@link Connection.closed}.
  *
- * Errors: Unavailable when no server answers, Unauthenticated when it refuses
- * the credentials, FailedPrecondition when it is too old, InvalidArgument for
- * wrong settings.
+ * Errors: Unavailable when no NATS server answers, Unauthenticated when one
+ * refuses the credentials or a certificate is refused on either side,
+ * FailedPrecondition when it is too old or offers no TLS where it is demanded,
+ * InvalidArgument for wrong settings. No error holds a secret.
  */
 export async function connect(options: ConnectOptions = {}): Promise<Connection> {
-  const { nats: natsOverrides, ...connectionOptions } = options;
+  const { nats: natsOptions = {}, ...connectionOptions } = options;
   const environment = readEnvironment();
-  const settings = { ...natsOptions(environment), ...natsOverrides };
+  const settings = readSettings(environment, natsOptions);
   const owner = options.owner ?? environment["JETRPC_OWNER"];
-  const inboxPrefix = options.inboxPrefix ?? settings.inboxPrefix;
-  const nats = await open(settings);
+  const inboxPrefix = options.inboxPrefix ?? settings.nats.inboxPrefix;
+  const nats = await dial(settings);
   // Large payloads are hashed; Node's own hash is several times as fast.
   setSha256Backend("native");
   try {
-    return createConnection(nats, {
+    const connection = createConnection(nats, {
       ...connectionOptions,
       ...(owner && { owner }),
       ...(inboxPrefix && { inboxPrefix }),
     });
+    endWhenRefused(connection[internals].link, settings);
+    return connection;
   } catch (error) {
     await nats.close();
     throw error;
   }
 }
 
-async function open(settings: NodeConnectionOptions): Promise<NatsConnection> {
-  try {
-    return await connectNats(settings);
-  } catch (cause) {
-    const where = withoutSecrets(settings.servers);
-    if (cause instanceof errors.AuthorizationError || isAuthorizationText(cause)) {
-      throw new ConnectError(
-        `the NATS server at ${where} refuses these credentials: check NATS_TOKEN, NATS_USER and NATS_PASSWORD, NATS_NKEY_SEED or NATS_CREDS`,
-        Code.Unauthenticated,
-        undefined,
-        undefined,
-        cause,
-      );
+/** Ends a lost connection that is refused: the NATS client would try for ever, in silence. */
+function endWhenRefused(link: Link, settings: Settings): void {
+  let isAsking = false;
+  const ask = async () => {
+    while (!link.connected && !link.nats.isClosed()) {
+      await link.whenConnected(patienceMs).catch(() => undefined);
+      const reason = link.connected ? undefined : await whyRefused(settings);
+      if (reason && reason.code !== Code.Unavailable && !link.connected) {
+        await link.end(reason);
+      }
     }
-    throw new ConnectError(
-      `no NATS server answers at ${where}: start one, or set NATS_URL`,
-      Code.Unavailable,
-      undefined,
-      undefined,
-      cause,
-    );
-  }
-}
-
-function isAuthorizationText(cause: unknown): boolean {
-  return cause instanceof Error && /authorization violation|authentication/i.test(cause.message);
-}
-
-/** URLs may hold a user and a password. */
-function withoutSecrets(servers: string | string[] | undefined): string {
-  return [servers ?? []]
-    .flat()
-    .map((url) => url.replace(/^([a-z]+:\/\/)?[^@/]*@/i, "$1"))
-    .join(", ");
+  };
+  link.onDisconnect(() => {
+    if (!isAsking) {
+      isAsking = true;
+      void ask().finally(() => {
+        isAsking = false;
+      });
+    }
+  });
 }

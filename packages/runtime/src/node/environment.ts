@@ -1,12 +1,7 @@
 import { readFileSync } from "node:fs";
+import { resolve } from "node:path";
 import { Code, ConnectError } from "@connectrpc/connect";
-import {
-  credsAuthenticator,
-  type NodeConnectionOptions,
-  nkeyAuthenticator,
-  type TlsOptions,
-} from "@nats-io/transport-node";
-import { config } from "dotenv";
+import { parse } from "dotenv";
 
 /**
  * The settings of a connection, by the names of their environment variables:
@@ -19,101 +14,48 @@ import { config } from "dotenv";
  */
 export type Environment = Readonly<Record<string, string | undefined>>;
 
-/** The process's environment, and below it what a `.env` file in the working folder says. */
-export function readEnvironment(): Environment {
-  const file: Record<string, string> = {};
-  config({ processEnv: file, quiet: true });
-  return { ...file, ...process.env };
-}
-
 /**
- * Turns the environment into options of the NATS client. Throws InvalidArgument
- * for settings that contradict each other or a file that cannot be read; no
- * message holds a secret.
+ * The process's environment, and below it what a `.env` file in the working
+ * folder says. Throws InvalidArgument when there is such a file, but it cannot
+ * be read, or a line with one of our variables is no assignment.
  */
-export function natsOptions(environment: Environment): NodeConnectionOptions {
-  const servers = (environment["NATS_URL"] || "nats://127.0.0.1:4222")
-    .split(",")
-    .map((url) => url.trim())
-    .filter((url) => url !== "");
-  return {
-    servers,
-    // The NATS client gives up after ten attempts by default.
-    maxReconnectAttempts: -1,
-    reconnectTimeWait: 250,
-    pingInterval: 10_000,
-    noAsyncTraces: true,
-    ...credentials(environment),
-    ...tls(environment),
-  };
+export function readEnvironment(): Environment {
+  return { ...readDotenv(resolve(".env")), ...process.env };
 }
 
-function credentials(environment: Environment): NodeConnectionOptions {
-  const {
-    NATS_TOKEN: token,
-    NATS_USER: user,
-    NATS_PASSWORD: pass,
-    NATS_NKEY_SEED: seed,
-    NATS_CREDS: creds,
-  } = environment;
-  const given = Object.entries({
-    NATS_TOKEN: token,
-    NATS_USER: user,
-    NATS_NKEY_SEED: seed,
-    NATS_CREDS: creds,
-  }).filter(([, value]) => value);
-  if (given.length > 1) {
-    const names = given.map(([name]) => name).join(" and ");
-    throw new ConnectError(`${names} are set: keep one of them`, Code.InvalidArgument);
-  }
-  if (pass && !user) {
-    throw new ConnectError("NATS_PASSWORD is set without NATS_USER", Code.InvalidArgument);
-  }
-  if (token) {
-    return { token };
-  }
-  if (user) {
-    return { user, ...(pass && { pass }) };
-  }
-  if (seed) {
-    return { authenticator: nkeyAuthenticator(new TextEncoder().encode(seed)) };
-  }
-  if (creds) {
-    return { authenticator: credsAuthenticator(readFile("NATS_CREDS", creds)) };
-  }
-  return {};
-}
-
-function tls(environment: Environment): NodeConnectionOptions {
-  const { NATS_TLS_CA: ca, NATS_TLS_CERT: cert, NATS_TLS_KEY: key } = environment;
-  if (Boolean(cert) !== Boolean(key)) {
-    throw new ConnectError(
-      "NATS_TLS_CERT and NATS_TLS_KEY go together: set both or none",
-      Code.InvalidArgument,
-    );
-  }
-  if (!ca && !cert) {
-    return {};
-  }
-  const text = (name: string, path: string) => new TextDecoder().decode(readFile(name, path));
-  const options: TlsOptions = {
-    ...(ca && { ca: text("NATS_TLS_CA", ca) }),
-    ...(cert && { cert: text("NATS_TLS_CERT", cert) }),
-    ...(key && { key: text("NATS_TLS_KEY", key) }),
-  };
-  return { tls: options };
-}
-
-function readFile(variable: string, path: string): Uint8Array {
+function readDotenv(path: string): Environment {
+  let text: string;
   try {
-    return readFileSync(path);
+    text = new TextDecoder("utf-8", { fatal: true }).decode(readFileSync(path));
   } catch (cause) {
-    throw new ConnectError(
-      `${variable} names ${path}, which cannot be read`,
-      Code.InvalidArgument,
-      undefined,
-      undefined,
-      cause,
-    );
+    if ((cause as NodeJS.ErrnoException).code === "ENOENT") {
+      return {};
+    }
+    throw invalid(`${path} cannot be read: make it a text file in UTF-8, or remove it`, cause);
   }
+  const values = parse(text);
+  for (const [index, line] of text.split("\n").entries()) {
+    const name = /^\s*(?:export\s+)?((?:NATS|JETRPC)_\w+)/.exec(line)?.[1];
+    // dotenv skips what it does not understand. The line may hold a secret: it is not shown.
+    if (name && (values[name] === undefined || /^["'`]/.test(values[name]))) {
+      throw invalid(
+        `${path}, line ${index + 1}: write ${name}=value, and close the quotes if there are any`,
+      );
+    }
+  }
+  return values;
+}
+
+/** Reads the file that a variable names. Throws InvalidArgument when it cannot. */
+export function readNamed(variable: string, path: string): string {
+  try {
+    return readFileSync(path, "utf8");
+  } catch (cause) {
+    throw invalid(`${variable} names ${path}, which cannot be read`, cause);
+  }
+}
+
+/** The error of a wrong setting. */
+export function invalid(message: string, cause?: unknown): ConnectError {
+  return new ConnectError(message, Code.InvalidArgument, undefined, undefined, cause);
 }

@@ -16,6 +16,8 @@ export interface ServeOptions extends WorkerOptions {
  * Connects to NATS and serves the methods that `impl` implements. Resolves
  * when the worker takes calls. On SIGTERM and SIGINT it takes nothing new,
  * finishes what runs and closes the connection, so that the process can end.
+ * When the server comes to refuse the credentials, `closed` rejects: a process
+ * that does not catch it ends with that error.
  *
  * Errors: those of {@link connect} and of {@link startWorker}.
  */
@@ -42,7 +44,7 @@ export async function serve<S extends DescService>(
   for (const signal of signals) {
     process.on(signal, onSignal);
   }
-  const closed = worker.closed.then(async () => {
+  const closed = worker.closed.finally(async () => {
     for (const signal of signals) {
       process.off(signal, onSignal);
     }

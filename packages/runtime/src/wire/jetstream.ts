@@ -13,6 +13,10 @@ const ErrorCode = {
   insufficientResources: 10023,
   storageExceeded: 10047,
   memoryExceeded: 10028,
+  notEnabled: 10076,
+  notEnabledForAccount: 10039,
+  /** A cluster whose servers are not all there yet. */
+  noSuitablePeers: 10005,
 } as const;
 
 /** How long a server may take for one answer of JetStream, in ms. */
@@ -169,8 +173,15 @@ export async function callApi<T>(link: Link, api: string, body: object): Promise
     timeoutMs: apiTimeoutMs,
   });
   if (isNoResponders(reply)) {
+    // In a cluster, a server without JetStream passes on to those with it.
+    if (!link.nats.info?.jetstream) {
+      throw new ConnectError(
+        `JetStream is disabled on the NATS server at ${link.nats.getServer()}, and nothing durable works: enable it there (jetstream {})`,
+        Code.FailedPrecondition,
+      );
+    }
     throw new ConnectError(
-      "JetStream does not answer: is it enabled on the server, and are these credentials allowed to use it?",
+      "JetStream does not answer: are these credentials allowed to use it?",
       Code.Unavailable,
     );
   }
@@ -264,6 +275,14 @@ function toError(error: ApiError, subject: string): Error {
     case ErrorCode.storageExceeded:
     case ErrorCode.memoryExceeded:
       return new ConnectError(text, Code.ResourceExhausted);
+    case ErrorCode.notEnabled:
+    case ErrorCode.notEnabledForAccount:
+      return new ConnectError(
+        `${text}: enable JetStream on the server, for this account`,
+        Code.FailedPrecondition,
+      );
+    case ErrorCode.noSuitablePeers:
+      return new ConnectError(text, Code.Unavailable);
     default:
       return new ConnectError(text, error.code === 503 ? Code.Unavailable : Code.Internal);
   }

@@ -26,7 +26,13 @@ export class Link {
   readonly mux: Mux;
   private readonly disconnectListeners = new Set<() => void>();
   private readonly reconnectListeners = new Set<() => void>();
+  /**
+   * Resolves when the connection is closed: with the reason, unless it was asked for.
+   * Unauthenticated means that the credentials were refused.
+   */
+  readonly closed: Promise<ConnectError | undefined>;
   private isConnected = true;
+  private reason: ConnectError | undefined;
 
   constructor(
     readonly nats: NatsConnection,
@@ -35,12 +41,35 @@ export class Link {
     this.owner = checkOwner(options.owner);
     this.mux = new Mux(nats, this.pulse, options.inboxPrefix);
     this.payloads = new PayloadStore(nats);
+    this.closed = nats.closed().then((error) => {
+      this.reason ??= error ? givenUp(error) : undefined;
+      return this.reason;
+    });
     void this.watch();
   }
 
   /** False while the connection is lost: the client drops what is published then. */
   get connected(): boolean {
     return this.isConnected && !this.nats.isClosed();
+  }
+
+  /** What a call says that cannot be sent. */
+  get lost(): ConnectError {
+    if (!this.nats.isClosed()) {
+      return new ConnectError(
+        "the connection to NATS is lost, and is being made anew",
+        Code.Unavailable,
+      );
+    }
+    const { rawMessage = "the NATS connection is closed", code = Code.Unavailable } =
+      this.reason ?? {};
+    return new ConnectError(rawMessage, code, undefined, undefined, this.reason);
+  }
+
+  /** Closes the connection, and has calls fail with the reason from now on. */
+  async end(reason: ConnectError): Promise<void> {
+    this.reason ??= reason;
+    await this.nats.close();
   }
 
   /** Largest message that the server takes, in bytes, headers included. */
@@ -63,13 +92,17 @@ export class Link {
 
   /**
    * Listens on a subject, in a queue group if one is named. Where the credentials
-   * do not allow it, nothing comes, and `onDenied` is told.
+   * do not allow it, nothing comes, and `onDenied` is told. Throws {@link lost}
+   * when the connection is closed for good.
    */
   subscribe(
     subject: string,
     take: (message: Msg) => void,
     { queue, onDenied }: { queue?: string; onDenied?: (cause: Error) => void } = {},
   ): Subscription {
+    if (this.nats.isClosed()) {
+      throw this.lost;
+    }
     return this.nats.subscribe(subject, {
       ...(queue !== undefined && { queue }),
       callback: (error, message) => {
@@ -102,8 +135,8 @@ export class Link {
   }
 
   /**
-   * Waits until the connection is there. Throws Unavailable when it is closed
-   * for good, or is not there after `timeoutMs`.
+   * Waits until the connection is there. Throws Unavailable when it is not there
+   * after `timeoutMs`, and {@link lost} when it is closed for good.
    */
   async whenConnected(timeoutMs: number): Promise<void> {
     if (!this.connected && !this.nats.isClosed()) {
@@ -118,7 +151,7 @@ export class Link {
       });
     }
     if (this.nats.isClosed()) {
-      throw new ConnectError("the NATS connection is closed", Code.Unavailable);
+      throw this.lost;
     }
     if (!this.connected) {
       throw new ConnectError(
@@ -161,6 +194,23 @@ export class Link {
       listener();
     }
   }
+}
+
+/** Why the NATS client ended a connection by itself. */
+function givenUp(cause: Error): ConnectError {
+  if (cause instanceof ConnectError) {
+    return cause;
+  }
+  const isRefused =
+    cause instanceof errors.AuthorizationError ||
+    cause instanceof errors.UserAuthenticationExpiredError;
+  return new ConnectError(
+    `the NATS connection was given up: ${cause.message}`,
+    isRefused ? Code.Unauthenticated : Code.Unavailable,
+    undefined,
+    undefined,
+    cause,
+  );
 }
 
 /** True when the server says that nobody listens on the subject of a request. */

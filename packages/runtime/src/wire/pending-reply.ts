@@ -65,7 +65,8 @@ export abstract class PendingReply implements Reply {
   send(): void {
     const { subject, payload, headers, timeoutMs, signal } = this.request;
     if (!this.link.connected) {
-      this.refuse("the connection to NATS is lost, and is being made anew", Code.Unavailable);
+      this.finish();
+      this.failed(neverRan(this.link.lost));
       return;
     }
     if (signal?.aborted) {

@@ -13,6 +13,7 @@ import {
 } from "@nats-io/jetstream";
 import { nanos } from "@nats-io/nats-core";
 import type { MethodBinding, Queue, ServiceBinding } from "./binding.js";
+import { callApi } from "./jetstream.js";
 import type { Link } from "./link.js";
 
 type StreamSettings = Partial<StreamConfig> & { name: string };
@@ -28,8 +29,8 @@ const dueAckWaitMs = 5_000;
  * Makes the streams of a service and the consumers of its durable methods
  * where they are absent, and leaves alone what is as the schema says.
  *
- * Throws FailedPrecondition that shows the difference where they are not, and
- * Unavailable when JetStream does not answer.
+ * Throws FailedPrecondition that shows the difference where they are not, or when
+ * the account has no JetStream, and Unavailable when JetStream does not answer.
  */
 export async function provision(
   link: Link,
@@ -37,7 +38,9 @@ export async function provision(
   methods: Iterable<MethodBinding>,
 ): Promise<void> {
   try {
-    const manager = await jetstreamManager(link.nats);
+    // Without JetStream there is no use in trying again: this finds out.
+    await callApi(link, "INFO", {});
+    const manager = await jetstreamManager(link.nats, { checkAPI: false });
     await ensureStream(manager, queueStream(service));
     await ensureStream(manager, logStream(service));
     await ensureStream(manager, deadStream(service));

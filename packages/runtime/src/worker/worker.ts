@@ -58,7 +58,11 @@ export interface Worker {
    * longer than `drainTimeoutMs` are stopped; durable ones go to another worker.
    */
   drain(): Promise<void>;
-  /** Resolves when the worker is drained or its connection is closed. */
+  /**
+   * Resolves when the worker is drained or its connection is closed. Rejects when
+   * the connection has ended by itself, see {@link Connection.closed}: a process
+   * that does not catch it ends with that error.
+   */
   readonly closed: Promise<void>;
 }
 
@@ -78,7 +82,13 @@ export async function startWorker<S extends DescService>(
 ): Promise<Worker> {
   const { link } = connection[internals];
   const worker = new ServiceWorker(link, options);
-  await worker.start(service, impl);
+  try {
+    await worker.start(service, impl);
+  } catch (error) {
+    // Nobody sees the promise of a worker that there is not.
+    worker.closed.catch(() => undefined);
+    throw error;
+  }
   return worker;
 }
 
@@ -93,6 +103,7 @@ class ServiceWorker implements Worker {
   private microService: MicroService | undefined;
   private denied: ConnectError | undefined;
   private resolveClosed: () => void = () => undefined;
+  private rejectClosed: (reason: ConnectError) => void = () => undefined;
   private draining: Promise<void> | undefined;
 
   constructor(
@@ -116,15 +127,20 @@ class ServiceWorker implements Worker {
       },
       session: nuid.next(),
     };
-    this.closed = new Promise((resolve) => {
+    this.closed = new Promise((resolve, reject) => {
       this.resolveClosed = resolve;
+      this.rejectClosed = reject;
     });
-    void link.nats.closed().then(() => {
+    void link.closed.then((error) => {
       for (const durable of this.durables) {
         durable.close();
       }
       for (const helper of this.helpers) {
         void helper.stop();
+      }
+      if (error) {
+        this.settings.log({ level: "error", message: "the connection has ended", error });
+        this.rejectClosed(error);
       }
       this.resolveClosed();
     });
