@@ -396,6 +396,7 @@ export class DurableAttempt {
 
   /** Stores the end of the call, and only then removes it from the queue. */
   private async end(entry: NewEntry): Promise<void> {
+    this.announceAt = Number.POSITIVE_INFINITY;
     this.context?.flushProgress();
     await this.writer.append(entry);
     this.acknowledge();
@@ -411,6 +412,8 @@ export class DurableAttempt {
 
   /** Decides what follows from what ended the attempt. */
   private async settle(thrown: unknown): Promise<void> {
+    // What it ends with tells that it ran.
+    this.announceAt = Number.POSITIVE_INFINITY;
     try {
       if (thrown instanceof LostClaim) {
         this.context?.abort(thrown.toConnectError());
