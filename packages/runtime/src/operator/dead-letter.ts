@@ -11,10 +11,17 @@ import type { Msg } from "@nats-io/nats-core";
 import type { MethodBinding, ServiceBinding } from "../wire/binding.js";
 import { type CallName, parseCallSubject } from "../wire/call-id.js";
 import { entrySubject, progressSubject } from "../wire/call-log.js";
+import { lastEntry } from "../wire/call-search.js";
 import { decode, decodeJson, encodingOf } from "../wire/codec.js";
 import { copyRequestHeaders, errorOf } from "../wire/dead-letter.js";
 import { Header, readMetadata } from "../wire/header.js";
-import { callApi, getNext, publishStored, SequenceConflict } from "../wire/jetstream.js";
+import {
+  callApi,
+  getNext,
+  publishStored,
+  SequenceConflict,
+  untilAnswered,
+} from "../wire/jetstream.js";
 import type { Link } from "../wire/link.js";
 
 /** A call that failed for good. */
@@ -103,14 +110,45 @@ export class DeadLetter {
    * attempts are counted from 1. Whoever followed it saw it fail.
    *
    * Errors: Unimplemented when the schema does not have its method,
-   * ResourceExhausted when the queue is full.
+   * ResourceExhausted when the queue is full, Unavailable.
    */
   async replay(): Promise<void> {
-    const { link, service, stored, call } = this;
     const method = this.knownMethod();
-    for (const filter of [entrySubject(method, call), progressSubject(method, call)]) {
-      await callApi(link, `STREAM.PURGE.${service.logStream}`, { filter });
+    await untilAnswered(this.link, () => this.tryToReplay(method));
+  }
+
+  /** Removes it, and what its request left in the object store. */
+  async discard(): Promise<void> {
+    await this.remove();
+    const object = this.stored.headers?.get(Header.payload);
+    if (object) {
+      await this.link.payloads.delete(this.service, object);
     }
+  }
+
+  private async tryToReplay(method: MethodBinding): Promise<void> {
+    const { link, call } = this;
+    const last = await lastEntry(link, method, call);
+    if (!last || last.outcome === "failed") {
+      if (last) {
+        await this.forget(method, last.sequence);
+      }
+      await this.queueAnew(method);
+    }
+    // Otherwise it runs since a replay that was cut short, or has run.
+    await this.remove();
+  }
+
+  /** Removes the log of the call up to its end. */
+  private async forget(method: MethodBinding, end: number): Promise<void> {
+    const api = `STREAM.PURGE.${this.service.logStream}`;
+    await callApi(this.link, api, { filter: progressSubject(method, this.call) });
+    const filter = entrySubject(method, this.call);
+    await callApi(this.link, api, { filter, seq: end + 1 });
+  }
+
+  private async queueAnew(method: MethodBinding): Promise<void> {
+    const { link, service, stored, call } = this;
     const headers = copyRequestHeaders(stored)
       .add(Header.replay, 1)
       .add(Header.expectedLastSubjectSequence, 0);
@@ -122,16 +160,6 @@ export class DeadLetter {
       if (!(isTaken && (await getNext(link, service.stream, subject, 1)))) {
         throw error;
       }
-    }
-    await this.remove();
-  }
-
-  /** Removes it, and what its request left in the object store. */
-  async discard(): Promise<void> {
-    await this.remove();
-    const object = this.stored.headers?.get(Header.payload);
-    if (object) {
-      await this.link.payloads.delete(this.service, object);
     }
   }
 
