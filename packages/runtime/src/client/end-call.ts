@@ -25,8 +25,9 @@ export function endCall(
   call: CallName,
   outcome: Outcome & ("cancelled" | "expired"),
 ): Promise<Entry | undefined> {
+  const progress = { isWithdrawn: false };
   // Whoever writes meanwhile makes it look again.
-  return untilAnswered(link, () => tryToEnd(link, method, call, outcome));
+  return untilAnswered(link, () => tryToEnd(link, method, call, outcome, progress));
 }
 
 async function tryToEnd(
@@ -34,6 +35,7 @@ async function tryToEnd(
   method: MethodBinding,
   call: CallName,
   outcome: "cancelled" | "expired",
+  progress: { isWithdrawn: boolean },
 ): Promise<Entry | undefined> {
   const found = await findKnownCall(link, method, call);
   if (!found) {
@@ -41,12 +43,14 @@ async function tryToEnd(
   }
   const { last, request } = found;
   if (last?.kind === "end") {
-    return last;
+    // A worker that finds what withdrew the request writes the end of its call.
+    return progress.isWithdrawn && last.outcome === outcome ? undefined : last;
   }
   const place = request && placeOf(method, request);
   // A worker begins the common request without a look at the log: it must not find it.
   if (place?.isQueued && !place.request.headers?.has(Header.withdrawn)) {
     place.sequence = await withdraw(link, place, outcome);
+    progress.isWithdrawn = true;
   }
   const headers = new HeaderBlock().add(
     Header.entry,
