@@ -207,3 +207,55 @@ export declare const ShortService: GenService<{
   },
 }>;
 
+/**
+ * A service whose calls are caught at the edges of their state table.
+ *
+ * @generated from service test.v1.EdgeService
+ */
+export declare const EdgeService: GenService<{
+  /**
+   * @generated from rpc test.v1.EdgeService.Run
+   */
+  run: {
+    methodKind: "unary";
+    input: typeof RequestSchema;
+    output: typeof ResponseSchema;
+  },
+  /**
+   * @generated from rpc test.v1.EdgeService.Flow
+   */
+  flow: {
+    methodKind: "server_streaming";
+    input: typeof RequestSchema;
+    output: typeof ResponseSchema;
+  },
+  /**
+   * @generated from rpc test.v1.EdgeService.Once
+   */
+  once: {
+    methodKind: "unary";
+    input: typeof RequestSchema;
+    output: typeof ResponseSchema;
+  },
+  /**
+   * Served by the worker that is drained.
+   *
+   * @generated from rpc test.v1.EdgeService.Back
+   */
+  back: {
+    methodKind: "unary";
+    input: typeof RequestSchema;
+    output: typeof ResponseSchema;
+  },
+  /**
+   * Served by no worker until something has crashed.
+   *
+   * @generated from rpc test.v1.EdgeService.Wait
+   */
+  wait: {
+    methodKind: "unary";
+    input: typeof RequestSchema;
+    output: typeof ResponseSchema;
+  },
+}>;
+

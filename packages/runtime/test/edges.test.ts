@@ -1,0 +1,83 @@
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { type Row, rowsOf, type Seen, Stage } from "./edge-stage.js";
+import { logAfter, outcomeOf, type Party } from "./edges.js";
+
+const parties: Party[] = ["client", "worker", "server"];
+
+/** What an outcome is for who waits. */
+const ends: Record<string, string> = {
+  succeeded: "done",
+  failed: "InvalidArgument",
+  cancelled: "Canceled",
+  expired: "DeadlineExceeded",
+  // Never accepted.
+  "": "NotFound",
+};
+
+describe.each(parties)("kill -9 of the %s", (party) => {
+  const rows = rowsOf(party);
+  const stage = new Stage(party, rows);
+  let seen: Map<Row, Seen>;
+
+  beforeAll(async () => {
+    seen = await stage.run();
+  }, 120_000);
+  afterAll(() => stage.close());
+
+  test.each(rows.map((row) => [row.scenario.edge, row.when, row.step.name, row.id, row] as const))(
+    "%s: %s %s (%s)",
+    (_edge, _when, _step, _id, row) => {
+      const { scenario, step, when } = row;
+      const call = seen.get(row) as Seen;
+      expect(call.isCaught, "was caught").toBe(true);
+      if (step.states) {
+        const state = step.states[when === "before" ? 0 : 1];
+        // A first attempt is not announced at once.
+        expect(state === "running" ? ["running", "queued"] : [state]).toContain(call.state);
+      }
+      const log = logAfter(party, row);
+      const outcome = outcomeOf(log);
+      expect(log.includes(" ") ? withoutDeliveries(call.log) : outcomeOf(call.log)).toBe(log);
+      expect(findDisorder(call.log)).toBeUndefined();
+      const end = scenario.edge === "given up" ? "Internal" : ends[outcome];
+      expect(call.attached).toBe(scenario.method === "flow" ? `${end} 0 1 2` : end);
+      if (call.waited !== undefined) {
+        expect(call.waited).toBe(`follow ${row.id}: ${call.attached}`);
+      }
+      expect(call.isDeadLetter).toBe(outcome === "failed");
+      if (log.startsWith("end 0")) {
+        expect(call.runs).toBe(0);
+      }
+    },
+  );
+
+  test("nothing is left in the queue", async () => {
+    expect(await stage.queued()).toBe(0);
+  });
+});
+
+function withoutDeliveries(log: string): string {
+  return log.replace(/(attempt \d+) \d+/g, "$1");
+}
+
+/** The first entry of a log that may not follow those before it. */
+function findDisorder(log: string): string | undefined {
+  let [attempt, delivery, hasEnded, isRunning] = [0, 0, false, true];
+  return log.split(", ").find((text) => {
+    const [kind, number, detail] = text.split(" ");
+    const next = Number(number);
+    const isRight =
+      text === "" ||
+      (!hasEnded &&
+        (kind === "attempt"
+          ? next > attempt && Number(detail) > delivery
+          : kind === "end"
+            ? next >= attempt
+            : isRunning && next >= attempt));
+    attempt = next;
+    delivery = kind === "attempt" ? Number(detail) : delivery;
+    hasEnded = kind === "end";
+    isRunning = kind === "attempt" || kind === "message";
+    return !isRight;
+  });
+}
