@@ -37,7 +37,7 @@ describe.each(parties)("kill -9 of the %s", (party) => {
       }
       const log = logAfter(party, row);
       const outcome = outcomeOf(log);
-      expect(log.includes(" ") ? withoutDeliveries(call.log) : outcomeOf(call.log)).toBe(log);
+      expect(log.includes(" ") ? withoutClaims(call.log) : outcomeOf(call.log)).toBe(log);
       expect(findDisorder(call.log)).toBeUndefined();
       const end = scenario.edge === "given up" ? "Internal" : ends[outcome];
       expect(call.attached).toBe(scenario.method === "flow" ? `${end} 0 1 2` : end);
@@ -56,28 +56,29 @@ describe.each(parties)("kill -9 of the %s", (party) => {
   });
 });
 
-function withoutDeliveries(log: string): string {
-  return log.replace(/(attempt \d+) \d+/g, "$1");
+function withoutClaims(log: string): string {
+  return log.replace(/(attempt \d+) \d+ \d+/g, "$1");
 }
 
 /** The first entry of a log that may not follow those before it. */
 function findDisorder(log: string): string | undefined {
-  let [attempt, delivery, hasEnded, isRunning] = [0, 0, false, true];
+  let [attempt, request, delivery, last] = [0, 0, 0, ""];
   return log.split(", ").find((text) => {
-    const [kind, number, detail] = text.split(" ");
-    const next = Number(number);
-    const isRight =
-      text === "" ||
-      (!hasEnded &&
-        (kind === "attempt"
-          ? next > attempt && Number(detail) > delivery
-          : kind === "end"
-            ? next >= attempt
-            : isRunning && next >= attempt));
+    const [kind = "", ...numbers] = text.split(" ");
+    const [next = 0, ofRequest = 0, ofDelivery = 0] = numbers.map(Number);
+    const isLater = ofRequest > request || (ofRequest === request && ofDelivery > delivery);
+    const isRight = {
+      "": true,
+      attempt: next > attempt && isLater,
+      end: next >= attempt,
+      message: next >= attempt && !["retry", "release"].includes(last),
+      retry: next >= attempt && !["retry", "release"].includes(last),
+      release: next >= attempt && last !== "release",
+    }[kind];
     attempt = next;
-    delivery = kind === "attempt" ? Number(detail) : delivery;
-    hasEnded = kind === "end";
-    isRunning = kind === "attempt" || kind === "message";
-    return !isRight;
+    [request, delivery] = kind === "attempt" ? [ofRequest, ofDelivery] : [request, delivery];
+    const isOver = last === "end";
+    last = kind;
+    return isOver || !isRight;
   });
 }

@@ -17,7 +17,7 @@ export interface Step {
   /** Finds the message among those that pass. */
   readonly matches: (frame: Frame, row: RowData) => boolean;
   /**
-   * Log of the call, without deliveries, when who sends it is killed before or after that; only the outcome
+   * Log of the call, without claims, when who sends it is killed before or after that; only the outcome
    * where more than one log is right. Default: the log of the scenario.
    */
   readonly before?: string;
