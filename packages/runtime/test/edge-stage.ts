@@ -80,7 +80,7 @@ export class Stage {
   private readonly states = new Map<Row, EdgeState>();
   private server!: NatsServer;
   private client!: EdgeClient;
-  private request!: (subject: string, body?: object) => Promise<Answer>;
+  private request!: (subject: string, body?: object, timeout?: number) => Promise<Answer>;
 
   constructor(
     private readonly party: Party,
@@ -141,10 +141,8 @@ export class Stage {
       const tap = party === "client" ? clientTap : workerTap;
       await Promise.all(victims.map((victim) => victim.end("SIGKILL")));
       await until(() => tap.isIdle);
-      worker.write("mend");
       stops.release();
     }
-    worker.write("mend");
 
     this.start("edge-worker.mjs", this.server.url, "run,flow,once,back,wait", "go");
     await this.repeat();
@@ -174,9 +172,9 @@ export class Stage {
     });
     this.closes.push(() => connection.close());
     this.client = createClient<EdgeClient>(EdgeService, connection);
-    this.request = (subject, body) =>
+    this.request = (subject, body, timeout = 5_000) =>
       connection.nats.request(subject, body && JSON.stringify(body), {
-        timeout: 5_000,
+        timeout,
         // A delivery keeps the subject it was stored on: no mux finds where it belongs.
         noMux: subject.startsWith("$JS.API.CONSUMER.MSG.NEXT."),
       });
@@ -189,7 +187,7 @@ export class Stage {
   }
 
   private isAnswered(): Promise<boolean> {
-    return this.request("$JS.API.INFO").then(
+    return this.request("$JS.API.INFO", undefined, 200).then(
       () => true,
       () => false,
     );

@@ -7,19 +7,18 @@ import { EdgeService } from "./gen/test/v1/test_pb.js";
 
 const [methods, isFree] = process.argv.slice(2);
 
-let isMended = isFree === "go";
+const broken = new Set();
 let go;
 const gone = new Promise((resolve) => {
   go = resolve;
 });
-if (isMended) {
+if (isFree === "go") {
   go();
 }
 
 // Dies with the parent, however that goes.
 createInterface({ input: process.stdin })
   .on("line", (line) => {
-    isMended ||= line === "mend";
     if (line === "go") {
       go();
     }
@@ -30,7 +29,9 @@ process.stdin.unref();
 /** Does what the request says. */
 async function act({ text, count }, { callId, attempt }) {
   console.log(`begun ${callId} ${attempt}`);
-  if (text === "fail" || (text === "broken" && !isMended)) {
+  const isBroken = text === "broken" && isFree !== "go" && !broken.has(callId);
+  broken.add(callId);
+  if (text === "fail" || isBroken) {
     throw new ConnectError("no", Code.InvalidArgument);
   }
   if (attempt === 1 && text === "retry") {

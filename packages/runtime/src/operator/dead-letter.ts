@@ -126,8 +126,18 @@ export class DeadLetter {
     }
   }
 
+  private get sequence(): number {
+    return Number(this.stored.headers?.get(Header.sequence));
+  }
+
   private async tryToReplay(method: MethodBinding): Promise<void> {
-    const { link, call } = this;
+    const { link, service, call, sequence } = this;
+    const subject = `${method.deadSubject}.${call.suffix}`;
+    const found = await getNext(link, service.deadStream, subject, sequence);
+    if (Number(found?.headers?.get(Header.sequence)) !== sequence) {
+      // It is replayed, or discarded.
+      return;
+    }
     const last = await lastEntry(link, method, call);
     if (!last || last.outcome === "failed") {
       if (last) {
@@ -164,9 +174,8 @@ export class DeadLetter {
   }
 
   private async remove(): Promise<void> {
-    const seq = Number(this.stored.headers?.get(Header.sequence));
     const api = `STREAM.MSG.DELETE.${this.service.deadStream}`;
-    await callApi(this.link, api, { seq, no_erase: true });
+    await callApi(this.link, api, { seq: this.sequence, no_erase: true });
   }
 
   private knownMethod(): MethodBinding {
