@@ -11,7 +11,14 @@ export {
   type Interceptor,
   type Transport,
 } from "@connectrpc/connect";
-export type { Call, StreamingCall, SubmitOptions, UnaryCall, WaitOptions } from "./client/call.js";
+export type {
+  Call,
+  MessagesOptions,
+  StreamingCall,
+  SubmitOptions,
+  UnaryCall,
+  WaitOptions,
+} from "./client/call.js";
 export type { AttemptStatus, CallStateName, CallStatus } from "./client/call-status.js";
 export { createClient } from "./client/client.js";
 export {

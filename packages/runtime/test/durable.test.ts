@@ -206,6 +206,31 @@ describe("a durable streaming call", () => {
     }
   });
 
+  test("goes on at the message that a follower wants", async () => {
+    const more = gate();
+    await nats.worker({
+      count: async function* ({ count }) {
+        for (let index = 0; index < count; index++) {
+          if (index === count / 2) {
+            await more.opened;
+          }
+          yield { index };
+        }
+      },
+    });
+    const client = await nats.client();
+    const call = await client.count.submit({ count: 100 }, { callId: "from" });
+    const indexes = async (from: number) =>
+      (await collect(call.messages({ from }))).map(({ index }) => index);
+    const live = indexes(70);
+    more.open();
+    expect(await live).toEqual(Array.from({ length: 30 }, (_, i) => 70 + i));
+    expect(await indexes(98)).toEqual([98, 99]);
+    expect(await indexes(100)).toEqual([]);
+    expect(await indexes(0)).toHaveLength(100);
+    expect(() => call.messages({ from: -1 })).toThrow("must be 0 or a greater whole number");
+  });
+
   test("brings messages above max_payload in their order", async () => {
     await nats.worker({
       async *count() {

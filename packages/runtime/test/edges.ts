@@ -59,6 +59,8 @@ export function outcomeOf(log: string): string {
 export interface Scenario {
   /** Name of the edge in docs/durable-calls.md. */
   readonly edge: string;
+  readonly from: EdgeState;
+  readonly to: CallStateName;
   readonly method: EdgeMethod;
   /** What the handler does: see edge-worker.mjs. */
   readonly request: { text: string; count?: number };
@@ -154,6 +156,8 @@ const ended = (
 export const scenarios: readonly Scenario[] = [
   {
     edge: "accepted",
+    from: undefined,
+    to: "queued",
     method: "run",
     request: { text: "" },
     log: "succeeded",
@@ -169,6 +173,8 @@ export const scenarios: readonly Scenario[] = [
   },
   {
     edge: "accepted for later",
+    from: undefined,
+    to: "scheduled",
     method: "run",
     request: { text: "" },
     startsInMs: 6_000,
@@ -185,6 +191,8 @@ export const scenarios: readonly Scenario[] = [
   },
   {
     edge: "due",
+    from: "scheduled",
+    to: "queued",
     method: "run",
     request: { text: "" },
     startsInMs: 200,
@@ -202,6 +210,8 @@ export const scenarios: readonly Scenario[] = [
   },
   {
     edge: "begun",
+    from: "queued",
+    to: "running",
     method: "run",
     request: { text: "hang" },
     log: "attempt 1, end 1 succeeded",
@@ -218,6 +228,8 @@ export const scenarios: readonly Scenario[] = [
   },
   {
     edge: "begun",
+    from: "queued",
+    to: "running",
     method: "run",
     request: { text: "" },
     log: "succeeded",
@@ -234,6 +246,8 @@ export const scenarios: readonly Scenario[] = [
   },
   {
     edge: "begun",
+    from: "queued",
+    to: "running",
     method: "flow",
     request: { text: "", count: 3 },
     log: "message 1, message 1, message 1, end 1 succeeded",
@@ -250,6 +264,8 @@ export const scenarios: readonly Scenario[] = [
   },
   {
     edge: "succeeded",
+    from: "running",
+    to: "succeeded",
     method: "run",
     request: { text: "" },
     log: "end 1 succeeded",
@@ -266,6 +282,8 @@ export const scenarios: readonly Scenario[] = [
   },
   {
     edge: "failed",
+    from: "running",
+    to: "failed",
     method: "run",
     request: { text: "fail" },
     log: "end 1 failed",
@@ -283,6 +301,8 @@ export const scenarios: readonly Scenario[] = [
   },
   {
     edge: "given up",
+    from: "running",
+    to: "failed",
     method: "once",
     request: { text: "" },
     isLost: true,
@@ -295,6 +315,8 @@ export const scenarios: readonly Scenario[] = [
   },
   {
     edge: "to be repeated",
+    from: "running",
+    to: "retrying",
     method: "run",
     request: { text: "retry" },
     log: "retry 1, attempt 2, end 2 succeeded",
@@ -311,6 +333,8 @@ export const scenarios: readonly Scenario[] = [
   },
   {
     edge: "repeated",
+    from: "retrying",
+    to: "running",
     method: "run",
     request: { text: "retry" },
     log: "retry 1, attempt 2, end 2 succeeded",
@@ -327,6 +351,8 @@ export const scenarios: readonly Scenario[] = [
   },
   {
     edge: "taken over",
+    from: "running",
+    to: "running",
     method: "run",
     request: { text: "" },
     isLost: true,
@@ -344,6 +370,8 @@ export const scenarios: readonly Scenario[] = [
   },
   {
     edge: "given back",
+    from: "running",
+    to: "queued",
     method: "back",
     request: { text: "hang" },
     log: "attempt 1, release 1, attempt 2, end 2 succeeded",
@@ -360,6 +388,8 @@ export const scenarios: readonly Scenario[] = [
   },
   {
     edge: "cancelled before its time",
+    from: "scheduled",
+    to: "cancelled",
     method: "run",
     request: { text: "" },
     startsInMs: 20_000,
@@ -369,6 +399,8 @@ export const scenarios: readonly Scenario[] = [
   },
   {
     edge: "cancelled in the queue",
+    from: "queued",
+    to: "cancelled",
     method: "wait",
     request: { text: "" },
     act: { state: "queued", command: "cancel" },
@@ -377,6 +409,8 @@ export const scenarios: readonly Scenario[] = [
   },
   {
     edge: "cancelled while it runs",
+    from: "running",
+    to: "cancelled",
     method: "run",
     request: { text: "hang" },
     act: { state: "running", command: "cancel" },
@@ -385,6 +419,8 @@ export const scenarios: readonly Scenario[] = [
   },
   {
     edge: "cancelled between attempts",
+    from: "retrying",
+    to: "cancelled",
     method: "run",
     request: { text: "rest", count: 5_000 },
     act: { state: "retrying", command: "cancel" },
@@ -393,6 +429,8 @@ export const scenarios: readonly Scenario[] = [
   },
   {
     edge: "expired in the queue",
+    from: "queued",
+    to: "expired",
     method: "wait",
     request: { text: "" },
     timeoutMs: 300,
@@ -401,6 +439,8 @@ export const scenarios: readonly Scenario[] = [
   },
   {
     edge: "expired in the queue",
+    from: "queued",
+    to: "expired",
     method: "run",
     request: { text: "" },
     timeoutMs: 100,
@@ -420,6 +460,8 @@ export const scenarios: readonly Scenario[] = [
   },
   {
     edge: "expired while it runs",
+    from: "running",
+    to: "expired",
     method: "run",
     request: { text: "hang" },
     timeoutMs: 1_500,
@@ -438,6 +480,8 @@ export const scenarios: readonly Scenario[] = [
   },
   {
     edge: "expired between attempts",
+    from: "retrying",
+    to: "expired",
     method: "run",
     request: { text: "rest", count: 10_000 },
     timeoutMs: 700,
@@ -446,6 +490,8 @@ export const scenarios: readonly Scenario[] = [
   },
   {
     edge: "replayed",
+    from: "failed",
+    to: "queued",
     method: "run",
     request: { text: "broken" },
     act: { state: "failed", command: "replay" },

@@ -59,9 +59,19 @@ export interface UnaryCall<O extends DescMessage> extends Call {
  * with the first message, and throws the error that the call ended with, or
  * NotFound when there is no such call.
  */
-export interface StreamingCall<O extends DescMessage>
-  extends Call,
-    AsyncIterable<MessageShape<O>> {}
+export interface StreamingCall<O extends DescMessage> extends Call, AsyncIterable<MessageShape<O>> {
+  /**
+   * The messages from one on: for who has those before it already. Otherwise the same
+   * as iterating over the call. Throws InvalidArgument for an impossible number.
+   */
+  messages(options?: MessagesOptions): AsyncIterable<MessageShape<O>>;
+}
+
+/** Which messages of a streamed response are wanted. */
+export interface MessagesOptions {
+  /** Index of the first one, which is how many one has. Default: 0. */
+  from?: number;
+}
 
 /** Options of waiting for a call; the call itself goes on when the wait ends. */
 export interface WaitOptions {

@@ -102,9 +102,17 @@ export class DurableCalls {
     call: CallName,
     from: FollowFrom,
   ): StreamingCall<O> {
+    const messages = (index = 0) => {
+      if (!Number.isSafeInteger(index) || index < 0) {
+        const text = `messages: from is ${index}, and must be 0 or a greater whole number`;
+        throw new ConnectError(text, Code.InvalidArgument);
+      }
+      return this.messages<O>(method, this.follow(method, call, from), undefined, index);
+    };
     return {
       ...this.commonCall(method, call, from),
-      [Symbol.asyncIterator]: () => this.messages<O>(method, this.follow(method, call, from)),
+      messages: (options) => messages(options?.from),
+      [Symbol.asyncIterator]: () => messages(),
     };
   }
 
@@ -117,17 +125,24 @@ export class DurableCalls {
     };
   }
 
-  /** The messages of a streamed response; `onEntry` sees each entry before its message. */
+  /**
+   * The messages of a streamed response without so many at its start; `onEntry` sees
+   * each entry before its message.
+   */
   async *messages<O extends DescMessage>(
     method: MethodBinding,
     follower: CallFollower,
     onEntry?: (entry: Entry) => void,
+    skip = 0,
   ): AsyncGenerator<MessageShape<O>, void, undefined> {
     try {
-      for (;;) {
+      for (let index = 0; ; ) {
         const entry = await follower.next();
         onEntry?.(entry);
         if (entry.kind === "message") {
+          if (index++ < skip) {
+            continue;
+          }
           yield await this.read<O>(method, entry);
         } else if (isStatus(entry.message)) {
           throw decodeStatus(entry.message);
