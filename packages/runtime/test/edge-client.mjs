@@ -33,6 +33,9 @@ const commands = {
   async cancel({ id, method }) {
     await client[method].attach(id).cancel();
   },
+  async bury() {
+    await operator.buryStrays();
+  },
   async replay({ id }) {
     for await (const letter of operator.deadLetters({ callId: id })) {
       await letter.replay();

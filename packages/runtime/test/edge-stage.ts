@@ -52,14 +52,16 @@ export interface Seen {
   runs: number;
 }
 
-/** Every edge, every step along it, before and after. */
-export function rowsOf(party: Party): Row[] {
+/** Every edge, every step along it, before and after; strays have a schema of their own. */
+export function rowsOf(party: Party, strays = false): Row[] {
   const rows: Row[] = [];
-  for (const scenario of scenarios) {
+  for (const scenario of scenarios.filter(({ isStray = false }) => isStray === strays)) {
     for (const step of scenario.steps) {
       for (const when of step.isDelivery ? (["before"] as const) : (["before", "after"] as const)) {
         const id = `${party}-${String(rows.length + 1).padStart(3, "0")}`;
-        const method = scenario.method.replace(/^./, (letter) => letter.toUpperCase());
+        const method = strays
+          ? "Gone"
+          : scenario.method.replace(/^./, (letter) => letter.toUpperCase());
         rows.push({ scenario, step, when, id, method });
       }
     }
@@ -80,7 +82,7 @@ export class Stage {
   private readonly states = new Map<Row, EdgeState>();
   private server!: NatsServer;
   private client!: EdgeClient;
-  private request!: (subject: string, body?: object, timeout?: number) => Promise<Answer>;
+  private request!: Ask;
 
   constructor(
     private readonly party: Party,
@@ -333,26 +335,12 @@ export class Stage {
     await withinPatience(Promise.all(rows.map((row) => until(() => isEnded(row)))));
   }
 
-  private async readLog({ id, method }: Row): Promise<string> {
-    const entries: string[] = [];
-    for (let seq = 1; ; ) {
-      const { headers } = await this.request("$JS.API.DIRECT.GET.EDGE_LOG", {
-        seq,
-        next_by_subj: `test.v1.EdgeService.log.${method}._._.${id}.entry`,
-      });
-      const entry = headers?.get("Jetrpc-Entry");
-      if (!entry) {
-        return entries.join(", ");
-      }
-      entries.push(entry);
-      seq = Number(headers?.get("Nats-Sequence")) + 1;
-    }
+  private readLog(row: Row): Promise<string> {
+    return readLog(this.request, row);
   }
 
-  private async letterOf({ id, method }: Row): Promise<number | undefined> {
-    const subject = `test.v1.EdgeService.dead.${method}._._.${id}`;
-    const { headers } = await this.request(`$JS.API.DIRECT.GET.EDGE_DEAD.${subject}`);
-    return Number(headers?.get("Nats-Sequence")) || undefined;
+  private letterOf(row: Row): Promise<number | undefined> {
+    return letterOf(this.request, row);
   }
 
   private async untilLetter(row: Row): Promise<number> {
@@ -363,6 +351,33 @@ export class Stage {
     });
     return letter as number;
   }
+}
+
+/** Asks the server. */
+export type Ask = (subject: string, body?: object, timeout?: number) => Promise<Answer>;
+
+/** A call's log, its entries with commas between. */
+export async function readLog(ask: Ask, { id, method }: RowData): Promise<string> {
+  const entries: string[] = [];
+  for (let seq = 1; ; ) {
+    const { headers } = await ask("$JS.API.DIRECT.GET.EDGE_LOG", {
+      seq,
+      next_by_subj: `test.v1.EdgeService.log.${method}._._.${id}.entry`,
+    });
+    const entry = headers?.get("Jetrpc-Entry");
+    if (!entry) {
+      return entries.join(", ");
+    }
+    entries.push(entry);
+    seq = Number(headers?.get("Nats-Sequence")) + 1;
+  }
+}
+
+/** Where a call's dead letter is stored, if there is one. */
+export async function letterOf(ask: Ask, { id, method }: RowData): Promise<number | undefined> {
+  const subject = `test.v1.EdgeService.dead.${method}._._.${id}`;
+  const { headers } = await ask(`$JS.API.DIRECT.GET.EDGE_DEAD.${subject}`);
+  return Number(headers?.get("Nats-Sequence")) || undefined;
 }
 
 interface Answer {

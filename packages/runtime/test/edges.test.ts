@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type Row, rowsOf, type Seen, Stage } from "./edge-stage.js";
 import { logAfter, outcomeOf, type Party } from "./edges.js";
+import { StrayStage } from "./stray-stage.js";
 
 const parties: Party[] = ["client", "worker", "server"];
 
@@ -53,6 +54,19 @@ describe.each(parties)("kill -9 of the %s", (party) => {
 
   test("nothing is left in the queue", async () => {
     expect(await stage.queued()).toBe(0);
+  });
+});
+
+describe.each(parties)("kill -9 of the %s", (party) => {
+  test.concurrent.each(
+    rowsOf(party, true).map((row) => [row.scenario.edge, row.when, row.step.name, row] as const),
+  )("%s: %s %s", async (_edge, _when, _step, row) => {
+    await using stage = await StrayStage.open(row);
+    expect(await stage.run(party)).toEqual({
+      log: row.scenario.log,
+      letter: expect.any(Number),
+      queued: 0,
+    });
   });
 });
 

@@ -69,6 +69,8 @@ export interface Scenario {
   readonly startsInMs?: number;
   /** Its first worker has taken it and was never heard of again. */
   readonly isLost?: boolean;
+  /** Its method is in no schema any more. */
+  readonly isStray?: boolean;
   /** Its time is over before its first worker comes. */
   readonly isLate?: boolean;
   /** What the client does when the call is in a state. */
@@ -177,7 +179,7 @@ export const scenarios: readonly Scenario[] = [
     to: "scheduled",
     method: "run",
     request: { text: "" },
-    startsInMs: 6_000,
+    startsInMs: 8_000,
     log: "end 1 succeeded",
     steps: [
       {
@@ -422,7 +424,7 @@ export const scenarios: readonly Scenario[] = [
     from: "retrying",
     to: "cancelled",
     method: "run",
-    request: { text: "rest", count: 5_000 },
+    request: { text: "rest", count: 8_000 },
     act: { state: "retrying", command: "cancel" },
     log: "retry 1, end 1 cancelled",
     steps: ended("cancelled", "retrying", { withdrawal: "succeeded" }),
@@ -464,7 +466,7 @@ export const scenarios: readonly Scenario[] = [
     to: "expired",
     method: "run",
     request: { text: "hang" },
-    timeoutMs: 1_500,
+    timeoutMs: 3_000,
     isLeft: true,
     log: "attempt 1, end 1 expired",
     steps: [
@@ -483,8 +485,8 @@ export const scenarios: readonly Scenario[] = [
     from: "retrying",
     to: "expired",
     method: "run",
-    request: { text: "rest", count: 10_000 },
-    timeoutMs: 700,
+    request: { text: "rest", count: 20_000 },
+    timeoutMs: 2_500,
     log: "retry 1, end 1 expired",
     steps: ended("expired", "retrying", { withdrawal: "expired" }),
   },
@@ -514,6 +516,24 @@ export const scenarios: readonly Scenario[] = [
         name: "removal",
         by: "client",
         matches: api("STREAM.MSG.DELETE.EDGE_DEAD", ({ letter }) => `"seq":${letter},`),
+      },
+    ],
+  },
+  {
+    edge: "buried",
+    from: "queued",
+    to: "failed",
+    method: "run",
+    request: { text: "" },
+    isStray: true,
+    log: "end 0 failed",
+    steps: [
+      { name: "end", by: "client", matches: entry("end") },
+      { name: "dead letter", by: "client", matches: isOf("dead") },
+      {
+        name: "removal",
+        by: "client",
+        matches: api("STREAM.MSG.DELETE.EDGE", () => '"seq":1,'),
       },
     ],
   },

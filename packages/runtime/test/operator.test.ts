@@ -150,11 +150,17 @@ describe("a dead letter", () => {
     await nats.worker({ do: () => ({}) });
     const { nats: nc } = await nats.connect();
     await nc.request("test.v1.TestService.queue.Gone._._.old", "x");
+    const endOf = async () => {
+      const subject = "test.v1.TestService.log.Gone._._.old.entry";
+      return (await nc.request(`$JS.API.DIRECT.GET.TEST_LOG.${subject}`)).headers;
+    };
+    expect((await endOf())?.code).toBe(404);
     // It blocks nobody.
     await (await nats.client()).do({});
     const self = await operator();
     expect(await self.buryStrays()).toBe(1);
     expect(await self.buryStrays()).toBe(0);
+    expect((await endOf())?.get("Jetrpc-Entry")).toBe("end 0 failed");
     const letter = await theLetter();
     expect(letter).toMatchObject({ method: "Gone", callId: "old" });
     expect(letter.error.code).toBe(Code.Unimplemented);

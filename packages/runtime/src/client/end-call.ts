@@ -1,13 +1,14 @@
 import type { Msg } from "@nats-io/nats-core";
 import type { MethodBinding } from "../wire/binding.js";
 import type { CallName } from "../wire/call-id.js";
-import { type Entry, entrySubject, formatEntry, type Outcome } from "../wire/call-log.js";
+import type { Entry, Outcome } from "../wire/call-log.js";
 import { acceptedAt, findKnownCall, notFound } from "../wire/call-search.js";
 import { copyRequestHeaders } from "../wire/dead-letter.js";
-import { Header, HeaderBlock } from "../wire/header.js";
+import { storeEnd } from "../wire/end-entry.js";
+import { Header } from "../wire/header.js";
 import { publishStored, untilAnswered } from "../wire/jetstream.js";
 import type { Link } from "../wire/link.js";
-import { encodeStatus, endError } from "../wire/status.js";
+import { endError } from "../wire/status.js";
 
 /** How long what withdraws a request stays in its place, in s. */
 const withdrawnSeconds = 1;
@@ -52,20 +53,7 @@ async function tryToEnd(
     place.sequence = await withdraw(link, place, outcome);
     progress.isWithdrawn = true;
   }
-  const headers = new HeaderBlock().add(
-    Header.entry,
-    formatEntry("end", last?.attempt ?? 0, outcome),
-  );
-  headers.add(Header.expectedLastSubjectSequence, last?.sequence ?? 0);
-  const digest = request?.headers?.get(Header.digest);
-  if (digest) {
-    headers.add(Header.digest, digest);
-  }
-  if (request) {
-    headers.add(Header.accepted, acceptedAt(request));
-  }
-  const { payload } = encodeStatus(endError(outcome), headers);
-  await publishStored(link, entrySubject(method, call), payload, headers);
+  await storeEnd(link, method, call, last, request, outcome, endError(outcome));
   // Whoever runs it looks at the log. Without the message it finds out when it writes.
   link.cancel(method.cancelSubject, call.suffix);
   if (place) {

@@ -3,7 +3,10 @@ import { Code, ConnectError } from "@connectrpc/connect";
 import type { Msg } from "@nats-io/nats-core";
 import { type Connection, internals } from "../connection.js";
 import { bindService, type ServiceBinding } from "../wire/binding.js";
+import { parseCallSubject } from "../wire/call-id.js";
+import { acceptedAt, lastEntry } from "../wire/call-search.js";
 import { storeDeadLetter } from "../wire/dead-letter.js";
+import { storeEnd } from "../wire/end-entry.js";
 import { Header } from "../wire/header.js";
 import { callApi, getNext, untilAnswered } from "../wire/jetstream.js";
 import type { Link } from "../wire/link.js";
@@ -38,8 +41,8 @@ export interface Operator {
   /** How much waits and runs, for each durable method. */
   queues(): Promise<QueueInfo[]>;
   /**
-   * Makes dead letters of queued calls whose method this schema does not have.
-   * Call it when no worker serves an older or newer schema. Returns their number.
+   * Ends queued calls whose method this schema does not have, with Unimplemented, and
+   * makes dead letters of them. Call it when no worker serves an older or newer schema. Returns their number.
    */
   buryStrays(): Promise<number>;
 }
@@ -139,9 +142,27 @@ class ServiceOperator implements Operator {
       `${service.desc.typeName} has no method ${method}`,
       Code.Unimplemented,
     );
-    const gone = { deadSubject: `${service.prefix}.dead.${method}` };
-    const acceptedAtMs = Date.parse(request.headers?.get(Header.timestamp) ?? "");
-    await storeDeadLetter(link, gone, suffix, request, error, 0, acceptedAtMs);
+    const { prefix } = service;
+    const gone = {
+      service,
+      deadSubject: `${prefix}.dead.${method}`,
+      logSubject: `${prefix}.log.${method}`,
+    };
+    const call = parseCallSubject(service, request.headers?.get(Header.subject) ?? "");
+    const last = call && (await lastEntry(link, gone, call));
+    if (call && last?.kind !== "end") {
+      // Whoever waits for it has the schema that knows its method.
+      await storeEnd(link, gone, call, last, request, "failed", error);
+    }
+    await storeDeadLetter(
+      link,
+      gone,
+      suffix,
+      request,
+      error,
+      last?.attempt ?? 0,
+      acceptedAt(request),
+    );
     await callApi(link, `STREAM.MSG.DELETE.${service.stream}`, { seq, no_erase: true });
   }
 

@@ -45,7 +45,7 @@ export interface Entry {
 }
 
 /** Subject of the entries of a call's log. */
-export function entrySubject(method: MethodBinding, call: CallName): string {
+export function entrySubject(method: Pick<MethodBinding, "logSubject">, call: CallName): string {
   return `${method.logSubject}.${call.suffix}.entry`;
 }
 

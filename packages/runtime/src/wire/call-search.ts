@@ -80,7 +80,7 @@ export async function findKnownCall(
 /** The last entry of a call's log. */
 export async function lastEntry(
   link: Link,
-  method: MethodBinding,
+  method: Pick<MethodBinding, "logSubject" | "service">,
   call: CallName,
 ): Promise<Entry | undefined> {
   const last = await getLast(link, method.service.logStream, entrySubject(method, call));

@@ -1,0 +1,37 @@
+import type { ConnectError } from "@connectrpc/connect";
+import type { Msg } from "@nats-io/nats-core";
+import type { MethodBinding } from "./binding.js";
+import type { CallName } from "./call-id.js";
+import { type Entry, entrySubject, formatEntry, type Outcome } from "./call-log.js";
+import { acceptedAt } from "./call-search.js";
+import { Header, HeaderBlock } from "./header.js";
+import { publishStored } from "./jetstream.js";
+import type { Link } from "./link.js";
+import { encodeStatus } from "./status.js";
+
+/**
+ * Ends a call without an attempt: stores the end after the last entry of its log.
+ * Throws SequenceConflict when that is not the last one any more.
+ */
+export async function storeEnd(
+  link: Link,
+  method: Pick<MethodBinding, "logSubject">,
+  call: CallName,
+  last: Entry | undefined,
+  request: Msg | undefined,
+  outcome: Outcome,
+  error: ConnectError,
+): Promise<void> {
+  const headers = new HeaderBlock()
+    .add(Header.entry, formatEntry("end", last?.attempt ?? 0, outcome))
+    .add(Header.expectedLastSubjectSequence, last?.sequence ?? 0);
+  const digest = request?.headers?.get(Header.digest);
+  if (digest) {
+    headers.add(Header.digest, digest);
+  }
+  if (request) {
+    headers.add(Header.accepted, acceptedAt(request));
+  }
+  const { payload } = encodeStatus(error, headers);
+  await publishStored(link, entrySubject(method, call), payload, headers);
+}
