@@ -2,6 +2,7 @@ import {
   type CallStatus,
   Code,
   ConnectError,
+  type Connection,
   createClient,
   type DurableServerStreamingMethod,
   type DurableUnaryMethod,
@@ -180,12 +181,7 @@ export class Stage {
         // A delivery keeps the subject it was stored on: no mux finds where it belongs.
         noMux: subject.startsWith("$JS.API.CONSUMER.MSG.NEXT."),
       });
-    // Makes all queues.
-    const handler = () => ({});
-    const impl = { run: handler, once: handler, back: handler, wait: handler };
-    const flow = async function* () {};
-    const worker = await startWorker(EdgeService, { ...impl, flow }, connection);
-    await worker.drain();
+    await makeStreams(connection);
   }
 
   private isAnswered(): Promise<boolean> {
@@ -351,6 +347,15 @@ export class Stage {
     });
     return letter as number;
   }
+}
+
+/** Makes the streams of EdgeService, and all its queues. */
+export async function makeStreams(connection: Connection): Promise<void> {
+  const handler = () => ({});
+  const impl = { run: handler, once: handler, back: handler, wait: handler };
+  const flow = async function* () {};
+  const worker = await startWorker(EdgeService, { ...impl, flow }, connection);
+  await worker.drain();
 }
 
 /** Asks the server. */

@@ -1,7 +1,8 @@
+import type { Connection } from "@jetrpc/runtime";
 import { connect } from "@jetrpc/runtime/node";
-import { createOperator } from "@jetrpc/runtime/operator";
+import { createOperator, type Operator } from "@jetrpc/runtime/operator";
 import { type NatsServer, startNats } from "@jetrpc/testing";
-import { type Ask, letterOf, type Row, readLog } from "./edge-stage.js";
+import { type Ask, letterOf, makeStreams, type Row, readLog } from "./edge-stage.js";
 import type { Party } from "./edges.js";
 import { EdgeService } from "./gen/test/v1/test_pb.js";
 import { startProcess, type TestProcess } from "./process.js";
@@ -37,7 +38,10 @@ export class StrayStage {
     const client = await this.start("edge-client.mjs");
     // It has nothing to do with the edge.
     const worker = party === "worker" ? await this.start("edge-worker.mjs", "run") : undefined;
-    await this.with((ask) => ask(`test.v1.EdgeService.queue.Gone._._.${row.id}`));
+    await this.with(async (ask, _operator, connection) => {
+      await makeStreams(connection);
+      await ask(`test.v1.EdgeService.queue.Gone._._.${row.id}`);
+    });
     const reached = stops.add(row.id, row.when, (frame) => row.step.matches(frame, row));
     client.child.write('{ "command": "bury" }');
     await reached;
@@ -77,13 +81,13 @@ export class StrayStage {
 
   /** Does something with a connection of its own. */
   private async with<T>(
-    work: (ask: Ask, operator: ReturnType<typeof createOperator>) => Promise<T>,
+    work: (ask: Ask, operator: Operator, connection: Connection) => Promise<T>,
   ): Promise<T> {
     const connection = await connect({ nats: { servers: this.server.url } });
     try {
       const ask: Ask = (subject, body) =>
         connection.nats.request(subject, body && JSON.stringify(body), { timeout: 5_000 });
-      return await work(ask, createOperator(connection, EdgeService));
+      return await work(ask, createOperator(connection, EdgeService), connection);
     } finally {
       await connection.close();
     }
