@@ -11,7 +11,7 @@ export type EdgeMethod = "run" | "flow" | "once" | "back" | "wait";
 export type EdgeState = CallStateName | undefined;
 
 /** A message that somebody has to send on the way along an edge. */
-export interface Step {
+interface Step {
   readonly name: string;
   readonly by: "client" | "worker";
   /** Finds the message among those that pass. */

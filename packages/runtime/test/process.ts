@@ -51,7 +51,7 @@ export function startProcess(script: string, url: string, ...args: string[]): Te
     child,
     heard,
     async says(line) {
-      await until(() => heard.includes(line) || child.exitCode !== null);
+      await until(() => heard.includes(line) || hasEnded());
       expect(heard).toContain(line);
     },
     async hears(isIt) {

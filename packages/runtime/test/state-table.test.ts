@@ -11,6 +11,15 @@ test("the state table has the edges that are tested, and no others", () => {
   expect(told.sort()).toEqual([...new Set(tested)].sort());
 });
 
+test.each(scenarios.map((scenario) => [scenario.edge, scenario] as const))(
+  "the states that status() shows along `%s` are those of the edge, or of none",
+  (_edge, { from, to, steps }) => {
+    for (const state of steps.flatMap(({ states = [] }) => states)) {
+      expect([from, to, undefined]).toContain(state);
+    }
+  },
+);
+
 test.each(table.map((row) => [row["test"] ?? "", row] as const))(
   "the log entry of `%s` is as the state table says",
   (edge, row) => {
