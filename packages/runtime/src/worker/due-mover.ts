@@ -5,7 +5,8 @@ import { copyRequestHeaders } from "../wire/dead-letter.js";
 import { Header } from "../wire/header.js";
 import { getLast, publishStored, SequenceConflict } from "../wire/jetstream.js";
 import type { Link } from "../wire/link.js";
-import { dueConsumerName, provision } from "../wire/provision.js";
+import { dueConsumerName } from "../wire/infrastructure.js";
+import { provision } from "../wire/provision.js";
 import type { Logger } from "./log.js";
 import { Puller } from "./puller.js";
 
