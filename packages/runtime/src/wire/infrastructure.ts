@@ -55,12 +55,7 @@ export function describeInfrastructure(service: ServiceBinding): Infrastructure 
     })),
   );
   return {
-    streams: [
-      queueStream(service),
-      logStream(service),
-      deadStream(service),
-      laterStream(service),
-    ],
+    streams: [queueStream(service), logStream(service), deadStream(service), laterStream(service)],
     payloads,
     consumers: [{ stream: service.laterStream, config: dueConsumer(service) }, ...queues],
   };
