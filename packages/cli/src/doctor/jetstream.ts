@@ -16,11 +16,9 @@ export async function askJetStream<T>(nats: NatsConnection, api: string): Promis
   try {
     answer = (await nats.request(subject, "{}", { timeout: timeoutMs })).json();
   } catch (cause) {
-    const isDenied = cause instanceof errors.PermissionViolationError;
-    const why =
-      cause instanceof errors.RequestError && cause.isNoResponders()
-        ? "nobody answers"
-        : String(cause);
+    const isRefused = cause instanceof errors.RequestError;
+    const isDenied = isRefused && cause.cause instanceof errors.PermissionViolationError;
+    const why = isRefused && cause.isNoResponders() ? "nobody answers" : String(cause);
     throw new ConnectError(
       isDenied ? `these credentials may not publish on ${subject}` : `${subject}: ${why}`,
       isDenied ? Code.PermissionDenied : Code.Unavailable,
