@@ -39,9 +39,11 @@ test("finds nothing to do where a worker has set up the service", async () => {
   const image = shop.project.image();
   const service = serviceOf(image);
   await shop.worker(service, { order: () => ({}) });
-  const { stdout } = await shop.run(image, "apply", "--dry-run");
+  const dry = await shop.run(image, "apply", "--dry-run");
   // The bucket is made with the first large message.
-  expect(stdout).toBe("shop.v1.ShopService\n  + stream OBJ_SHOP_PAYLOAD\n1 to create\n");
+  expect(dry.stdout).toBe("shop.v1.ShopService\n  + stream OBJ_SHOP_PAYLOAD\n1 to create\n");
+  await (await shop.client(service)).order({ text: "x".repeat(2_000_000) });
+  expect((await shop.run(image, "apply")).stdout).toBe("no changes\n");
 });
 
 test("a dry run shows the plan and does nothing; its exit code tells when that is asked for", async () => {

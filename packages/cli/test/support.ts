@@ -92,9 +92,9 @@ message Response {
 }
 
 /** The service of an image. */
-export function serviceOf(image: string): DescService {
+export function serviceOf(image: string, name = "shop.v1.ShopService"): DescService {
   const set = fromBinary(FileDescriptorSetSchema, readFileSync(image));
-  return createFileRegistry(set).getService("shop.v1.ShopService") as DescService;
+  return createFileRegistry(set).getService(name) as DescService;
 }
 
 /** What a process said, and how it ended. */
@@ -138,7 +138,10 @@ interface Shop {
   readonly text: string;
 }
 
-type ShopClient = Record<"order" | "refund", DurableUnaryMethod<DescMessage, DescMessage>>;
+type ShopClient = Record<
+  "order" | "refund" | "write",
+  DurableUnaryMethod<DescMessage, DescMessage>
+>;
 
 /** A server for all tests of a file, a project, and what each test opens. */
 export function useShop() {

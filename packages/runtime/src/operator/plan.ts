@@ -9,7 +9,7 @@ import {
   type StreamSettings,
   type WantedConsumer,
 } from "../wire/infrastructure.js";
-import { callApi } from "../wire/jetstream.js";
+import { callApi, untilAnswered } from "../wire/jetstream.js";
 import {
   createStream,
   listConsumers,
@@ -64,6 +64,9 @@ export interface ServicePlan {
   apply(options?: ApplyOptions): Promise<void>;
 }
 
+/** How long to wait for a server, or for the leader of a stream, in ms. */
+const patienceMs = 5_000;
+
 interface Step extends PlannedChange {
   run(): Promise<unknown>;
 }
@@ -83,7 +86,8 @@ export async function planService(
   const { link } = connection[internals];
   const binding = bindService(service);
   const buryStrays = () => createOperator(connection, service).buryStrays();
-  const steps = await findSteps(link, binding, buryStrays);
+  const find = () => findSteps(link, binding, buryStrays);
+  const steps = await untilAnswered(link, find, patienceMs);
   return {
     service: service.typeName,
     changes: steps.map(({ kind, what, differences, reasons }) => ({
