@@ -8,11 +8,9 @@ const shop = useShop();
 
 test.each([
   ["an unknown command", ["nope"], "unknown command 'nope'"],
-  ["an unknown option", ["apply", "--force"], "unknown option '--force'"],
   ["a command that is not whole", ["pause"], "missing required argument 'method'"],
   ["an exit code without a dry run", ["apply", "--detailed-exitcode"], "--dry-run"],
   ["a time that is none", ["pause", "Order", "--until", "noon"], "is no time"],
-  ["no schema", ["queues"], "no schema: run it where buf.yaml is"],
   [
     "a file that is not there",
     ["queues", "--descriptors", "gone.binpb"],
@@ -26,14 +24,14 @@ test.each([
 });
 
 test("--json makes a JSON object of what went wrong", async () => {
-  for (const [args, code] of [
-    [["apply", "--force"], 2],
-    [["queues"], 2],
+  for (const [args, text] of [
+    [["apply", "--force"], "unknown option '--force'"],
+    [["queues"], "no schema: run it where buf.yaml is"],
   ] as const) {
     const outcome = await jetrpc([...args, "--json"]);
-    expect(outcome).toMatchObject({ code, stdout: "" });
+    expect(outcome).toMatchObject({ code: 2, stdout: "" });
     expect(JSON.parse(outcome.stderr)).toEqual({
-      error: { code: "Usage", message: expect.stringMatching(/./) },
+      error: { code: "Usage", message: expect.stringContaining(text) },
     });
   }
 });

@@ -39,7 +39,7 @@ export interface Version {
 /** A folder with .proto files of several versions, and what buf makes of them. */
 export class Project {
   readonly folder = mkdtempSync(join(tmpdir(), "jetrpc-cli-"));
-  private images = 0;
+  private readonly images = new Map<string, string>();
 
   constructor() {
     cpSync(join(top, "proto/jetrpc"), join(this.folder, "proto/jetrpc"), { recursive: true });
@@ -79,10 +79,16 @@ message Response {
   }
 
   /** Builds an image of a version, and returns its path. */
-  image(version?: Version): string {
+  image(version: Version = {}): string {
+    const key = JSON.stringify(version);
+    const known = this.images.get(key);
+    if (known) {
+      return known;
+    }
     this.writeShop(version);
-    const path = join(this.folder, `image-${this.images++}.binpb`);
+    const path = join(this.folder, `image-${this.images.size}.binpb`);
     execFileSync(join(bin, "buf"), ["build", "-o", path], { cwd: this.folder, stdio: "pipe" });
+    this.images.set(key, path);
     return path;
   }
 
