@@ -71,7 +71,7 @@ const units = [
 ] as const;
 
 /** `7d`, `90m`, `1500ms`: in the largest unit that it is a whole number of. */
-export function showDuration(ms: number): string {
+function showDuration(ms: number): string {
   const [unit, size] = units.find(([, each]) => ms % each === 0) ?? ["ms", 1];
   return `${ms / size}${unit}`;
 }

@@ -9,7 +9,7 @@ export interface Words {
 }
 
 /** A word, and what it does. */
-export interface Word {
+interface Word {
   readonly word: string;
   readonly description: string;
 }
