@@ -10,13 +10,20 @@ export interface SessionOptions extends SchemaOptions {
   json?: boolean;
 }
 
-/** Adds the options of every command that talks to a server. */
-export function addSessionOptions(command: Command): Command {
+/** Adds the options of every command that reads the schema. */
+function addSchemaOptions(command: Command): Command {
   return command
     .option("--descriptors <file>", "FileDescriptorSet or buf image (default: buf builds it here)")
     .option("--service <name>", "full name of a service; repeatable (default: all)", collect)
-    .option("--server <url>", "instead of NATS_URL; without user, password or token")
     .option("--json", "print JSON");
+}
+
+/** Adds the options of every command that talks to a server, too. */
+export function addSessionOptions(command: Command): Command {
+  return addSchemaOptions(command).option(
+    "--server <url>",
+    "instead of NATS_URL; without user, password or token",
+  );
 }
 
 /** Makes a list of an option that is given several times. */

@@ -20,8 +20,8 @@ test("makes all that the schema says; the second run has no changes", async () =
   + stream SHOP_DEAD
   + stream SHOP_LATER
   + stream OBJ_SHOP_PAYLOAD
-  + consumer due of stream SHOP_LATER
   + consumer Order of stream SHOP
+  + consumer due of stream SHOP_LATER
 7 to create
 applied
 `,

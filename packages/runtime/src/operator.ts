@@ -18,3 +18,10 @@ export {
   type ServicePlan,
 } from "./operator/plan.js";
 export type { Difference } from "./wire/difference.js";
+export {
+  type ConsumerSettings,
+  describeInfrastructure,
+  type Infrastructure,
+  type StreamSettings,
+  type WantedConsumer,
+} from "./wire/infrastructure.js";

@@ -27,7 +27,7 @@ export async function checkDrift(connection: Connection, service: DescService): 
           )
         : error(
             `${service.typeName}: cannot be compared with the server: ${rawMessage}`,
-            "see above",
+            "mend what it says, and run it again",
           ),
     ];
   }

@@ -5,6 +5,7 @@ import {
   type MethodBinding,
   type ServiceBinding,
 } from "@jetrpc/runtime";
+import { describeInfrastructure } from "@jetrpc/runtime/operator";
 import { errors, headers, type NatsConnection } from "@nats-io/nats-core";
 import { error, type Finding, ok } from "./finding.js";
 
@@ -62,12 +63,7 @@ function actsOf(role: Role, service: ServiceBinding, owner: string): Act[] {
         ...durable.flatMap((method) => workerActs(method, owner)),
       ];
     case "administrator":
-      return administratorActs([
-        `OBJ_${service.payloadBucket}`,
-        ...(durable.length > 0
-          ? [service.stream, service.logStream, service.deadStream, service.laterStream]
-          : []),
-      ]);
+      return administratorActs(service);
   }
 }
 
@@ -95,8 +91,9 @@ function workerActs({ queues, service, ...method }: MethodBinding, owner: string
   ];
 }
 
-function administratorActs(streams: readonly string[]): Act[] {
-  return streams.flatMap((name) =>
+function administratorActs(service: ServiceBinding): Act[] {
+  const { streams, payloads } = describeInfrastructure(service);
+  return [...streams, payloads].flatMap(({ name }) =>
     ["STREAM.INFO", "STREAM.CREATE", "STREAM.UPDATE", "CONSUMER.LIST"].map((api) =>
       publish(`$JS.API.${api}.${name}`),
     ),

@@ -1,5 +1,6 @@
 import type { DescService } from "@bufbuild/protobuf";
 import { bindService, type Connection } from "@jetrpc/runtime";
+import { describeInfrastructure } from "@jetrpc/runtime/operator";
 import { error, type Finding, ok, warning } from "./finding.js";
 import { askJetStream, type StreamState } from "./jetstream.js";
 
@@ -8,11 +9,12 @@ const clockToleranceMs = 1_000;
 
 /** Looks at the copies of a service's streams, and at the server's clock. */
 export async function checkStreams({ nats }: Connection, service: DescService): Promise<Finding[]> {
-  const { typeName } = service;
-  const { stream, logStream, deadStream, laterStream, replicas } = bindService(service);
-  const findings = checkReplicas(typeName, replicas, nats.info?.cluster !== undefined);
+  const binding = bindService(service);
+  const { streams, payloads } = describeInfrastructure(binding);
+  const isCluster = nats.info?.cluster !== undefined;
+  const findings = checkReplicas(service.typeName, binding.replicas, isCluster);
   let clock: Finding | undefined;
-  for (const name of [stream, logStream, deadStream, laterStream]) {
+  for (const { name } of [...streams, payloads]) {
     const askedAt = Date.now();
     // What these credentials may not look at is told by others.
     const state = await askJetStream<StreamState>(nats, `STREAM.INFO.${name}`).catch(

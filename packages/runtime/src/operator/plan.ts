@@ -1,11 +1,12 @@
 import type { DescService } from "@bufbuild/protobuf";
 import { Code, ConnectError } from "@connectrpc/connect";
-import type { ConsumerInfo } from "@nats-io/jetstream";
+import { type ConsumerInfo, RetentionPolicy } from "@nats-io/jetstream";
 import { type Connection, internals } from "../connection.js";
 import { bindService, type ServiceBinding } from "../wire/binding.js";
 import { type Difference, findDifferences } from "../wire/difference.js";
 import {
   describeInfrastructure,
+  describeStreams,
   type StreamSettings,
   type WantedConsumer,
 } from "../wire/infrastructure.js";
@@ -138,20 +139,20 @@ async function findSteps(
   for (const wanted of [...streams, payloads]) {
     steps.push(...(await planStream(link, wanted)));
   }
-  const there = new Map<string, ConsumerInfo[]>();
-  for (const stream of new Set(consumers.map((each) => each.stream))) {
-    there.set(stream, await listConsumers(link, stream));
-  }
-  for (const wanted of consumers) {
-    const info = there.get(wanted.stream)?.find(({ name }) => name === wanted.config.name);
-    steps.push(...planConsumer(link, wanted, info));
-  }
-  const names = new Set(
-    consumers.filter(({ stream }) => stream === service.stream).map(({ config }) => config.name),
-  );
-  for (const info of there.get(service.stream) ?? []) {
-    if (info.config.durable_name && !names.has(info.name)) {
-      steps.push(planRemoval(link, service, info, buryStrays));
+  const queues = streams.filter(({ retention }) => retention === RetentionPolicy.Workqueue);
+  for (const { name } of queues) {
+    const there = await listConsumers(link, name);
+    const wanted = consumers.filter(({ stream }) => stream === name);
+    // First, as no two consumers of a queue may have the same subjects.
+    for (const info of there) {
+      const isWanted = wanted.some(({ config }) => config.name === info.name);
+      if (info.config.durable_name && !isWanted) {
+        steps.push(planRemoval(link, service, info, buryStrays));
+      }
+    }
+    for (const each of wanted) {
+      const info = there.find(({ name }) => name === each.config.name);
+      steps.push(...planConsumer(link, each, info));
     }
   }
   return steps;
@@ -184,20 +185,17 @@ async function planStream(link: Link, wanted: StreamSettings): Promise<Step[]> {
 }
 
 /** Plans the removal of the streams of a service that has no durable method any more. */
-async function planStreamRemovals(
-  link: Link,
-  { desc, prefix, stream, logStream, deadStream, laterStream }: ServiceBinding,
-): Promise<Step[]> {
+async function planStreamRemovals(link: Link, service: ServiceBinding): Promise<Step[]> {
   const steps: Step[] = [];
-  for (const name of [stream, logStream, deadStream, laterStream]) {
+  for (const { name } of describeStreams(service)) {
     const info = await streamInfo(link, name);
-    if (info?.config.subjects?.every((subject) => subject.startsWith(`${prefix}.`))) {
+    if (info?.config.subjects?.every((subject) => subject.startsWith(`${service.prefix}.`))) {
       steps.push({
         kind: "destructive",
         what: `stream ${name}`,
         differences: [],
         reasons: [
-          `${desc.name} has no durable method any more: the stream is removed with what it holds (${info.state.messages} messages)`,
+          `${service.desc.name} has no durable method any more: the stream is removed with what it holds (${info.state.messages} messages)`,
         ],
         run: () => callApi(link, `STREAM.DELETE.${name}`, {}),
       });
@@ -233,13 +231,15 @@ function planRemoval(
   info: ConsumerInfo,
   buryStrays: () => Promise<unknown>,
 ): Step {
-  const what = `consumer ${info.name} of stream ${service.stream}`;
+  const { name, stream_name: stream } = info;
+  const what = `consumer ${name} of stream ${stream}`;
   const unfinished = info.num_pending + info.num_ack_pending;
   const subject = info.config.filter_subject ?? "";
-  const [, method = ""] = subject.slice(service.prefix.length + 1).split(".");
+  // One of a priority is named `<Method>-<priority>`.
+  const [method] = name.split("-");
   const calls = unfinished === 1 ? "1 call waits or runs" : `${unfinished} calls wait or run`;
-  const remove = () => callApi(link, `CONSUMER.DELETE.${service.stream}.${info.name}`, {});
-  const isStray = service.desc.methods.every(({ name }) => name !== method);
+  const remove = () => callApi(link, `CONSUMER.DELETE.${stream}.${name}`, {});
+  const isStray = service.desc.methods.every((each) => each.name !== method);
   if (!isStray && unfinished > 0) {
     const reason = `${method} has no queue ${subject} any more, and ${calls} there: let workers of the old schema end them first`;
     return { kind: "impossible", what, differences: [], reasons: [reason], run: remove };

@@ -55,10 +55,15 @@ export function describeInfrastructure(service: ServiceBinding): Infrastructure 
     })),
   );
   return {
-    streams: [queueStream(service), logStream(service), deadStream(service), laterStream(service)],
+    streams: describeStreams(service),
     payloads,
     consumers: [{ stream: service.laterStream, config: dueConsumer(service) }, ...queues],
   };
+}
+
+/** The streams of durable calls, whether or not the service has any. */
+export function describeStreams(service: ServiceBinding): StreamSettings[] {
+  return [queueStream(service), logStream(service), deadStream(service), laterStream(service)];
 }
 
 /** The work queue of a service: a request leaves it when its call has ended. */
