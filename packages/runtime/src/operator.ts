@@ -1,5 +1,6 @@
 /**
- * What operators of a service do: dead letters, pauses, queues.
+ * What operators of a service do: dead letters, pauses, queues, and what the
+ * service needs on the server.
  *
  * @module
  */
@@ -10,3 +11,17 @@ export {
   type Operator,
   type QueueInfo,
 } from "./operator/operator.js";
+export {
+  type ApplyOptions,
+  type PlannedChange,
+  planService,
+  type ServicePlan,
+} from "./operator/plan.js";
+export type { Difference } from "./wire/difference.js";
+export {
+  type ConsumerSettings,
+  describeInfrastructure,
+  type Infrastructure,
+  type StreamSettings,
+  type WantedConsumer,
+} from "./wire/infrastructure.js";

@@ -1,6 +1,8 @@
-import { Code } from "@jetrpc/runtime";
+import { Code, startWorker } from "@jetrpc/runtime";
+import { connect } from "@jetrpc/runtime/node";
 import { startNats } from "@jetrpc/testing";
-import { expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
+import { TestService } from "./gen/test/v1/test_pb.js";
 import { until, useNats } from "./support.js";
 
 const nats = useNats();
@@ -85,6 +87,21 @@ test("a consumer that is deleted under a worker is made again", async () => {
   expect((await client.do({})).text).toBe("done");
 });
 
+test("a stream that captures more than the schema says differs", async () => {
+  const worker = await nats.worker(impl);
+  await worker.drain();
+  const { config } = await streamInfo("TEST_DEAD");
+  const subjects = [...(config["subjects"] as string[]), "more.>"];
+  await worker.connection.nats.request(
+    "$JS.API.STREAM.UPDATE.TEST_DEAD",
+    JSON.stringify({ ...config, subjects }),
+  );
+  await expect(nats.worker(impl)).rejects.toMatchObject({
+    code: Code.FailedPrecondition,
+    rawMessage: expect.stringContaining("stream TEST_DEAD differs from the schema: subjects is"),
+  });
+});
+
 test("an account without JetStream is named", async () => {
   await using server = await startNats({
     config: `
@@ -98,4 +115,61 @@ test("an account without JetStream is named", async () => {
   await expect(nats.worker(impl, { url: server.url })).rejects.toMatchObject(refused);
   const client = await nats.client({ url: server.url });
   await expect(client.do({})).rejects.toMatchObject(refused);
+});
+
+describe("credentials that may not look at streams", () => {
+  /** A server whose user may do anything but what matches `denied`; `admin` may do all. */
+  function startRestricted(denied: string) {
+    return startNats({
+      config: `
+        authorization {
+          users: [
+            { user: admin, password: admin }
+            { user: worker, password: worker, permissions: { publish: { deny: [${denied}] } } }
+          ]
+        }
+        no_auth_user: worker`,
+    });
+  }
+  const looking = `"$JS.API.STREAM.>", "$JS.API.CONSUMER.INFO.>", "$JS.API.CONSUMER.CREATE.>"`;
+
+  async function provisionAsAdmin(url: string): Promise<void> {
+    const admin = await connect({ nats: { servers: url, user: "admin", pass: "admin" } });
+    const worker = await startWorker(TestService, impl, admin);
+    await worker.drain();
+    await admin.close();
+  }
+
+  test("serve what an administrator has made", async () => {
+    await using server = await startRestricted(looking);
+    await provisionAsAdmin(server.url);
+    await nats.worker(impl, { url: server.url });
+    const client = await nats.client({ url: server.url });
+    expect((await client.do({})).text).toBe("done");
+  });
+
+  test("are told by the log, and by submit(), that something is missing", async () => {
+    await using server = await startRestricted(looking);
+    const worker = await nats.worker(impl, { url: server.url });
+    await until(() => worker.logged.some(({ level }) => level === "error"));
+    expect(worker.logged.find(({ level }) => level === "error")?.error).toMatchObject({
+      rawMessage: expect.stringContaining("consumer Do of stream TEST is missing"),
+    });
+    const client = await nats.client({ url: server.url });
+    await expect(client.do.submit({}, { timeoutMs: 100 })).rejects.toMatchObject({
+      code: Code.Unavailable,
+      rawMessage: expect.stringContaining("let an administrator run `jetrpc apply`"),
+    });
+  });
+
+  test("that may look, but not make them, are refused at once", async () => {
+    await using server = await startRestricted(`"$JS.API.STREAM.CREATE.>"`);
+    const refused = {
+      code: Code.PermissionDenied,
+      rawMessage: expect.stringContaining("stream TEST does not exist, and these credentials"),
+    };
+    await expect(nats.worker(impl, { url: server.url })).rejects.toMatchObject(refused);
+    const client = await nats.client({ url: server.url });
+    await expect(client.do({})).rejects.toMatchObject(refused);
+  });
 });

@@ -34,7 +34,8 @@ export interface Durable<I extends DescMessage, C> {
    * then on it will be done, whatever crashes.
    *
    * Errors: Unavailable when the server cannot be reached or has no stream for
-   * the service, ResourceExhausted when the queue is full or too old,
+   * the service, PermissionDenied and FailedPrecondition when it may not or cannot
+   * have one, ResourceExhausted when the queue is full or too old,
    * AlreadyExists when the call id was used for another request, InvalidArgument
    * for an impossible call id, option or request.
    */

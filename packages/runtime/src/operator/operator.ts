@@ -181,7 +181,7 @@ class ServiceOperator implements Operator {
       const done = await callApi(link, `CONSUMER.PAUSE.${service.stream}.${consumer}`, pause);
       if (!done) {
         throw new ConnectError(
-          `consumer ${consumer} of stream ${service.stream} does not exist: start a worker first`,
+          `consumer ${consumer} of stream ${service.stream} does not exist: start a worker, or run \`jetrpc apply\`, first`,
           Code.NotFound,
         );
       }

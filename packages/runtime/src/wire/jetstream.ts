@@ -17,6 +17,9 @@ const ErrorCode = {
   notEnabledForAccount: 10039,
   /** A cluster whose servers are not all there yet. */
   noSuitablePeers: 10005,
+  /** Its leader is lost, and another is not chosen yet. */
+  streamOffline: 10118,
+  consumerOffline: 10119,
 } as const;
 
 /** How long a server may take for one answer of JetStream, in ms. */
@@ -282,6 +285,8 @@ function toError(error: ApiError, subject: string): Error {
         Code.FailedPrecondition,
       );
     case ErrorCode.noSuitablePeers:
+    case ErrorCode.streamOffline:
+    case ErrorCode.consumerOffline:
       return new ConnectError(text, Code.Unavailable);
     default:
       return new ConnectError(text, error.code === 503 ? Code.Unavailable : Code.Internal);

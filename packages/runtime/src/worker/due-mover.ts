@@ -3,9 +3,10 @@ import type { ServiceBinding } from "../wire/binding.js";
 import { queueOfDue } from "../wire/call-search.js";
 import { copyRequestHeaders } from "../wire/dead-letter.js";
 import { Header } from "../wire/header.js";
+import { dueConsumerName } from "../wire/infrastructure.js";
 import { getLast, publishStored, SequenceConflict } from "../wire/jetstream.js";
 import type { Link } from "../wire/link.js";
-import { dueConsumerName, provision } from "../wire/provision.js";
+import { provision } from "../wire/provision.js";
 import type { Logger } from "./log.js";
 import { Puller } from "./puller.js";
 

@@ -5,7 +5,7 @@ import { storeDeadLetter } from "../wire/dead-letter.js";
 import { Header } from "../wire/header.js";
 import type { Link } from "../wire/link.js";
 import { deliveryOf } from "../wire/log-reader.js";
-import { provision } from "../wire/provision.js";
+import { provisionMissing } from "../wire/provision.js";
 import { DurableAttempt } from "./durable-attempt.js";
 import { PriorityPuller } from "./priority-puller.js";
 import { type Pulled, Puller } from "./puller.js";
@@ -131,7 +131,7 @@ export class DurableWorker {
       refused: async (why) => {
         const of = { method: method.desc.toString() };
         settings.log({ level: "warn", message: "a pull was refused", ...of, error: why });
-        await provision(link, method.service, [method]).catch((error) =>
+        await provisionMissing(link, method.service, [method]).catch((error) =>
           settings.log({
             level: "error",
             message: "the queue of a method is out of order",

@@ -71,8 +71,9 @@ export interface Worker {
  * where they are absent. Resolves when the worker takes calls.
  *
  * Throws InvalidArgument when nothing is implemented or an option is wrong,
- * FailedPrecondition when a stream is not as the schema says, and Unavailable
- * when JetStream does not answer.
+ * FailedPrecondition when a stream is not as the schema says or the account has
+ * no JetStream, PermissionDenied when one is absent that these credentials may
+ * not make, and Unavailable when JetStream does not answer.
  */
 export async function startWorker<S extends DescService>(
   service: S,

@@ -1,0 +1,6 @@
+#!/usr/bin/env node
+import { main } from "../dist/main.js";
+
+const code = await main(process.argv.slice(2));
+// Timers of the connection would keep the process for a second.
+process.stdout.write("", () => process.exit(code));

@@ -1,0 +1,98 @@
+import { ConnectError, type Connection } from "@jetrpc/runtime";
+import { Command, Option } from "commander";
+import { checkAccount, checkServer } from "../doctor/account.js";
+import { checkDrift } from "../doctor/drift.js";
+import { error, type Finding, warning } from "../doctor/finding.js";
+import { checkPermissions, type Role, roles } from "../doctor/permissions.js";
+import { checkStreams } from "../doctor/streams.js";
+import { Exit, ExitCode } from "../exit-code.js";
+import { print, printJson } from "../output.js";
+import { loadSchema, NoSchema, type Schema } from "../schema.js";
+import { addSessionOptions, open, type SessionOptions } from "../session.js";
+
+interface Options extends SessionOptions {
+  role?: Role;
+}
+
+/** `jetrpc doctor`: finds what is wrong with a server, and how to mend it. */
+export function doctorCommand(): Command {
+  return addSessionOptions(
+    new Command("doctor")
+      .description("find what is wrong with the server, and how to mend it")
+      .addOption(new Option("--role <role>", "what these credentials are for").choices([...roles])),
+  ).action(doctor);
+}
+
+async function doctor(options: Options): Promise<void> {
+  const findings: Finding[] = [];
+  const tell = (...found: Finding[]) => {
+    for (const finding of found) {
+      findings.push(finding);
+      show(finding, options.json ?? false);
+    }
+  };
+  await examine(options, tell);
+  const count = (level: Finding["level"]) => findings.filter((each) => each.level === level).length;
+  if (!options.json) {
+    print(`errors: ${count("error")}, warnings: ${count("warning")}`);
+  }
+  if (count("error") > 0) {
+    throw new Exit(ExitCode.failed);
+  }
+}
+
+async function examine(options: Options, tell: (...found: Finding[]) => void): Promise<void> {
+  const schema = await findSchema(options, tell);
+  let connection: Connection;
+  try {
+    connection = await open(options);
+  } catch (cause) {
+    if (!(cause instanceof ConnectError)) {
+      throw cause;
+    }
+    tell(error(cause.rawMessage, "as it says: without a connection nothing else can be checked"));
+    return;
+  }
+  try {
+    tell(...checkServer(connection.nats));
+    const { findings, hasJetStream } = await checkAccount(connection.nats);
+    tell(...findings);
+    if (!hasJetStream) {
+      return;
+    }
+    for (const service of schema?.services ?? []) {
+      tell(...(await checkDrift(connection, service)));
+      tell(...(await checkStreams(connection, service)));
+      tell(await checkPermissions(connection, service, options.role));
+    }
+  } finally {
+    await connection.close();
+  }
+}
+
+/** A server can be looked at without a schema. */
+async function findSchema(
+  options: Options,
+  tell: (finding: Finding) => void,
+): Promise<Schema | undefined> {
+  try {
+    return await loadSchema(options);
+  } catch (cause) {
+    if (cause instanceof NoSchema) {
+      tell(warning("no schema: the server alone is checked", cause.message));
+      return undefined;
+    }
+    throw cause;
+  }
+}
+
+function show({ level, title, mend }: Finding, asJson: boolean): void {
+  if (asJson) {
+    printJson({ level, title, ...(mend !== undefined && { mend }) });
+    return;
+  }
+  print(`${level.padEnd(7)}  ${title}`);
+  if (mend !== undefined) {
+    print(`         ${mend}`);
+  }
+}

@@ -1,0 +1,19 @@
+import type { Command } from "commander";
+import { applyCommand } from "./apply.js";
+import { completionCommand } from "./completion.js";
+import { deadCommand } from "./dead.js";
+import { doctorCommand } from "./doctor.js";
+import { pauseCommand } from "./pause.js";
+import { queuesCommand } from "./queues.js";
+import { resumeCommand } from "./resume.js";
+
+/** The verbs, in the order of the help. A new one is a file of this folder and a line here. */
+export const commands: readonly ((program: Command) => Command)[] = [
+  applyCommand,
+  doctorCommand,
+  deadCommand,
+  queuesCommand,
+  pauseCommand,
+  resumeCommand,
+  completionCommand,
+];

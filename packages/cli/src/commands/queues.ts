@@ -1,0 +1,37 @@
+import { Command } from "commander";
+import { operatorsOf } from "../operators.js";
+import { printJson, printTable } from "../output.js";
+import { addSessionOptions, type SessionOptions, withSession } from "../session.js";
+
+/** `jetrpc queues`: how much waits and runs. */
+export function queuesCommand(): Command {
+  return addSessionOptions(
+    new Command("queues").description("show how many calls of each durable method wait and run"),
+  ).action(queues);
+}
+
+async function queues(options: SessionOptions): Promise<void> {
+  await withSession(options, async (connection, schema) => {
+    const rows: string[][] = [];
+    for (const { service, operator } of operatorsOf(connection, schema)) {
+      for (const info of await operator.queues()) {
+        if (options.json) {
+          printJson({ service: service.typeName, ...info });
+        } else {
+          const { method, queued, running, pausedUntil } = info;
+          const name = `${service.typeName}.${method}`;
+          rows.push([name, `${queued}`, `${running}`, pausedUntil ? showPause(pausedUntil) : ""]);
+        }
+      }
+    }
+    if (!options.json) {
+      printTable(["METHOD", "QUEUED", "RUNNING", "PAUSED"], rows);
+    }
+  });
+}
+
+/** A pause without an end lasts for centuries. */
+function showPause(until: Date): string {
+  const isForEver = until.getFullYear() >= 2200;
+  return isForEver ? "until resumed" : `until ${until.toISOString()}`;
+}

@@ -1,0 +1,15 @@
+/** What the doctor has found. */
+export interface Finding {
+  readonly level: "ok" | "warning" | "error";
+  readonly title: string;
+  /** What to do; none when all is well. */
+  readonly mend?: string;
+}
+
+export const ok = (title: string): Finding => ({ level: "ok", title });
+export const warning = (title: string, mend: string): Finding => ({
+  level: "warning",
+  title,
+  mend,
+});
+export const error = (title: string, mend: string): Finding => ({ level: "error", title, mend });

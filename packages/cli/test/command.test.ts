@@ -1,0 +1,145 @@
+import { execFileSync } from "node:child_process";
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { expect, test } from "vitest";
+import { jetrpc, useShop } from "./support.js";
+
+const shop = useShop();
+
+test.each([
+  ["an unknown command", ["nope"], "unknown command 'nope'"],
+  ["a command that is not whole", ["pause"], "missing required argument 'method'"],
+  ["an exit code without a dry run", ["apply", "--detailed-exitcode"], "--dry-run"],
+  ["a time that is none", ["pause", "Order", "--until", "noon"], "is no time"],
+  [
+    "a file that is not there",
+    ["queues", "--descriptors", "gone.binpb"],
+    "gone.binpb cannot be read",
+  ],
+])("%s ends with 2 and one line that says what to do", async (_, args, text) => {
+  const { code, stdout, stderr } = await jetrpc(args);
+  expect({ code, stdout }).toEqual({ code: 2, stdout: "" });
+  expect(stderr).toMatch(/^jetrpc: .+\n$/);
+  expect(stderr).toContain(text);
+});
+
+test("--json makes a JSON object of what went wrong", async () => {
+  for (const [args, text] of [
+    [["apply", "--force"], "unknown option '--force'"],
+    [["queues"], "no schema: run it where buf.yaml is"],
+  ] as const) {
+    const outcome = await jetrpc([...args, "--json"]);
+    expect(outcome).toMatchObject({ code: 2, stdout: "" });
+    expect(JSON.parse(outcome.stderr)).toEqual({
+      error: { code: "Usage", message: expect.stringContaining(text) },
+    });
+  }
+});
+
+test("a service or a method that the schema lacks ends with 2, and tells what there is", async () => {
+  const image = shop.project.image();
+  const service = await shop.run(image, "queues", "--service", "shop.v1.Shop");
+  expect(service).toMatchObject({
+    code: 2,
+    stderr: expect.stringContaining("shop.v1.ShopService"),
+  });
+  const method = await shop.run(image, "pause", "Price");
+  expect(method).toMatchObject({
+    code: 2,
+    stderr: "jetrpc: no durable method is named Price: there are shop.v1.ShopService.Order\n",
+  });
+});
+
+test("options that cannot be are refused with their places", async () => {
+  const image = shop.project.image({ service: "replicas: 7", order: "max_attempts: -1" });
+  const { code, stderr } = await shop.run(image, "apply");
+  expect(code).toBe(1);
+  expect(stderr).toBe(`jetrpc: shop/v1/shop.proto:5:48: replicas 7 must be 1 to 5
+jetrpc: shop/v1/shop.proto:10:34: max_attempts -1 must be 1 or more
+`);
+});
+
+test("what is no image is refused", async () => {
+  const path = join(shop.project.folder, "no-image.binpb");
+  writeFileSync(path, "this is no descriptor");
+  const { code, stderr } = await shop.run(path, "apply");
+  expect(code).toBe(1);
+  expect(stderr).toMatch(
+    /no-image\.binpb is no complete FileDescriptorSet .+: make it with `buf build/,
+  );
+});
+
+test("the schema is what buf builds in the folder, or what JETRPC_DESCRIPTORS names", async () => {
+  const { folder } = shop.project;
+  const env = { NATS_URL: shop.server.url };
+  const bin = join(import.meta.dirname, "../../../node_modules/.bin");
+  shop.project.writeShop({ methods: "rpc Built(Request) returns (Response);" });
+  const PATH = `${bin}:${process.env["PATH"]}`;
+  const built = await jetrpc(["apply", "--dry-run"], { cwd: folder, env: { ...env, PATH } });
+  expect(built.stdout).toContain("consumer Built of stream SHOP");
+  const JETRPC_DESCRIPTORS = shop.project.image({
+    methods: "rpc Named(Request) returns (Response);",
+  });
+  const named = await jetrpc(["apply", "--dry-run"], { env: { ...env, JETRPC_DESCRIPTORS } });
+  expect(named.stdout).toContain("consumer Named of stream SHOP");
+  shop.project.write("proto/shop/v1/shop.proto", "broken");
+  const broken = await jetrpc(["apply"], { cwd: folder, env: { ...env, PATH } });
+  expect(broken.code).toBe(1);
+  expect(broken.stderr).toMatch(
+    /^jetrpc: buf build failed:\njetrpc: proto\/shop\/v1\/shop.proto:1:1/,
+  );
+});
+
+test("the server is that of a .env file, too", async () => {
+  const image = shop.project.image();
+  shop.project.write(".env", `NATS_URL=${shop.server.url}\n`);
+  const { code } = await jetrpc(["queues", "--descriptors", image], { cwd: shop.project.folder });
+  expect(code).toBe(0);
+});
+
+test("no output holds a secret", async () => {
+  const image = shop.project.image();
+  const secret = "s3cr3t-of-the-test";
+  const url = (server: string) => server.replace("//", `//${secret}@`);
+  const outcomes = [];
+  for (const [args, env] of [
+    [["doctor"], { NATS_URL: shop.server.url, NATS_TOKEN: secret }],
+    [["doctor"], { NATS_URL: url(shop.server.url) }],
+    [["apply"], { NATS_URL: url("nats://127.0.0.1:1") }],
+    [["apply", "--json"], { NATS_URL: "nats://127.0.0.1:1", NATS_TOKEN: secret }],
+    [["apply"], { NATS_NKEY_SEED: secret }],
+    [["apply", "--server", url(shop.server.url)], {}],
+  ] as [string[], Record<string, string>][]) {
+    outcomes.push(await jetrpc([...args, "--descriptors", image], { env }));
+  }
+  expect(outcomes.map(({ code }) => code)).toEqual([0, 0, 1, 1, 1, 2]);
+  for (const { stdout, stderr } of outcomes) {
+    expect(stdout + stderr).not.toContain(secret);
+  }
+});
+
+test("bash completes commands and options by the script that it prints", async () => {
+  const script = join(shop.project.folder, "completion.bash");
+  writeFileSync(script, (await jetrpc(["completion", "bash"])).stdout);
+  const complete = (...words: string[]) =>
+    execFileSync(
+      "bash",
+      [
+        "-c",
+        `source "${script}"; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _jetrpc; echo "\${COMPREPLY[*]}"`,
+        ...["bash", "jetrpc", ...words],
+      ],
+      { encoding: "utf8" },
+    ).trim();
+  expect(complete("d")).toBe("doctor dead");
+  expect(complete("dead", "")).toContain("list show replay discard");
+  expect(complete("dead", "replay", "--a")).toBe("--all");
+  expect(complete("apply", "--d")).toBe("--dry-run --detailed-exitcode --descriptors");
+});
+
+test.each(["zsh", "fish"])("%s has a script, too", async (shell) => {
+  const { code, stdout } = await jetrpc(["completion", shell]);
+  expect(code).toBe(0);
+  expect(stdout).toContain("jetrpc");
+  expect(stdout).toContain("discard");
+});

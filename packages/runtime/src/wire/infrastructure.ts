@@ -1,0 +1,182 @@
+import {
+  AckPolicy,
+  type ConsumerConfig,
+  DiscardPolicy,
+  RetentionPolicy,
+  StorageType,
+  type StreamConfig,
+} from "@nats-io/jetstream";
+import { nanos } from "@nats-io/nats-core";
+import type { MethodBinding, Queue, ServiceBinding } from "./binding.js";
+
+/** What a stream has to be like; the rest is left to the server and its administrators. */
+export type StreamSettings = Partial<StreamConfig> & { name: string };
+/** The same of a consumer. */
+export type ConsumerSettings = Partial<ConsumerConfig> & { name: string };
+
+/** A consumer that a service needs. */
+export interface WantedConsumer {
+  readonly stream: string;
+  /** Whose queue it hands out; none for calls that are due. */
+  readonly method?: MethodBinding;
+  readonly config: ConsumerSettings;
+}
+
+/** All that a service needs of JetStream. */
+export interface Infrastructure {
+  /** Empty when no method is durable. */
+  readonly streams: readonly StreamSettings[];
+  /** The stream of the Object Store bucket of large payloads, which direct calls have too. */
+  readonly payloads: StreamSettings;
+  readonly consumers: readonly WantedConsumer[];
+}
+
+/** How long JetStream remembers message ids, in ms: nobody uses them. */
+const duplicateWindowMs = 1_000;
+
+/** How long a call that is due may wait for being queued, in ms. */
+const dueAckWaitMs = 5_000;
+
+/** Name of the consumer of calls that are due. */
+export const dueConsumerName = "due";
+
+/** Tells what a service needs, as its schema says. */
+export function describeInfrastructure(service: ServiceBinding): Infrastructure {
+  const durable = [...service.methods.values()].filter((m) => m.delivery === "durable");
+  const payloads = payloadStream(service);
+  if (durable.length === 0) {
+    return { streams: [], payloads, consumers: [] };
+  }
+  const queues = durable.flatMap((method) =>
+    method.queues.map((queue) => ({
+      stream: service.stream,
+      method,
+      config: queueConsumer(method, queue),
+    })),
+  );
+  return {
+    streams: describeStreams(service),
+    payloads,
+    consumers: [{ stream: service.laterStream, config: dueConsumer(service) }, ...queues],
+  };
+}
+
+/** The streams of durable calls, whether or not the service has any. */
+export function describeStreams(service: ServiceBinding): StreamSettings[] {
+  return [queueStream(service), logStream(service), deadStream(service), laterStream(service)];
+}
+
+/** The work queue of a service: a request leaves it when its call has ended. */
+function queueStream(service: ServiceBinding): StreamSettings {
+  const { prefix } = service;
+  return {
+    ...commonConfig(service),
+    name: service.stream,
+    subjects: [`${prefix}.queue.>`, `${prefix}.queue-high.>`, `${prefix}.queue-low.>`],
+    retention: RetentionPolicy.Workqueue,
+    // What was accepted is never dropped to make room.
+    discard: DiscardPolicy.New,
+    max_msgs: service.maxQueueLength || -1,
+    // What withdraws a request takes its place. No rollup does that: one of a
+    // delivered message makes the consumer forget others (docs/decisions/0007).
+    max_msgs_per_subject: 1,
+    allow_msg_ttl: true,
+    duplicate_window: nanos(duplicateWindowMs),
+  };
+}
+
+/** The call logs of a service, sent on to followers as entries are accepted. */
+function logStream(service: ServiceBinding): StreamSettings {
+  return {
+    ...commonConfig(service),
+    name: service.logStream,
+    subjects: [`${service.prefix}.log.>`],
+    retention: RetentionPolicy.Limits,
+    discard: DiscardPolicy.Old,
+    max_age: nanos(service.resultRetentionMs),
+    duplicate_window: nanos(duplicateWindowMs),
+    allow_rollup_hdrs: true,
+    allow_atomic: true,
+    republish: { src: `${service.prefix}.log.>`, dest: `${service.prefix}.live.>` },
+  };
+}
+
+/** Calls that failed for good, until somebody replays or discards them. */
+function deadStream(service: ServiceBinding): StreamSettings {
+  return {
+    ...commonConfig(service),
+    name: service.deadStream,
+    subjects: [`${service.prefix}.dead.>`],
+    retention: RetentionPolicy.Limits,
+    discard: DiscardPolicy.Old,
+    max_msgs_per_subject: 1,
+    max_age: nanos(service.deadLetterRetentionMs),
+    duplicate_window: nanos(duplicateWindowMs),
+  };
+}
+
+/**
+ * Calls that are to start later, and those that are due: workers move them to the
+ * queue. A stream of its own, as one that never drops cannot have schedules.
+ */
+function laterStream(service: ServiceBinding): StreamSettings {
+  return {
+    ...commonConfig(service),
+    name: service.laterStream,
+    subjects: [`${service.prefix}.later.>`, `${service.prefix}.due.>`],
+    retention: RetentionPolicy.Workqueue,
+    max_msgs_per_subject: 1,
+    allow_msg_ttl: true,
+    allow_msg_schedules: true,
+    duplicate_window: nanos(duplicateWindowMs),
+  };
+}
+
+/** The Object Store bucket of large payloads, as the payload store makes it. */
+function payloadStream(service: ServiceBinding): StreamSettings {
+  const { payloadBucket } = service;
+  return {
+    ...commonConfig(service),
+    name: `OBJ_${payloadBucket}`,
+    subjects: [`$O.${payloadBucket}.C.>`, `$O.${payloadBucket}.M.>`],
+    description: `Large payloads of ${service.desc.typeName}`,
+    discard: DiscardPolicy.New,
+    max_age: nanos(service.resultRetentionMs),
+    allow_rollup_hdrs: true,
+  };
+}
+
+function commonConfig(service: ServiceBinding): Partial<StreamConfig> {
+  return {
+    storage: service.storage === "file" ? StorageType.File : StorageType.Memory,
+    num_replicas: service.replicas,
+    allow_direct: true,
+  };
+}
+
+/** Hands out the queued requests of a method. */
+function queueConsumer(method: MethodBinding, { subject, consumer }: Queue): ConsumerSettings {
+  return {
+    name: consumer,
+    durable_name: consumer,
+    filter_subject: `${subject}.>`,
+    ack_policy: AckPolicy.Explicit,
+    ack_wait: nanos(method.ackWaitMs),
+    // Workers count the attempts, and end the call when they are used up.
+    max_deliver: -1,
+    // How much runs at once is for the workers to say, unless the schema limits it.
+    max_ack_pending: method.maxConcurrency || -1,
+  };
+}
+
+function dueConsumer(service: ServiceBinding): ConsumerSettings {
+  return {
+    name: dueConsumerName,
+    durable_name: dueConsumerName,
+    filter_subject: `${service.prefix}.due.>`,
+    ack_policy: AckPolicy.Explicit,
+    ack_wait: nanos(dueAckWaitMs),
+    max_deliver: -1,
+    max_ack_pending: -1,
+  };
+}
