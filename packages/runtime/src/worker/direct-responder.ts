@@ -168,7 +168,7 @@ export class DirectResponder {
     if (method.desc.methodKind === "unary") {
       call = new UnaryCall(link, served, request);
     } else {
-      stream = `${this.nextStream++}`;
+      stream = `${this.nextStream++}-${secret()}`;
       const own = `${method.streamSubject}.${settings.session}.${stream}`;
       const side = new WorkerStream(link, served, request, own);
       this.streams.set(stream, side);
@@ -247,4 +247,10 @@ export class DirectResponder {
       this.link.nats.publish(request.reply, payload, { headers: headers.asHeaders() });
     }
   }
+}
+
+/** Nobody guesses it: only the caller, who is told the subject, can send frames there. */
+function secret(): string {
+  const bytes = crypto.getRandomValues(new Uint8Array(16));
+  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
 }

@@ -156,7 +156,7 @@ class ServiceWorker implements Worker {
       await provision(this.link, binding, durable);
       const { log } = this.settings;
       this.helpers.push(
-        createDueMover(this.link, binding, log),
+        ...durable.map((method) => createDueMover(this.link, method, log)),
         new Housekeeper(this.link, binding, durable, log),
       );
       for (const helper of this.helpers) {
