@@ -181,9 +181,10 @@ class ServiceWorker implements Worker {
     this.microService.start();
     // The server knows of every subscription when it answers.
     await this.link.nats.flush();
-    if (this.denied) {
+    const denied = this.denied ?? this.link.mux.deafness;
+    if (denied) {
       void this.drain();
-      throw this.denied;
+      throw denied;
     }
   }
 
