@@ -12,6 +12,7 @@ export {
   type QueueInfo,
 } from "./operator/operator.js";
 export {
+  type ConfiguredAccount,
   type ConfiguredUser,
   createUserKey,
   type JwtClaims,

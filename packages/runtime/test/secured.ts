@@ -1,6 +1,7 @@
 import type { DescService } from "@bufbuild/protobuf";
 import { bindService, type Connection } from "@jetrpc/runtime";
 import {
+  type ConfiguredAccount,
   createUserKey,
   type Grant,
   inboxPrefixOf,
@@ -22,30 +23,28 @@ export const root: Permissions = {
 export class TestUsers {
   private readonly users = new Map<string, { key: UserKey; permissions: Permissions }>();
 
-  constructor(grants: Readonly<Record<string, readonly Grant[]>>) {
+  constructor(
+    grants: Readonly<Record<string, readonly Grant[]>>,
+    private readonly account = "JETRPC",
+  ) {
     this.add("root", root);
     for (const [name, each] of Object.entries(grants)) {
       this.add(name, permissionsOf({ name, grants: each }));
     }
   }
 
-  get names(): string[] {
-    return [...this.users.keys()];
+  get accounts(): ConfiguredAccount[] {
+    const users = [...this.users].map(([name, { key, permissions }]) => ({
+      name,
+      publicKey: key.publicKey,
+      permissions,
+    }));
+    return [{ name: this.account, users }];
   }
 
   /** For nats-server.conf. */
   get config(): string {
-    return toServerConfig(
-      [...this.users].map(([name, { key, permissions }]) => ({
-        name,
-        publicKey: key.publicKey,
-        permissions,
-      })),
-    );
-  }
-
-  permissions(name: string): Permissions {
-    return this.get(name).permissions;
+    return toServerConfig(this.accounts);
   }
 
   /** Options of the NATS client. */

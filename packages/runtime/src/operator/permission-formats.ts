@@ -1,3 +1,4 @@
+import { Code, ConnectError } from "@connectrpc/connect";
 import { nkeys } from "@nats-io/nats-core";
 import type { Permissions } from "./permissions.js";
 
@@ -23,31 +24,46 @@ export interface ConfiguredUser {
   readonly permissions: Permissions;
 }
 
+/** An account: what is sent in one is not heard in another. */
+export interface ConfiguredAccount {
+  readonly name: string;
+  readonly users: readonly ConfiguredUser[];
+}
+
 /**
- * The users as an `accounts` block of nats-server.conf: one account with JetStream.
- * It holds no secrets.
+ * The `accounts` block of nats-server.conf, each account with JetStream. It holds no
+ * secrets. Throws InvalidArgument for an impossible name of an account.
  */
-export function toServerConfig(users: readonly ConfiguredUser[], account = "JETRPC"): string {
+export function toServerConfig(accounts: readonly ConfiguredAccount[]): string {
+  return ["accounts {", ...accounts.flatMap(accountBlock), "}", ""].join("\n");
+}
+
+function accountBlock({ name, users }: ConfiguredAccount): string[] {
+  if (!/^[A-Za-z][A-Za-z0-9_-]*$/.test(name)) {
+    throw new ConnectError(
+      `account "${name}" must be a letter and then letters, digits, "-" or "_"`,
+      Code.InvalidArgument,
+    );
+  }
   return [
-    "accounts {",
-    `  ${account} {`,
+    `  ${name} {`,
     "    jetstream: enabled",
     "    users: [",
-    ...users.flatMap(({ name, publicKey, permissions }) => [
-      `      # ${name}`,
-      "      {",
-      `        nkey: ${publicKey}`,
-      "        permissions {",
-      ...listBlock("publish", permissions.publish),
-      ...listBlock("subscribe", permissions.subscribe),
-      "        }",
-      "      }",
-    ]),
-    "    ]",
-    "  }",
-    "}",
-    "",
-  ].join("\n");
+    ...users.flatMap(userBlock),
+  ].concat(["    ]", "  }"]);
+}
+
+function userBlock({ name, publicKey, permissions }: ConfiguredUser): string[] {
+  return [
+    `      # ${name}`,
+    "      {",
+    `        nkey: ${publicKey}`,
+    "        permissions {",
+    ...listBlock("publish", permissions.publish),
+    ...listBlock("subscribe", permissions.subscribe),
+    "        }",
+    "      }",
+  ];
 }
 
 function listBlock(name: string, { allow, deny }: Permissions["publish"]): string[] {

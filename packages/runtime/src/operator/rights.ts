@@ -66,6 +66,7 @@ export function usePayloads({ payloadBucket }: ServiceBinding): Rights {
       readLast(stream, `$O.${payloadBucket}.>`),
       api("STREAM.MSG.GET", stream),
       api("CONSUMER.CREATE", stream, "*", `$O.${payloadBucket}.>`),
+      `$JS.FC.${stream}.>`,
       api("CONSUMER.DELETE", stream, "*"),
     ],
     subscribe: [],
