@@ -101,8 +101,8 @@ export const acts: readonly Act[] = [
   ),
   pub("submit with high priority", `${test}.queue-high.Urgent.acme._.1`, "acme", "worker"),
   pub("give a priority where there is none", `${test}.queue-high.Do.acme._.1`),
-  pub("submit for later", `${test}.later.Do.umbrella._.1`, "umbrella"),
-  pub("submit for later without that right", `${test}.later.Do.acme._.1`),
+  pub("submit for later", `${test}.later.Do.umbrella._.1`, "umbrella", "worker"),
+  pub("submit for later without that right", `${test}.later.Do.acme._.1`, "worker"),
   pub("make a call due", `${test}.due.queue.Do.acme._.1`),
   sub("copy queued requests", `${test}.queue.>`),
   // Logs and results.
@@ -166,7 +166,7 @@ export const acts: readonly Act[] = [
     "doer",
     "operator",
   ),
-  api("read any request by its sequence", "DIRECT.GET.TEST", "operator"),
+  api("read any request by its sequence", "DIRECT.GET.TEST", "operator", "worker"),
   api(
     "read a delayed request of another owner",
     `DIRECT.GET.TEST_LATER.${test}.later.Do.umbrella._.1`,
@@ -203,7 +203,7 @@ export const acts: readonly Act[] = [
   pub("acknowledge a call", "$JS.ACK.TEST.Do.1.1.1.1.0", "worker", "doer"),
   pub("acknowledge a call of another method", "$JS.ACK.TEST.Count.1.1.1.1.0", "worker"),
   sub("hear acknowledgements", "$JS.ACK.>"),
-  api("count what waits", "CONSUMER.INFO.TEST.Do", "admin", "operator", "observer"),
+  api("count what waits", "CONSUMER.INFO.TEST.Do", "admin", "operator", "observer", "worker"),
   api("pause a method", "CONSUMER.PAUSE.TEST.Do", "operator"),
   api("remove a consumer", "CONSUMER.DELETE.TEST.Do", "admin"),
   api("list consumers", "CONSUMER.LIST.TEST", "admin"),
@@ -250,7 +250,7 @@ export const acts: readonly Act[] = [
     "shortWorker",
   ),
   api("delete a stream of another service", `STREAM.DELETE.${shortStream}`),
-  api("count what waits at another service", `CONSUMER.INFO.${shortStream}.Do`),
+  api("count what waits at another service", `CONSUMER.INFO.${shortStream}.Do`, "shortWorker"),
   sub("hear results of another service", `${short}.live.Do.acme.>`, "shortClient"),
   // Large payloads.
   sub("hear large payloads", "$O.TEST_PAYLOAD.>"),

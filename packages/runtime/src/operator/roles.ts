@@ -55,7 +55,32 @@ export function worker(service: ServiceBinding, methods: readonly MethodBinding[
     ...methods.map((method) =>
       method.delivery === "direct" ? directWorker(method) : durableWorker(method),
     ),
+    ...(durableMethods(service).every((method) => methods.includes(method))
+      ? [housekeeper(service)]
+      : []),
   ]);
+}
+
+/**
+ * Puts in again what a server forgot. To find it is to read every request, so that
+ * workers of some methods may not.
+ */
+function housekeeper(service: ServiceBinding): Rights {
+  const { stream, laterStream } = service;
+  const methods = durableMethods(service);
+  return {
+    publish:
+      methods.length === 0
+        ? []
+        : [
+            ...[stream, laterStream].map((each) => api("DIRECT.GET", each)),
+            ...methods.flatMap(({ queues, laterSubject }) => [
+              ...queues.map(({ consumer }) => api("CONSUMER.INFO", stream, consumer)),
+              `${laterSubject}.>`,
+            ]),
+          ],
+    subscribe: [],
+  };
 }
 
 function directWorker(method: MethodBinding): Rights {

@@ -3,7 +3,6 @@ import type { MethodBinding, ServiceBinding } from "../wire/binding.js";
 import { queueOfDue } from "../wire/call-search.js";
 import { copyRequestHeaders } from "../wire/dead-letter.js";
 import { Header } from "../wire/header.js";
-import { dueConsumerName } from "../wire/infrastructure.js";
 import { getLast, publishStored, SequenceConflict } from "../wire/jetstream.js";
 import type { Link } from "../wire/link.js";
 import { provision } from "../wire/provision.js";
