@@ -38,7 +38,11 @@ export function useProcesses() {
 }
 
 /** Starts a script of this folder. It reads its standard input, and ends when that ends. */
-export function startProcess(script: string, env: Record<string, string>, ...args: string[]): TestProcess {
+export function startProcess(
+  script: string,
+  env: Record<string, string>,
+  ...args: string[]
+): TestProcess {
   const child = spawn(process.execPath, [join(import.meta.dirname, script), ...args], {
     env: { ...process.env, ...env },
     stdio: ["pipe", "pipe", "inherit"],

@@ -196,7 +196,10 @@ export function operator(service: ServiceBinding): Rights {
           `${queueSubject}.>`,
           readLast(stream, `${queueSubject}.>`),
         ]),
+        // A call whose method is gone gets its end and its dead letter.
         `${service.prefix}.dead.>`,
+        `${service.prefix}.log.>`,
+        readLast(logStream, `${service.prefix}.log.>`),
       ],
     },
   ]);
