@@ -1,11 +1,45 @@
 import { defineConfig } from "vitest/config";
 
+/** Tests that run once more with users who may do what their role needs, and no more. */
+const secured = [
+  "call-control",
+  "crash",
+  "direct",
+  "discovery",
+  "durable",
+  "interceptors",
+  "interop",
+  "limits",
+  "operator",
+  "stream",
+];
+
 export default defineConfig({
   test: {
-    include: ["packages/*/test/**/*.test.ts", "services/*/test/**/*.test.ts", "test/**/*.test.ts"],
     // Servers, workers and compilers are started: two cores take their time.
     testTimeout: 60_000,
     hookTimeout: 60_000,
     maxWorkers: 2,
+    projects: [
+      {
+        extends: true,
+        test: {
+          name: "open",
+          include: [
+            "packages/*/test/**/*.test.ts",
+            "services/*/test/**/*.test.ts",
+            "test/**/*.test.ts",
+          ],
+        },
+      },
+      {
+        extends: true,
+        test: {
+          name: "least-privilege",
+          include: [`packages/runtime/test/{${secured.join()}}.test.ts`],
+          env: { JETRPC_TEST_SECURED: "1" },
+        },
+      },
+    ],
   },
 });

@@ -25,3 +25,16 @@ test("examples/weather does what it says", async () => {
     'json: {"reading":{"station":"Jungfraujoch","celsius":-9}}',
   ]);
 });
+
+test("examples/permissions does what it says", async () => {
+  const tsx = join(top, "node_modules/.bin/tsx");
+  const { stdout } = await run(tsx, [join(top, "examples/permissions/permissions.ts")]);
+  expect(stdout.trim().split("\n")).toEqual([
+    "pages: 3",
+    "parts: 2",
+    expect.stringMatching(
+      /^merge: \[permission_denied\] these credentials may not publish on pdf.v1.PdfService.queue.Merge.shop.\S+: ask/,
+    ),
+    'another owner: [not_found] rpc pdf.v1.PdfService.Split: no call "order-1" of owner "press" is known: it was never accepted, or its result is older than its retention',
+  ]);
+});

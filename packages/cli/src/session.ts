@@ -27,7 +27,7 @@ export function addSessionOptions(command: Command): Command {
 }
 
 /** Makes a list of an option that is given several times. */
-function collect(value: string, previous: string[] = []): string[] {
+export function collect(value: string, previous: string[] = []): string[] {
   return [...previous, value];
 }
 

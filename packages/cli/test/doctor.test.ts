@@ -148,7 +148,7 @@ describe("on a server with accounts", () => {
         accounts {
           PLAIN { users: [{ user: plain, password: p }] }
           FULL {
-            jetstream: { max_streams: 5, max_consumers: 100, max_file: 1GB, max_memory: 1MB }
+            jetstream: { max_streams: 6, max_consumers: 100, max_file: 1GB, max_memory: 1MB }
             users: [
               { user: admin, password: p }
               { user: app, password: p, permissions: {
@@ -185,7 +185,7 @@ describe("on a server with accounts", () => {
     expect(code).toBe(1);
     expect(findings).toMatchObject([
       { level: "warning", title: expect.stringContaining("max_payload is 32 KiB") },
-      { level: "error", title: "streams: 5 of 5 used" },
+      { level: "error", title: "streams: 6 of 6 used" },
     ]);
   });
 

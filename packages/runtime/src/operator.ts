@@ -1,6 +1,6 @@
 /**
- * What operators of a service do: dead letters, pauses, queues, and what the
- * service needs on the server.
+ * What operators of a service do: dead letters, pauses, queues, what the service
+ * needs on the server, and who may do what there.
  *
  * @module
  */
@@ -11,6 +11,25 @@ export {
   type Operator,
   type QueueInfo,
 } from "./operator/operator.js";
+export {
+  type ConfiguredAccount,
+  type ConfiguredUser,
+  createUserKey,
+  type JwtClaims,
+  type JwtPermission,
+  toJwtClaims,
+  toServerConfig,
+  type UserKey,
+} from "./operator/permission-formats.js";
+export {
+  type Grant,
+  inboxPrefixOf,
+  type PermissionList,
+  type Permissions,
+  permissionsOf,
+  type Role,
+  type User,
+} from "./operator/permissions.js";
 export {
   type ApplyOptions,
   type PlannedChange,

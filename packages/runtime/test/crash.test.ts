@@ -1,5 +1,4 @@
 import { Code } from "@jetrpc/runtime";
-import { startNats } from "@jetrpc/testing";
 import { describe, expect, test } from "vitest";
 import { type TestProcess, useProcesses } from "./process.js";
 import { collect, until, useNats } from "./support.js";
@@ -9,7 +8,7 @@ const start = useProcesses();
 
 /** Starts a worker process and waits until it takes calls. */
 async function startProcess(url = nats.server.url): Promise<TestProcess> {
-  const worker = start("crash-worker.mjs", url);
+  const worker = start("crash-worker.mjs", nats.environment("worker", url));
   await worker.says("ready");
   return worker;
 }
@@ -82,7 +81,7 @@ test("SIGTERM lets the worker finish what runs, and end by itself", async () => 
 
 describe("kill -9 of the server", () => {
   test("in the middle of a stream: client and worker go on when it is back", async () => {
-    await using server = await startNats();
+    await using server = await nats.start();
     await startProcess(server.url);
     const client = await nats.client({ url: server.url });
     const seen: number[] = [];
@@ -97,7 +96,7 @@ describe("kill -9 of the server", () => {
   });
 
   test("keeps what was accepted, and its id", async () => {
-    await using server = await startNats();
+    await using server = await nats.start();
     const client = await nats.client({ url: server.url });
     const call = await client.do.submit({ text: "x" }, { callId: "kept" });
     await server.kill();
@@ -113,7 +112,7 @@ describe("kill -9 of the server", () => {
   });
 
   test("while a call is submitted: it is accepted once the server is back", async () => {
-    await using server = await startNats();
+    await using server = await nats.start();
     const client = await nats.client({ url: server.url });
     await client.do.submit({ text: "first" });
     await server.kill();

@@ -1,7 +1,6 @@
 import { create } from "@bufbuild/protobuf";
 import { DurationSchema } from "@bufbuild/protobuf/wkt";
 import { Code, ConnectError } from "@jetrpc/runtime";
-import { startNats } from "@jetrpc/testing";
 import { describe, expect, test } from "vitest";
 import { gate, useNats } from "./support.js";
 
@@ -197,7 +196,7 @@ describe("a direct unary call", () => {
   });
 
   test("fails with Unavailable at once when the connection is lost", async () => {
-    await using server = await startNats();
+    await using server = await nats.start();
     const started = gate();
     await nats.worker(
       {

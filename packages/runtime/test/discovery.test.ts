@@ -30,7 +30,7 @@ interface Endpoint {
 
 /** What one service answers on a subject. */
 async function ask(subject: string): Promise<{ id: string; endpoints: Endpoint[] }> {
-  const { nats: connection } = await nats.connect();
+  const { nats: connection } = await nats.connect({ as: "observer" });
   return (await connection.request(subject, "", { timeout: 5_000 })).json();
 }
 
@@ -128,7 +128,7 @@ describe("NATS micro", () => {
 
 describe("listServices", () => {
   test("lists every worker and what it implements", async () => {
-    const connection = await nats.connect();
+    const connection = await nats.connect({ as: "observer" });
     expect(await listServices(connection)).toEqual([]);
     await nats.worker({ get: () => ({}) }, { version: "1.0.0" });
     await nats.worker({ get: () => ({}), chat: async function* () {} }, { version: "2.0.0" });
@@ -155,7 +155,7 @@ describe("describeService", () => {
         yield { text };
       },
     });
-    const connection = await nats.connect();
+    const connection = await nats.connect({ as: "client" });
     const described = await describeService(connection, TestService.typeName);
     expect(described).not.toBe(TestService);
     const plain = (service: DescService) =>
@@ -184,7 +184,7 @@ describe("describeService", () => {
 
 describe("checkHealth", () => {
   test("follows the life of workers", async () => {
-    const connection = await nats.connect();
+    const connection = await nats.connect({ as: "observer" });
     const health = () => checkHealth(connection, TestService.typeName);
     expect(await health()).toBe("SERVICE_UNKNOWN");
     const started = gate();

@@ -199,7 +199,7 @@ export class Stage {
   }
 
   private start(script: string, url: string, ...args: string[]): TestProcess {
-    const child = startProcess(script, url, ...args);
+    const child = startProcess(script, { NATS_URL: url }, ...args);
     this.processes.push(child);
     this.closes.push(() => child.end("SIGKILL"));
     return child;

@@ -279,7 +279,7 @@ describe("@connectrpc/validate", () => {
 
   test("refuses messages that break rules, with the violations as details", async () => {
     const service = withRules();
-    const worker = await nats.connect();
+    const worker = await nats.connect({ as: "worker" });
     const ran: string[] = [];
     const impl = {
       get: ({ text }: { text: string }) => {
@@ -299,7 +299,10 @@ describe("@connectrpc/validate", () => {
       interceptors: [createValidateInterceptor()],
     });
     const unchecked = await nats.client();
-    const checked = await nats.connect({ interceptors: [createValidateInterceptor()] });
+    const checked = await nats.connect({
+      as: "client",
+      interceptors: [createValidateInterceptor()],
+    });
     // biome-ignore lint/suspicious/noExplicitAny: a service that was made at run time has no types
     const strict = createConnectClient(service, checked.transport) as any;
     const calls: (() => Promise<unknown>)[] = [

@@ -82,12 +82,10 @@ let unimplemented: Client<typeof UnimplementedService>;
 let stop: () => Promise<void>;
 
 beforeAll(async () => {
-  const { connect } = await import("@jetrpc/runtime/node");
-  const options = { nats: { servers: nats.server.url } };
-  const workers = await connect(options);
+  const workers = await nats.connect({ as: "worker", keep: true });
   await startWorker(TestService, impl, workers, { answerUnimplemented: true });
   await startWorker(UnimplementedService, {}, workers, { answerUnimplemented: true });
-  const clients = await connect(options);
+  const clients = await nats.connect({ as: "client", keep: true });
   // Connect's own client.
   client = createClient(TestService, clients.transport);
   unimplemented = createClient(UnimplementedService, clients.transport);

@@ -92,7 +92,7 @@ describe("a limit of calls at once", () => {
         return {};
       },
     });
-    const connection = await nats.connect();
+    const connection = await nats.connect({ as: "client" });
     const client = createClient<TestClient>(TestService, connection);
     const held = [client.two({ text: "a" }), client.two({ text: "b" })];
     await until(() => ran.length === 2);
@@ -164,7 +164,7 @@ describe("the life of workers", () => {
 
   test("kill -9 under load fails calls in flight only, as Unavailable", async () => {
     const survivor = await nats.worker({ get: () => ({}) });
-    const victim = start("stream-peer.mjs", nats.server.url, "answer");
+    const victim = start("stream-peer.mjs", nats.environment("worker"), "answer");
     await victim.says("ready");
     const client = await nats.client();
     const errors: unknown[] = [];

@@ -7,7 +7,7 @@ import { collect, until, useNats } from "./support.js";
 const nats = useNats();
 
 async function operator() {
-  return createOperator(await nats.connect(), TestService);
+  return createOperator(await nats.connect({ as: "operator" }), TestService);
 }
 
 /** The one dead letter that is there, or comes. */

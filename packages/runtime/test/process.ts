@@ -30,17 +30,21 @@ export function useProcesses() {
       await each.end("SIGKILL");
     }
   });
-  return (script: string, url: string, ...args: string[]): TestProcess => {
-    const self = startProcess(script, url, ...args);
+  return (script: string, env: Record<string, string>, ...args: string[]): TestProcess => {
+    const self = startProcess(script, env, ...args);
     started.push(self);
     return self;
   };
 }
 
 /** Starts a script of this folder. It reads its standard input, and ends when that ends. */
-export function startProcess(script: string, url: string, ...args: string[]): TestProcess {
+export function startProcess(
+  script: string,
+  env: Record<string, string>,
+  ...args: string[]
+): TestProcess {
   const child = spawn(process.execPath, [join(import.meta.dirname, script), ...args], {
-    env: { ...process.env, NATS_URL: url },
+    env: { ...process.env, ...env },
     stdio: ["pipe", "pipe", "inherit"],
   });
   child.stdin.on("error", () => undefined);

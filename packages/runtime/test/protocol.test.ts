@@ -138,6 +138,10 @@ function settingOf(told: string): unknown {
       src: `${service.prefix}.log.>`,
       dest: `${service.prefix}.live.>`,
     },
+    "`<prefix>.progress.>` to `<prefix>.live.>`": {
+      src: `${service.prefix}.progress.>`,
+      dest: `${service.prefix}.live.>`,
+    },
   };
   return told in values ? values[told] : told.slice(1, -1);
 }

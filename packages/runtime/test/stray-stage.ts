@@ -73,7 +73,7 @@ export class StrayStage {
   private async start(script: string, ...args: string[]) {
     const tap = await WireTap.start(this.server.port, this.stops);
     this.taps.push(tap);
-    const child = startProcess(script, tap.url, ...args);
+    const child = startProcess(script, { NATS_URL: tap.url }, ...args);
     this.processes.push(child);
     await child.says("ready");
     return { child, tap };

@@ -1,5 +1,4 @@
 import { Code, ConnectError } from "@jetrpc/runtime";
-import { startNats } from "@jetrpc/testing";
 import { describe, expect, test } from "vitest";
 import { useProcesses } from "./process.js";
 import { collect, gate, until, useNats } from "./support.js";
@@ -441,7 +440,7 @@ describe("a worker", () => {
 
 describe("a peer that vanishes", () => {
   test("a killed worker ends its calls as Unavailable", async () => {
-    const worker = start("stream-peer.mjs", nats.server.url);
+    const worker = start("stream-peer.mjs", nats.environment("worker"));
     await worker.says("ready");
     const client = await nats.client();
     const forever = (async function* () {
@@ -462,7 +461,7 @@ describe("a peer that vanishes", () => {
   });
 
   test("so does one that stands still, or whose network is cut", async () => {
-    const worker = start("stream-peer.mjs", nats.server.url);
+    const worker = start("stream-peer.mjs", nats.environment("worker"));
     await worker.says("ready");
     const client = await nats.client();
     const forever = (async function* () {
@@ -497,7 +496,7 @@ describe("a peer that vanishes", () => {
           }
         },
       });
-      const caller = start("stream-peer.mjs", nats.server.url, "caller");
+      const caller = start("stream-peer.mjs", nats.environment("client"), "caller");
       await heard.opened;
       await caller.says("hello");
       caller.signal(signal);
@@ -524,7 +523,7 @@ describe("a peer that vanishes", () => {
   });
 
   test("a lost server ends streams on both sides at once", async () => {
-    await using server = await startNats();
+    await using server = await nats.start();
     const aborted = gate();
     await nats.worker(
       {

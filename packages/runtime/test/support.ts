@@ -15,9 +15,17 @@ import {
   type WorkerOptions,
 } from "@jetrpc/runtime";
 import { connect } from "@jetrpc/runtime/node";
+import type { Grant } from "@jetrpc/runtime/operator";
 import { type NatsServer, startNats } from "@jetrpc/testing";
 import { afterAll, afterEach, beforeAll } from "vitest";
-import { type RequestSchema, type ResponseSchema, TestService } from "./gen/test/v1/test_pb.js";
+import { TestService as InteropService, UnimplementedService } from "./gen/grpc/testing/test_pb.js";
+import {
+  type RequestSchema,
+  type ResponseSchema,
+  ShortService,
+  TestService,
+} from "./gen/test/v1/test_pb.js";
+import { makeStreams, TestUsers } from "./secured.js";
 
 type I = typeof RequestSchema;
 type O = typeof ResponseSchema;
@@ -40,21 +48,72 @@ export interface TestClient {
 
 export type TestImpl = Partial<WorkerImpl<typeof TestService>>;
 
+/** Who makes a connection; `root` does what tests do by hand. */
+export type TestRole = "root" | "worker" | "client" | "operator" | "observer";
+
+/** Options of a connection of a test. */
+export interface TestConnection extends ConnectionOptions {
+  /** Default: that of the file's server. */
+  url?: string;
+  /** Default: root. */
+  as?: TestRole;
+  /** Outlives the test; whoever makes it closes it. */
+  keep?: boolean;
+}
+
+/**
+ * Set where the same tests run once more, with users who may do what their role needs
+ * and nothing else: then the administrator makes the streams.
+ */
+export const isSecured = process.env["JETRPC_TEST_SECURED"] === "1";
+
+const services = [TestService, ShortService, InteropService, UnimplementedService];
+
+function createUsers(): TestUsers {
+  const be = (grant: Omit<Grant, "service">) => services.map((service) => ({ ...grant, service }));
+  const owners = ["_", "acme", "a", "b", "stranger"];
+  return new TestUsers({
+    worker: be({ role: "worker" }),
+    operator: be({ role: "operator" }),
+    observer: be({ role: "observer" }),
+    ...Object.fromEntries(
+      owners.map((owner) => [`client-${owner}`, be({ role: "client", owner, mayDelay: true })]),
+    ),
+  });
+}
+
 /** A server for all tests of a file, and what each test opens on it. */
 export function useNats() {
   let server: NatsServer;
   const open: (() => Promise<unknown>)[] = [];
+  const users = isSecured ? createUsers() : undefined;
+  const userOf = (role: TestRole, owner = "_") => (role === "client" ? `client-${owner}` : role);
+  const asRoot = async (url: string, work: (root: Connection) => Promise<void>) => {
+    const root = await connect({ nats: { servers: url, ...users?.options("root") } });
+    await work(root);
+    await root.close();
+  };
+  const start = async () => {
+    const started = await startNats(users ? { config: users.config } : {});
+    if (users) {
+      await asRoot(started.url, (root) => makeStreams(root, services));
+    }
+    return started;
+  };
 
   beforeAll(async () => {
-    server = await startNats();
+    server = await start();
   });
   afterEach(async () => {
     for (const close of open.splice(0).reverse()) {
       await close();
     }
-    const admin = await connect({ nats: { servers: server.url } });
-    await removeStreams(admin);
-    await admin.close();
+    await asRoot(server.url, async (root) => {
+      await removeStreams(root);
+      if (users) {
+        await makeStreams(root, services);
+      }
+    });
   });
   afterAll(() => server?.stop());
 
@@ -62,20 +121,31 @@ export function useNats() {
     get server(): NatsServer {
       return server;
     },
-    async connect(options: ConnectionOptions & { url?: string } = {}): Promise<Connection> {
-      const { url = server.url, ...rest } = options;
-      const connection = await connect({ ...rest, nats: { servers: url } });
-      open.push(() => connection.close());
+    /** Another server like it, for a test to end. */
+    start,
+    /** What a process needs to connect as somebody. */
+    environment: (role: TestRole, url = server.url) => ({
+      NATS_URL: url,
+      ...users?.environment(userOf(role)),
+    }),
+    async connect(options: TestConnection = {}): Promise<Connection> {
+      const { url = server.url, as = "root", keep = false, ...rest } = options;
+      const user = users?.options(userOf(as, rest.owner));
+      const connection = await connect({ ...rest, nats: { servers: url, ...user } });
+      if (!keep) {
+        open.push(() => connection.close());
+      }
       return connection;
     },
-    async client(options?: ConnectionOptions & { url?: string }): Promise<TestClient> {
-      return createClient<TestClient>(TestService, await self.connect(options));
+    async client(options: TestConnection = {}): Promise<TestClient> {
+      const connection = await self.connect({ as: "client", ...options });
+      return createClient<TestClient>(TestService, connection);
     },
     async worker(
       impl: TestImpl,
-      options: WorkerOptions & { url?: string } = {},
+      { url, ...options }: WorkerOptions & { url?: string } = {},
     ): Promise<Worker & { logged: LogRecord[]; connection: Connection }> {
-      const connection = await self.connect(options.url ? { url: options.url } : {});
+      const connection = await self.connect({ as: "worker", ...(url && { url }) });
       const logged: LogRecord[] = [];
       const worker = await startWorker(TestService, impl, connection, {
         drainTimeoutMs: 1_000,

@@ -4,6 +4,7 @@ import { completionCommand } from "./completion.js";
 import { deadCommand } from "./dead.js";
 import { doctorCommand } from "./doctor.js";
 import { pauseCommand } from "./pause.js";
+import { permissionsCommand } from "./permissions.js";
 import { queuesCommand } from "./queues.js";
 import { resumeCommand } from "./resume.js";
 
@@ -11,6 +12,7 @@ import { resumeCommand } from "./resume.js";
 export const commands: readonly ((program: Command) => Command)[] = [
   applyCommand,
   doctorCommand,
+  permissionsCommand,
   deadCommand,
   queuesCommand,
   pauseCommand,

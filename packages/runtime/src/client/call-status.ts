@@ -71,7 +71,7 @@ export async function readStatus(
   }
   const fold = new StatusFold();
   const [progress] = await Promise.all([
-    getLast(link, method.service.logStream, progressSubject(method, call)),
+    getLast(link, method.service.progressStream, progressSubject(method, call)),
     found.last &&
       fold.read(
         readLog(link, method.service, {

@@ -11,7 +11,7 @@ import { checkSize, decode, encode, type MessageLimits } from "../wire/codec.js"
 import type { ControlFrame } from "../wire/frame.js";
 import { Header, HeaderBlock, headerSize, readMetadata } from "../wire/header.js";
 import { isNoResponders, type Link } from "../wire/link.js";
-import type { Reply } from "../wire/mux.js";
+import { denial, type Reply } from "../wire/mux.js";
 import { isOversize } from "../wire/payload-store.js";
 import { canceled } from "../wire/pending-reply.js";
 import { decodeStatus, isStatus, neverRan } from "../wire/status.js";
@@ -103,15 +103,7 @@ class ClientStream<I extends DescMessage, O extends DescMessage>
   }
 
   denied(cause: Error): void {
-    this.leave(
-      new ConnectError(
-        `these credentials may not publish what ${this.desc.toString()} needs: ask for the permission`,
-        Code.PermissionDenied,
-        undefined,
-        undefined,
-        cause,
-      ),
-    );
+    this.leave(denial(this.method.directSubject, cause));
   }
 
   protected lost(error: ConnectError): void {

@@ -184,7 +184,7 @@ export class DurableCalls {
     try {
       const stored = await getLast(
         this.link,
-        method.service.logStream,
+        method.service.progressStream,
         progressSubject(method, call),
       );
       latest ??= stored && parseProgress(stored.data);

@@ -2,7 +2,7 @@ import { Code, ConnectError } from "@connectrpc/connect";
 import type { Msg } from "@nats-io/nats-core";
 import { Discovery, discoverySubject, type InfoReply, microName } from "../wire/discovery.js";
 import { isNoResponders, type Link } from "../wire/link.js";
-import type { Reply } from "../wire/mux.js";
+import { denial, type Reply } from "../wire/mux.js";
 
 /** How long answers of workers are waited for, in ms. */
 export const defaultTimeoutMs = 500;
@@ -42,15 +42,7 @@ export function gather(
       publishesTo: (other) => other === subject,
       denied(cause) {
         finish();
-        reject(
-          new ConnectError(
-            `these credentials may not publish on ${subject}: ask for the permission`,
-            Code.PermissionDenied,
-            undefined,
-            undefined,
-            cause,
-          ),
-        );
+        reject(denial(subject, cause));
       },
     };
     const token = link.mux.open(reply);

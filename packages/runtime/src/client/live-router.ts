@@ -1,14 +1,14 @@
 import { type Msg, nuid, type Subscription } from "@nats-io/nats-core";
 import type { MethodBinding } from "../wire/binding.js";
 import type { CallName } from "../wire/call-id.js";
-import { liveSubject } from "../wire/call-log.js";
+import { liveSubject as callSubject } from "../wire/call-log.js";
 import type { Link } from "../wire/link.js";
 
 type Listener = (message: Msg) => void;
 
 /**
  * Hears what call logs accept. All calls whose ids this client made come by
- * one subscription for each service: a call then costs no SUB and no UNSUB.
+ * one subscription for each method: a call then costs no SUB and no UNSUB.
  */
 export class LiveRouter {
   private readonly session = nuid.next();
@@ -28,18 +28,18 @@ export class LiveRouter {
     if (call.callId.startsWith(`${this.session}.`)) {
       return this.listenToSession(method, call.callId, listener);
     }
-    const subscription = this.link.subscribe(liveSubject(method, call), listener);
+    const subscription = this.link.subscribe(callSubject(method, call), listener);
     return () => subscription.unsubscribe();
   }
 
   private listenToSession(method: MethodBinding, callId: string, listener: Listener): () => void {
-    const { prefix } = method.service;
-    if (!this.sessionSubscriptions.has(prefix)) {
+    const { liveSubject } = method;
+    if (!this.sessionSubscriptions.has(liveSubject)) {
       const subscription = this.link.subscribe(
-        `${prefix}.live.*.${this.link.owner}.${this.session}.>`,
+        `${liveSubject}.${this.link.owner}.${this.session}.>`,
         (message) => this.route(message),
       );
-      this.sessionSubscriptions.set(prefix, subscription);
+      this.sessionSubscriptions.set(liveSubject, subscription);
     }
     let listeners = this.listeners.get(callId);
     if (!listeners) {

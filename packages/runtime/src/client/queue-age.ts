@@ -15,12 +15,21 @@ interface QueueAge {
 
 const ages = new WeakMap<Link, Map<string, QueueAge>>();
 
-/** Throws ResourceExhausted when the oldest call of a queue has waited for too long. */
+/** Connections whose credentials may not look. */
+const blind = new WeakSet<Link>();
+
+/**
+ * Throws ResourceExhausted when the oldest call of a queue has waited for too long.
+ * Who may not read the queue keeps no limit: to see the oldest request is to see all.
+ */
 export async function checkQueueAge(
   link: Link,
   method: MethodBinding,
   queue: Queue,
 ): Promise<void> {
+  if (blind.has(link)) {
+    return;
+  }
   const { maxQueueAgeMs } = method.service;
   const oldest = await age(link, method, queue);
   const waitedMs = oldest === undefined ? 0 : Date.now() - oldest;
@@ -51,16 +60,21 @@ async function findOldest(
   { service }: MethodBinding,
   { subject, consumer }: Queue,
 ): Promise<number | undefined> {
-  const info = await callApi<{ delivered: { stream_seq: number } }>(
-    link,
-    `CONSUMER.INFO.${service.stream}.${consumer}`,
-    {},
-  ).catch(() => undefined);
-  if (!info) {
-    // No stream, or no right to ask: the limit is then for others to keep.
+  try {
+    const info = await callApi<{ delivered: { stream_seq: number } }>(
+      link,
+      `CONSUMER.INFO.${service.stream}.${consumer}`,
+      {},
+    );
+    // What was delivered waits no longer.
+    const from = info && info.delivered.stream_seq + 1;
+    const next = from && (await getNext(link, service.stream, `${subject}.>`, from));
+    return next ? acceptedAt(next) : undefined;
+  } catch (error) {
+    if (ConnectError.from(error).code === Code.PermissionDenied) {
+      blind.add(link);
+    }
+    // No stream, or no right to look: the limit is then for others to keep.
     return undefined;
   }
-  // What was delivered waits no longer.
-  const next = await getNext(link, service.stream, `${subject}.>`, info.delivered.stream_seq + 1);
-  return next && acceptedAt(next);
 }

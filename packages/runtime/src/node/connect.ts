@@ -37,9 +37,13 @@ export interface ConnectOptions extends ConnectionOptions {
 export async function connect(options: ConnectOptions = {}): Promise<Connection> {
   const { nats: natsOptions = {}, ...connectionOptions } = options;
   const environment = readEnvironment();
-  const settings = readSettings(environment, natsOptions);
+  const { inboxPrefix: given } = options;
+  const settings = readSettings(environment, {
+    ...natsOptions,
+    ...(given !== undefined && { inboxPrefix: given }),
+  });
   const owner = options.owner ?? environment["JETRPC_OWNER"];
-  const inboxPrefix = options.inboxPrefix ?? settings.nats.inboxPrefix;
+  const { inboxPrefix } = settings.nats;
   const nats = await dial(settings);
   // Large payloads are hashed; Node's own hash is several times as fast.
   setSha256Backend("native");

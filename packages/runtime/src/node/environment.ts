@@ -10,6 +10,7 @@ import { parse } from "dotenv";
  * - `NATS_TOKEN`, or `NATS_USER` and `NATS_PASSWORD`, or `NATS_NKEY_SEED`, or
  *   `NATS_CREDS` (path of a .creds file): who connects.
  * - `NATS_TLS_CA`, `NATS_TLS_CERT`, `NATS_TLS_KEY`: paths of PEM files.
+ * - `NATS_INBOX_PREFIX`: see {@link ConnectionOptions.inboxPrefix}.
  * - `JETRPC_OWNER`: see {@link ConnectionOptions.owner}.
  */
 export type Environment = Readonly<Record<string, string | undefined>>;

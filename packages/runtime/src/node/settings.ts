@@ -40,6 +40,7 @@ export function readSettings(
       pingInterval: 10_000,
       timeout: 10_000,
       noAsyncTraces: true,
+      ...(environment["NATS_INBOX_PREFIX"] && { inboxPrefix: environment["NATS_INBOX_PREFIX"] }),
       ...rest,
       servers: servers.addresses,
       authenticator: credentials.authenticator,

@@ -17,6 +17,7 @@ import { copyRequestHeaders, errorOf } from "../wire/dead-letter.js";
 import { Header, readMetadata } from "../wire/header.js";
 import {
   callApi,
+  getLast,
   getNext,
   publishStored,
   SequenceConflict,
@@ -151,10 +152,10 @@ export class DeadLetter {
 
   /** Removes the log of the call up to its end. */
   private async forget(method: MethodBinding, end: number): Promise<void> {
-    const api = `STREAM.PURGE.${this.service.logStream}`;
-    await callApi(this.link, api, { filter: progressSubject(method, this.call) });
-    const filter = entrySubject(method, this.call);
-    await callApi(this.link, api, { filter, seq: end + 1 });
+    const { link, service, call } = this;
+    const purge = (stream: string, what: object) => callApi(link, `STREAM.PURGE.${stream}`, what);
+    await purge(service.progressStream, { filter: progressSubject(method, call) });
+    await purge(service.logStream, { filter: entrySubject(method, call), seq: end + 1 });
   }
 
   private async queueAnew(method: MethodBinding): Promise<void> {
@@ -167,7 +168,7 @@ export class DeadLetter {
       await publishStored(link, subject, stored.data, headers);
     } catch (error) {
       const isTaken = error instanceof SequenceConflict;
-      if (!(isTaken && (await getNext(link, service.stream, subject, 1)))) {
+      if (!(isTaken && (await getLast(link, service.stream, subject)))) {
         throw error;
       }
     }

@@ -31,6 +31,8 @@ export interface ServiceBinding {
   readonly stream: string;
   /** Stream of their call logs. */
   readonly logStream: string;
+  /** Stream of the last progress of each call. */
+  readonly progressStream: string;
   /** Object Store bucket of payloads above the server's max_payload. */
   readonly payloadBucket: string;
   readonly replicas: number;
@@ -75,7 +77,9 @@ export interface MethodBinding {
   readonly queues: readonly Queue[];
   /** Call logs: `<prefix>.log.<Method>`, then owner and call id. */
   readonly logSubject: string;
-  /** What a call log accepts, as it happens: `<prefix>.live.<Method>`, then owner and call id. */
+  /** Last progress of calls: `<prefix>.progress.<Method>`, then owner and call id. */
+  readonly progressSubject: string;
+  /** What log and progress accept, as it happens: `<prefix>.live.<Method>`, then owner and call id. */
   readonly liveSubject: string;
   /** Calls that failed for good: `<prefix>.dead.<Method>`, then owner and call id. */
   readonly deadSubject: string;
@@ -165,6 +169,7 @@ function createBinding(desc: DescService): ServiceBinding {
     describeSubject: `${prefix}.describe`,
     stream,
     logStream: `${stream}_LOG`,
+    progressStream: `${stream}_PROGRESS`,
     payloadBucket: `${stream}_PAYLOAD`,
     replicas: options.replicas || 1,
     storage: options.storage === Storage.MEMORY ? "memory" : "file",
@@ -203,6 +208,7 @@ function createMethodBinding(desc: DescMethod, service: ServiceBinding): MethodB
       consumer: priority === "normal" ? desc.name : `${desc.name}-${priority}`,
     })),
     logSubject: subject("log"),
+    progressSubject: subject("progress"),
     liveSubject: subject("live"),
     deadSubject: subject("dead"),
     laterSubject: subject("later"),

@@ -51,7 +51,7 @@ export function entrySubject(method: Pick<MethodBinding, "logSubject">, call: Ca
 
 /** Subject of the last progress that a call reported. */
 export function progressSubject(method: MethodBinding, call: CallName): string {
-  return `${method.logSubject}.${call.suffix}.progress`;
+  return `${method.progressSubject}.${call.suffix}.progress`;
 }
 
 /** Subject of everything that the log of a call accepts, as it happens. */

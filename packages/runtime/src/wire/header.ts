@@ -42,10 +42,10 @@ export const Header = {
   error: "Nats-Service-Error",
   // Of JetStream.
   expectedLastSubjectSequence: "Nats-Expected-Last-Subject-Sequence",
-  rollup: "Nats-Rollup",
   ttl: "Nats-TTL",
   schedule: "Nats-Schedule",
   scheduleTarget: "Nats-Schedule-Target",
+  scheduler: "Nats-Scheduler",
   timestamp: "Nats-Time-Stamp",
   subject: "Nats-Subject",
   batchId: "Nats-Batch-Id",

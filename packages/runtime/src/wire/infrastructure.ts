@@ -17,8 +17,8 @@ export type ConsumerSettings = Partial<ConsumerConfig> & { name: string };
 /** A consumer that a service needs. */
 export interface WantedConsumer {
   readonly stream: string;
-  /** Whose queue it hands out; none for calls that are due. */
-  readonly method?: MethodBinding;
+  /** Whose calls it hands out. */
+  readonly method: MethodBinding;
   readonly config: ConsumerSettings;
 }
 
@@ -37,9 +37,6 @@ const duplicateWindowMs = 1_000;
 /** How long a call that is due may wait for being queued, in ms. */
 const dueAckWaitMs = 5_000;
 
-/** Name of the consumer of calls that are due. */
-export const dueConsumerName = "due";
-
 /** Tells what a service needs, as its schema says. */
 export function describeInfrastructure(service: ServiceBinding): Infrastructure {
   const durable = [...service.methods.values()].filter((m) => m.delivery === "durable");
@@ -47,6 +44,11 @@ export function describeInfrastructure(service: ServiceBinding): Infrastructure 
   if (durable.length === 0) {
     return { streams: [], payloads, consumers: [] };
   }
+  const due = durable.map((method) => ({
+    stream: service.laterStream,
+    method,
+    config: dueConsumer(method),
+  }));
   const queues = durable.flatMap((method) =>
     method.queues.map((queue) => ({
       stream: service.stream,
@@ -57,13 +59,15 @@ export function describeInfrastructure(service: ServiceBinding): Infrastructure 
   return {
     streams: describeStreams(service),
     payloads,
-    consumers: [{ stream: service.laterStream, config: dueConsumer(service) }, ...queues],
+    consumers: [...due, ...queues],
   };
 }
 
 /** The streams of durable calls, whether or not the service has any. */
 export function describeStreams(service: ServiceBinding): StreamSettings[] {
-  return [queueStream(service), logStream(service), deadStream(service), laterStream(service)];
+  return [queueStream, logStream, progressStream, deadStream, laterStream].map((stream) =>
+    stream(service),
+  );
 }
 
 /** The work queue of a service: a request leaves it when its call has ended. */
@@ -95,9 +99,25 @@ function logStream(service: ServiceBinding): StreamSettings {
     discard: DiscardPolicy.Old,
     max_age: nanos(service.resultRetentionMs),
     duplicate_window: nanos(duplicateWindowMs),
-    allow_rollup_hdrs: true,
+    // Clients write here when they cancel, and one rollup can empty a stream.
+    allow_rollup_hdrs: false,
     allow_atomic: true,
     republish: { src: `${service.prefix}.log.>`, dest: `${service.prefix}.live.>` },
+  };
+}
+
+/** The last progress of each call, sent on to followers as it comes. */
+function progressStream(service: ServiceBinding): StreamSettings {
+  return {
+    ...commonConfig(service),
+    name: service.progressStream,
+    subjects: [`${service.prefix}.progress.>`],
+    retention: RetentionPolicy.Limits,
+    discard: DiscardPolicy.Old,
+    max_msgs_per_subject: 1,
+    max_age: nanos(service.resultRetentionMs),
+    duplicate_window: nanos(duplicateWindowMs),
+    republish: { src: `${service.prefix}.progress.>`, dest: `${service.prefix}.live.>` },
   };
 }
 
@@ -169,11 +189,12 @@ function queueConsumer(method: MethodBinding, { subject, consumer }: Queue): Con
   };
 }
 
-function dueConsumer(service: ServiceBinding): ConsumerSettings {
+/** Hands out the calls of a method that are due: `<prefix>.due.<queue>.<Method>.>`. */
+function dueConsumer({ consumer, service, desc }: MethodBinding): ConsumerSettings {
   return {
-    name: dueConsumerName,
-    durable_name: dueConsumerName,
-    filter_subject: `${service.prefix}.due.>`,
+    name: consumer,
+    durable_name: consumer,
+    filter_subject: `${service.prefix}.due.*.${desc.name}.>`,
     ack_policy: AckPolicy.Explicit,
     ack_wait: nanos(dueAckWaitMs),
     max_deliver: -1,

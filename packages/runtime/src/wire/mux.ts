@@ -1,4 +1,5 @@
-import { createInbox, type Msg, type NatsConnection } from "@nats-io/nats-core";
+import { Code, ConnectError } from "@connectrpc/connect";
+import { createInbox, errors, type Msg, type NatsConnection } from "@nats-io/nats-core";
 import { heartbeatSuffix } from "./frame.js";
 import type { Pulse } from "./pulse.js";
 import { SlotTable } from "./slot-table.js";
@@ -27,6 +28,7 @@ export interface Reply {
 export class Mux {
   private readonly replies = new SlotTable<Reply>();
   private readonly prefix: string;
+  private refusal: Error | undefined;
 
   constructor(
     nats: NatsConnection,
@@ -37,7 +39,7 @@ export class Mux {
     nats.subscribe(`${this.prefix}>`, {
       callback: (error, message) => {
         if (error) {
-          // These credentials may not listen there: their requests are in vain.
+          this.refusal = error;
           this.unheard(error);
         } else {
           this.route(message);
@@ -55,7 +57,16 @@ export class Mux {
   /** Opens a reply subject; its number closes it. */
   open(reply: Reply): number {
     this.pulse.start();
+    const { refusal } = this;
+    if (refusal) {
+      queueMicrotask(() => reply.denied(refusal));
+    }
     return this.replies.add(reply);
+  }
+
+  /** Set when these credentials may not listen to replies. */
+  get deafness(): ConnectError | undefined {
+    return this.refusal && denial(this.prefix, this.refusal);
   }
 
   /** Subject of a number. */
@@ -110,4 +121,13 @@ export class Mux {
       }
     }
   }
+}
+
+/** The error of what these credentials may not do with a subject. */
+export function denial(subject: string, cause: Error): ConnectError {
+  const text =
+    cause instanceof errors.PermissionViolationError && cause.operation === "subscription"
+      ? `these credentials may not listen to ${cause.subject}: set NATS_INBOX_PREFIX, or inboxPrefix, to what they may listen to`
+      : `these credentials may not publish on ${subject}: ask for the permission`;
+  return new ConnectError(text, Code.PermissionDenied, undefined, undefined, cause);
 }

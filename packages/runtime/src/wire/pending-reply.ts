@@ -2,7 +2,7 @@ import { Code, ConnectError } from "@connectrpc/connect";
 import type { Msg } from "@nats-io/nats-core";
 import { type HeaderBlock, headerSize } from "./header.js";
 import type { Link } from "./link.js";
-import type { Reply } from "./mux.js";
+import { denial, type Reply } from "./mux.js";
 import { silentBeats } from "./pulse.js";
 import { neverRan } from "./status.js";
 
@@ -132,11 +132,8 @@ export abstract class PendingReply implements Reply {
   }
 
   denied(cause: Error): void {
-    this.refuse(
-      `these credentials may not publish on ${this.request.subject}: ask for the permission`,
-      Code.PermissionDenied,
-      cause,
-    );
+    this.finish();
+    this.failed(neverRan(denial(this.request.subject, cause)));
   }
 
   /** The caller's signal fired. As a listener, the object itself needs no function of its own. */

@@ -58,7 +58,7 @@ async function makeAbsent(
     });
   }
   for (const { stream, method, config } of consumers) {
-    if (!method || served.has(method)) {
+    if (served.has(method)) {
       await ensure(`consumer ${config.name} of stream ${stream}`, unseen, {
         wanted: config,
         look: () => consumerInfo(link, stream, config.name),

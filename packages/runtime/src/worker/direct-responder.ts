@@ -7,6 +7,7 @@ import { SlotTable } from "../wire/slot-table.js";
 import { encodeStatus } from "../wire/status.js";
 import { type DirectCall, requestTimeoutMs, UnaryCall } from "./direct-call.js";
 import { WorkerStream } from "./direct-stream.js";
+import { isReplySubject } from "./reply-subject.js";
 import type { ServedMethod, WorkerSettings } from "./settings.js";
 
 /** Most requests that wait here for a free slot. */
@@ -145,7 +146,13 @@ export class DirectResponder {
   }
 
   private take(request: Msg): void {
-    if (!this.isFull) {
+    if (!isReplySubject(this.method.service, request.reply)) {
+      this.settings.log({
+        level: "warn",
+        message: `a request that wants its reply on ${request.reply || "no subject"} was dropped`,
+        method: this.method.desc.toString(),
+      });
+    } else if (!this.isFull) {
       this.run(request);
     } else if (this.waiting.length < maxWaiting) {
       const timeoutMs = requestTimeoutMs(this.method, request) || Number.POSITIVE_INFINITY;
@@ -168,7 +175,7 @@ export class DirectResponder {
     if (method.desc.methodKind === "unary") {
       call = new UnaryCall(link, served, request);
     } else {
-      stream = `${this.nextStream++}`;
+      stream = `${this.nextStream++}-${secret()}`;
       const own = `${method.streamSubject}.${settings.session}.${stream}`;
       const side = new WorkerStream(link, served, request, own);
       this.streams.set(stream, side);
@@ -247,4 +254,10 @@ export class DirectResponder {
       this.link.nats.publish(request.reply, payload, { headers: headers.asHeaders() });
     }
   }
+}
+
+/** Nobody guesses it: only the caller, who is told the subject, can send frames there. */
+function secret(): string {
+  const bytes = crypto.getRandomValues(new Uint8Array(16));
+  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
 }

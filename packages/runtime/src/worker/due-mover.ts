@@ -1,9 +1,8 @@
 import { type Msg, nanos } from "@nats-io/nats-core";
-import type { ServiceBinding } from "../wire/binding.js";
+import type { MethodBinding, ServiceBinding } from "../wire/binding.js";
 import { queueOfDue } from "../wire/call-search.js";
 import { copyRequestHeaders } from "../wire/dead-letter.js";
 import { Header } from "../wire/header.js";
-import { dueConsumerName } from "../wire/infrastructure.js";
 import { getLast, publishStored, SequenceConflict } from "../wire/jetstream.js";
 import type { Link } from "../wire/link.js";
 import { provision } from "../wire/provision.js";
@@ -16,15 +15,21 @@ const concurrency = 64;
 /** Wait before a call is offered again to a queue that is full, in ms. */
 const retryMs = 1_000;
 
-/** Moves calls whose time has come to their queues. */
-export function createDueMover(link: Link, service: ServiceBinding, log: Logger): Puller {
+/** Moves calls of a method whose time has come to their queues. */
+export function createDueMover(link: Link, method: MethodBinding, log: Logger): Puller {
+  const { service } = method;
   const giveBack = async (message: Msg) => {
     link.nats.publish(message.reply ?? "", `-NAK ${JSON.stringify({ delay: nanos(retryMs) })}`);
   };
   return new Puller(link, concurrency, {
     stream: service.laterStream,
-    consumer: dueConsumerName,
+    consumer: method.consumer,
     async run(message) {
+      if (!isOwn(service, message)) {
+        log({ level: "error", message: `${message.subject} was scheduled for another call` });
+        link.nats.publish(message.reply ?? "", "+TERM");
+        return;
+      }
       try {
         await move(link, service, message);
         link.nats.publish(message.reply ?? "", "+ACK");
@@ -36,7 +41,7 @@ export function createDueMover(link: Link, service: ServiceBinding, log: Logger)
       }
     },
     giveBack,
-    refused: () => provision(link, service, []).catch(() => undefined),
+    refused: () => provision(link, service, [method]).catch(() => undefined),
   });
 }
 
@@ -54,4 +59,13 @@ async function move(link: Link, service: ServiceBinding, message: Msg): Promise<
       throw error;
     }
   }
+}
+
+/**
+ * True when a call became due by its own schedule. The server says whose it was; a
+ * schedule may name any target, and permissions do not bind it to its owner.
+ */
+function isOwn({ prefix }: ServiceBinding, { subject, headers }: Msg): boolean {
+  const [, ...call] = subject.slice(`${prefix}.due.`.length).split(".");
+  return headers?.get(Header.scheduler) === `${prefix}.later.${call.join(".")}`;
 }

@@ -496,9 +496,7 @@ export class DurableAttempt {
     if (!this.link.connected) {
       return;
     }
-    const headers = new HeaderBlock()
-      .add(Header.entry, `progress ${this.writer.attempt}`)
-      .add(Header.rollup, "sub");
+    const headers = new HeaderBlock().add(Header.entry, `progress ${this.writer.attempt}`);
     this.link.nats.publish(
       progressSubject(this.method, this.call),
       encode(ProgressSchema, report, Code.Internal),

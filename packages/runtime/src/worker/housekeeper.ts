@@ -1,3 +1,4 @@
+import { Code, ConnectError } from "@connectrpc/connect";
 import type { Msg } from "@nats-io/nats-core";
 import type { MethodBinding, Queue, ServiceBinding } from "../wire/binding.js";
 import { parseCallSubject } from "../wire/call-id.js";
@@ -75,6 +76,10 @@ export class Housekeeper {
       }
       await this.sweepLater();
     } catch (error) {
+      if (ConnectError.from(error).code === Code.PermissionDenied) {
+        // It is for workers of all methods: docs/security.md.
+        return;
+      }
       // The next round will do; a server that does not answer has other troubles.
       this.log({ level: "debug", message: "housekeeping failed", error });
     }

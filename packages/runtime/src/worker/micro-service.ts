@@ -7,6 +7,7 @@ import type { MethodBinding, ServiceBinding } from "../wire/binding.js";
 import { Discovery, discoverySubject, microName, type Verb } from "../wire/discovery.js";
 import { type Link, queueGroup } from "../wire/link.js";
 import { encodeStatus } from "../wire/status.js";
+import { isReplySubject } from "./reply-subject.js";
 import type { ServedMethod } from "./settings.js";
 
 /** Prefix of the types of all replies. */
@@ -156,7 +157,7 @@ export class MicroService {
   }
 
   private answer(message: Msg, payload: string | Uint8Array): void {
-    if (this.link.connected) {
+    if (this.link.connected && isReplySubject(this.service, message.reply)) {
       message.respond(payload);
     }
   }

@@ -156,7 +156,7 @@ class ServiceWorker implements Worker {
       await provision(this.link, binding, durable);
       const { log } = this.settings;
       this.helpers.push(
-        createDueMover(this.link, binding, log),
+        ...durable.map((method) => createDueMover(this.link, method, log)),
         new Housekeeper(this.link, binding, durable, log),
       );
       for (const helper of this.helpers) {
@@ -181,9 +181,10 @@ class ServiceWorker implements Worker {
     this.microService.start();
     // The server knows of every subscription when it answers.
     await this.link.nats.flush();
-    if (this.denied) {
+    const denied = this.denied ?? this.link.mux.deafness;
+    if (denied) {
       void this.drain();
-      throw this.denied;
+      throw denied;
     }
   }
 

@@ -1,0 +1,132 @@
+import type { DescService } from "@bufbuild/protobuf";
+import { Code, ConnectError } from "@connectrpc/connect";
+import { bindService, type MethodBinding, type ServiceBinding } from "../wire/binding.js";
+import { anyOwner, checkOwner } from "../wire/call-id.js";
+import { joinRights, type Rights } from "./rights.js";
+import { administrator, client, inboxRoot, observer, operator, worker } from "./roles.js";
+
+/**
+ * What a user is of a service; docs/security.md says what each may do.
+ *
+ * - `administrator`: makes and changes streams, consumers and buckets.
+ * - `worker`: runs calls.
+ * - `client`: makes calls, and reads the results of its owner's.
+ * - `operator`: cares for dead letters, pauses and queues.
+ * - `observer`: sees who works and how much waits.
+ */
+export type Role = "administrator" | "worker" | "client" | "operator" | "observer";
+
+/** What a user may be of one service. */
+export interface Grant {
+  role: Role;
+  service: DescService;
+  /** Names of the methods that a worker runs or a client calls. Default: all. */
+  methods?: readonly string[];
+  /** Of a client: whose durable calls it makes. Default: `_`. */
+  owner?: string;
+  /**
+   * Of a client: it may submit with `notBefore`. Who may do that can remove the
+   * delayed calls of others, and read their requests. Default: false.
+   */
+  mayDelay?: boolean;
+}
+
+/** A user of a NATS server. */
+export interface User {
+  /** Letters, digits, `-` and `_`. Its inboxes begin with {@link inboxPrefixOf} it. */
+  name: string;
+  grants: readonly Grant[];
+}
+
+/** Permissions as NATS has them. */
+export interface Permissions {
+  readonly publish: PermissionList;
+  readonly subscribe: PermissionList;
+}
+
+/** Subjects with wildcards. What `allow` lacks is denied. */
+export interface PermissionList {
+  readonly allow: readonly string[];
+  readonly deny: readonly string[];
+}
+
+/**
+ * What the inboxes of a user begin with: nobody else may listen there. The user's
+ * connections need it as `inboxPrefix`, or as `NATS_INBOX_PREFIX`.
+ * Throws InvalidArgument for an impossible name.
+ */
+export function inboxPrefixOf(name: string): string {
+  if (!/^[A-Za-z0-9_-]{1,128}$/.test(name)) {
+    throw new ConnectError(
+      `user "${name}" must be 1 to 128 letters, digits, "-" or "_"`,
+      Code.InvalidArgument,
+    );
+  }
+  return `${inboxRoot}.${name}`;
+}
+
+/**
+ * The least permissions with which a user can do all of its roles.
+ *
+ * Throws InvalidArgument for an impossible name or owner, a method that the service
+ * does not have, and a grant that says what its role has no use for.
+ */
+export function permissionsOf({ name, grants }: User): Permissions {
+  const inbox = { publish: [], subscribe: [`${inboxPrefixOf(name)}.>`] };
+  const { publish, subscribe } = joinRights([inbox, ...grants.map(rightsOf)]);
+  return { publish: { allow: publish, deny: [] }, subscribe: { allow: subscribe, deny: [] } };
+}
+
+function rightsOf(grant: Grant): Rights {
+  const { role, owner = anyOwner, mayDelay = false } = grant;
+  const service = bindService(grant.service);
+  checkGrant(grant);
+  switch (role) {
+    case "administrator":
+      return administrator(service);
+    case "worker":
+      return worker(service, methodsOf(service, grant.methods));
+    case "client":
+      return client(service, methodsOf(service, grant.methods), checkOwner(owner), mayDelay);
+    case "operator":
+      return operator(service);
+    default:
+      return observer(service);
+  }
+}
+
+function methodsOf(service: ServiceBinding, names: readonly string[] | undefined): MethodBinding[] {
+  const all = [...service.methods.values()];
+  return (
+    names?.map((name) => {
+      const method = all.find(({ desc }) => desc.name === name || desc.localName === name);
+      if (!method) {
+        throw new ConnectError(
+          `${service.desc.typeName} has no method ${name}: it has ${all.map(({ desc }) => desc.name).join(", ")}`,
+          Code.InvalidArgument,
+        );
+      }
+      return method;
+    }) ?? all
+  );
+}
+
+function checkGrant({ role, methods, owner, mayDelay }: Grant): void {
+  const roles: readonly string[] = ["administrator", "worker", "client", "operator", "observer"];
+  if (!roles.includes(role)) {
+    throw new ConnectError(
+      `there is no role "${role}": it is one of ${roles.join(", ")}`,
+      Code.InvalidArgument,
+    );
+  }
+  const useless =
+    (methods && role !== "worker" && role !== "client" && "methods") ||
+    (owner !== undefined && role !== "client" && "an owner") ||
+    (mayDelay && role !== "client" && "mayDelay");
+  if (useless) {
+    throw new ConnectError(
+      `a grant of role ${role} has no use for ${useless}`,
+      Code.InvalidArgument,
+    );
+  }
+}

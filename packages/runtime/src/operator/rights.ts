@@ -1,0 +1,74 @@
+import type { MethodBinding, ServiceBinding } from "../wire/binding.js";
+
+/** Subjects that someone may publish to and subscribe to; the latter with ` <queue>` for a group only. */
+export interface Rights {
+  readonly publish: readonly string[];
+  readonly subscribe: readonly string[];
+}
+
+/** Each subject once, in the order in which it came. */
+export function joinRights(all: Iterable<Partial<Rights>>): Rights {
+  const publish = new Set<string>();
+  const subscribe = new Set<string>();
+  for (const rights of all) {
+    for (const subject of rights.publish ?? []) {
+      publish.add(subject);
+    }
+    for (const subject of rights.subscribe ?? []) {
+      subscribe.add(subject);
+    }
+  }
+  return { publish: [...publish], subscribe: [...subscribe] };
+}
+
+/** Subject of a request to JetStream. */
+export function api(...tokens: string[]): string {
+  return ["$JS.API", ...tokens].join(".");
+}
+
+/** Reading the last message of each subject of a pattern, and no other. */
+export function readLast(stream: string, pattern: string): string {
+  return api("DIRECT.GET", stream, pattern);
+}
+
+/**
+ * Reading all messages of a pattern, and no other. What was created is pulled and
+ * deleted by its name, which nobody guesses who did not create it.
+ */
+export function readAll(stream: string, pattern: string): string[] {
+  return [
+    api("CONSUMER.CREATE", stream, "*", pattern),
+    api("CONSUMER.MSG.NEXT", stream, "*"),
+    api("CONSUMER.DELETE", stream, "*"),
+  ];
+}
+
+/** Taking what a consumer hands out. */
+export function consume(stream: string, consumer: string): string[] {
+  return [api("CONSUMER.MSG.NEXT", stream, consumer), `$JS.ACK.${stream}.${consumer}.>`];
+}
+
+/** Where requests of a method lie that are due: `<prefix>.due.<queue>.<Method>`. */
+export function dueSubjects({ service, queues, desc }: MethodBinding): string[] {
+  const kind = (queue: string) => queue.slice(service.prefix.length + 1, -desc.name.length - 1);
+  return queues.map(({ subject }) => `${service.prefix}.due.${kind(subject)}.${desc.name}`);
+}
+
+/** Putting large payloads into the bucket, taking them out and removing them. */
+export function usePayloads({ payloadBucket }: ServiceBinding): Rights {
+  const stream = `OBJ_${payloadBucket}`;
+  return {
+    publish: [
+      `$O.${payloadBucket}.>`,
+      api("INFO"),
+      api("STREAM.INFO", stream),
+      api("STREAM.PURGE", stream),
+      readLast(stream, `$O.${payloadBucket}.>`),
+      api("STREAM.MSG.GET", stream),
+      api("CONSUMER.CREATE", stream, "*", `$O.${payloadBucket}.>`),
+      `$JS.FC.${stream}.>`,
+      api("CONSUMER.DELETE", stream, "*"),
+    ],
+    subscribe: [],
+  };
+}

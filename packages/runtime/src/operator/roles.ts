@@ -1,0 +1,227 @@
+import type { MethodBinding, ServiceBinding } from "../wire/binding.js";
+import { discoverySubject, microName, type Verb } from "../wire/discovery.js";
+import { describeInfrastructure } from "../wire/infrastructure.js";
+import { queueGroup } from "../wire/link.js";
+import {
+  api,
+  consume,
+  dueSubjects,
+  joinRights,
+  type Rights,
+  readAll,
+  readLast,
+  usePayloads,
+} from "./rights.js";
+
+/** First token of the inboxes of all users: workers reply to any of them. */
+export const inboxRoot = "_INBOX";
+
+/** Makes and changes the streams, consumers and buckets of a service: for `jetrpc apply`. */
+export function administrator(service: ServiceBinding): Rights {
+  const { streams, payloads } = describeInfrastructure(service);
+  return {
+    publish: [
+      api("INFO"),
+      api("STREAM.NAMES"),
+      ...[...streams, payloads].flatMap(({ name }) => [
+        ...["INFO", "CREATE", "UPDATE", "DELETE"].map((verb) => api("STREAM", verb, name)),
+        ...["LIST", "NAMES", "CREATE"].map((verb) => api("CONSUMER", verb, name)),
+        api("CONSUMER.CREATE", name, ">"),
+        api("CONSUMER.INFO", name, "*"),
+        api("CONSUMER.DELETE", name, "*"),
+      ]),
+    ],
+    subscribe: [],
+  };
+}
+
+/** Runs the calls of some methods. */
+export function worker(service: ServiceBinding, methods: readonly MethodBinding[]): Rights {
+  const verbs: Verb[] = ["PING", "INFO", "STATS"];
+  const name = microName(service.desc.typeName);
+  return joinRights([
+    {
+      publish: [`${inboxRoot}.>`],
+      subscribe: [
+        ...verbs.flatMap((verb) => [
+          discoverySubject(verb),
+          discoverySubject(verb, name),
+          discoverySubject(verb, name, "*"),
+        ]),
+        inGroup(service.describeSubject),
+      ],
+    },
+    usePayloads(service),
+    ...methods.map((method) =>
+      method.delivery === "direct" ? directWorker(method) : durableWorker(method),
+    ),
+    ...(durableMethods(service).every((method) => methods.includes(method))
+      ? [housekeeper(service)]
+      : []),
+  ]);
+}
+
+/**
+ * Puts in again what a server forgot. To find it is to read every request, so that
+ * workers of some methods may not.
+ */
+function housekeeper(service: ServiceBinding): Rights {
+  const { stream, laterStream } = service;
+  const methods = durableMethods(service);
+  return {
+    publish:
+      methods.length === 0
+        ? []
+        : [
+            ...[stream, laterStream].map((each) => api("DIRECT.GET", each)),
+            ...methods.flatMap(({ queues, laterSubject }) => [
+              ...queues.map(({ consumer }) => api("CONSUMER.INFO", stream, consumer)),
+              `${laterSubject}.>`,
+            ]),
+          ],
+    subscribe: [],
+  };
+}
+
+function directWorker(method: MethodBinding): Rights {
+  return {
+    publish: [],
+    subscribe: [
+      // In the group only: a copy of every request would be nobody's work.
+      inGroup(method.directSubject),
+      inGroup(method.waitSubject),
+      method.cancelSubject,
+      ...(method.desc.methodKind === "unary" ? [] : [`${method.streamSubject}.>`]),
+    ],
+  };
+}
+
+function durableWorker(method: MethodBinding): Rights {
+  const { service, queues, consumer } = method;
+  return {
+    publish: [
+      ...queues.flatMap((queue) => consume(service.stream, queue.consumer)),
+      `${method.logSubject}.>`,
+      readLast(service.logStream, `${method.logSubject}.>`),
+      ...readAll(service.logStream, `${method.logSubject}.>`),
+      `${method.progressSubject}.>`,
+      `${method.deadSubject}.>`,
+      method.cancelSubject,
+      // Calls that are due go to their queues.
+      ...consume(service.laterStream, consumer),
+      ...queues.flatMap(({ subject }) => [
+        `${subject}.>`,
+        readLast(service.stream, `${subject}.>`),
+      ]),
+    ],
+    subscribe: [method.cancelSubject],
+  };
+}
+
+/** Calls some methods, as one owner. */
+export function client(
+  service: ServiceBinding,
+  methods: readonly MethodBinding[],
+  owner: string,
+  mayDelay: boolean,
+): Rights {
+  const name = microName(service.desc.typeName);
+  return joinRights([
+    {
+      publish: [
+        discoverySubject("PING", name),
+        discoverySubject("INFO", name),
+        service.describeSubject,
+      ],
+    },
+    usePayloads(service),
+    ...methods.map((method) =>
+      method.delivery === "direct" ? directClient(method) : durableClient(method, owner, mayDelay),
+    ),
+  ]);
+}
+
+function directClient(method: MethodBinding): Rights {
+  return {
+    publish: [
+      method.directSubject,
+      method.waitSubject,
+      method.cancelSubject,
+      ...(method.desc.methodKind === "unary" ? [] : [`${method.streamSubject}.>`]),
+    ],
+    subscribe: [],
+  };
+}
+
+function durableClient(method: MethodBinding, owner: string, mayDelay: boolean): Rights {
+  const { service } = method;
+  const own = (subject: string) => `${subject}.${owner}.>`;
+  return {
+    publish: [
+      ...method.queues.flatMap(({ subject }) => [
+        own(subject),
+        readLast(service.stream, own(subject)),
+      ]),
+      ...(mayDelay ? [own(method.laterSubject)] : []),
+      ...[method.laterSubject, ...dueSubjects(method)].map((subject) =>
+        readLast(service.laterStream, own(subject)),
+      ),
+      // Who cancels writes the end of the call.
+      own(method.logSubject),
+      method.cancelSubject,
+      readLast(service.logStream, own(method.logSubject)),
+      ...readAll(service.logStream, own(method.logSubject)),
+      readLast(service.progressStream, own(method.progressSubject)),
+    ],
+    subscribe: [own(method.liveSubject)],
+  };
+}
+
+/** Cares for dead letters, pauses and queues. */
+export function operator(service: ServiceBinding): Rights {
+  const { stream, logStream, progressStream, deadStream } = service;
+  const methods = durableMethods(service);
+  return joinRights([
+    observer(service),
+    usePayloads(service),
+    {
+      publish: [
+        ...[stream, deadStream].flatMap((each) => [
+          api("DIRECT.GET", each),
+          api("STREAM.MSG.DELETE", each),
+        ]),
+        ...[logStream, progressStream].map((each) => api("STREAM.PURGE", each)),
+        ...methods.flatMap(({ queues, queueSubject }) => [
+          ...queues.map(({ consumer }) => api("CONSUMER.PAUSE", stream, consumer)),
+          `${queueSubject}.>`,
+          readLast(stream, `${queueSubject}.>`),
+        ]),
+        // A call whose method is gone gets its end and its dead letter.
+        `${service.prefix}.dead.>`,
+        `${service.prefix}.log.>`,
+        readLast(logStream, `${service.prefix}.log.>`),
+      ],
+    },
+  ]);
+}
+
+/** Sees who works and how much waits, and neither requests nor results. */
+export function observer(service: ServiceBinding): Rights {
+  return {
+    publish: [
+      "$SRV.>",
+      ...durableMethods(service).flatMap(({ queues }) =>
+        queues.map(({ consumer }) => api("CONSUMER.INFO", service.stream, consumer)),
+      ),
+    ],
+    subscribe: [],
+  };
+}
+
+function durableMethods(service: ServiceBinding): MethodBinding[] {
+  return [...service.methods.values()].filter(({ delivery }) => delivery === "durable");
+}
+
+function inGroup(subject: string): string {
+  return `${subject} ${queueGroup}`;
+}

@@ -1,0 +1,96 @@
+import type { DescService } from "@bufbuild/protobuf";
+import { bindService, type Connection } from "@jetrpc/runtime";
+import {
+  type ConfiguredAccount,
+  createUserKey,
+  type Grant,
+  inboxPrefixOf,
+  type Permissions,
+  permissionsOf,
+  toServerConfig,
+  type UserKey,
+} from "@jetrpc/runtime/operator";
+import { nkeyAuthenticator } from "@nats-io/nats-core";
+import { describeInfrastructure } from "../src/wire/infrastructure.js";
+
+/** May do everything: sets the stage, and does what tests do by hand. */
+export const root: Permissions = {
+  publish: { allow: [">"], deny: [] },
+  subscribe: { allow: [">"], deny: [] },
+};
+
+/** Users of a test's server, with keys of their own. */
+export class TestUsers {
+  private readonly users = new Map<string, { key: UserKey; permissions: Permissions }>();
+
+  constructor(
+    grants: Readonly<Record<string, readonly Grant[]>>,
+    private readonly account = "JETRPC",
+  ) {
+    this.add("root", root);
+    for (const [name, each] of Object.entries(grants)) {
+      this.add(name, permissionsOf({ name, grants: each }));
+    }
+  }
+
+  get accounts(): ConfiguredAccount[] {
+    const users = [...this.users].map(([name, { key, permissions }]) => ({
+      name,
+      publicKey: key.publicKey,
+      permissions,
+    }));
+    return [{ name: this.account, users }];
+  }
+
+  /** For nats-server.conf. */
+  get config(): string {
+    return toServerConfig(this.accounts);
+  }
+
+  /** Options of the NATS client. */
+  options(name: string) {
+    const seed = new TextEncoder().encode(this.get(name).key.seed);
+    return { authenticator: nkeyAuthenticator(seed), inboxPrefix: inboxPrefixOf(name) };
+  }
+
+  /** The same for a process. */
+  environment(name: string): Record<string, string> {
+    const { seed } = this.get(name).key;
+    return { NATS_NKEY_SEED: seed, NATS_INBOX_PREFIX: inboxPrefixOf(name) };
+  }
+
+  private add(name: string, permissions: Permissions): void {
+    this.users.set(name, { key: createUserKey(), permissions });
+  }
+
+  private get(name: string) {
+    const user = this.users.get(name);
+    if (!user) {
+      throw new Error(`the test's server has no user ${name}`);
+    }
+    return user;
+  }
+}
+
+/** Does what `jetrpc apply` does: the others may not. */
+export async function makeStreams(
+  { nats }: Connection,
+  services: readonly DescService[],
+): Promise<void> {
+  const create = async (api: string, config: object) => {
+    const reply = await nats.request(`$JS.API.${api}`, JSON.stringify(config), { timeout: 10_000 });
+    const { error } = reply.json() as { error?: object };
+    if (error) {
+      throw new Error(`${api}: ${JSON.stringify(error)}`);
+    }
+  };
+  for (const service of services) {
+    const { streams, payloads, consumers } = describeInfrastructure(bindService(service));
+    for (const config of [...streams, payloads]) {
+      await create(`STREAM.CREATE.${config.name}`, config);
+    }
+    for (const { stream, config } of consumers) {
+      await create(`CONSUMER.CREATE.${stream}.${config.name}`, { stream_name: stream, config });
+    }
+  }
+}
