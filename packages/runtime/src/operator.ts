@@ -9,4 +9,5 @@ export {
   type DeadLetterFilter,
   type Operator,
   type QueueInfo,
+  type SweepOptions,
 } from "./operator/operator.js";

@@ -15,6 +15,7 @@ import { nanos } from "@nats-io/nats-core";
 import type { MethodBinding, Queue, ServiceBinding } from "./binding.js";
 import { callApi } from "./jetstream.js";
 import type { Link } from "./link.js";
+import { bucketStream } from "./object-name.js";
 
 type StreamSettings = Partial<StreamConfig> & { name: string };
 type ConsumerSettings = Partial<ConsumerConfig> & { name: string };
@@ -45,6 +46,7 @@ export async function provision(
     await ensureStream(manager, logStream(service));
     await ensureStream(manager, deadStream(service));
     await ensureStream(manager, laterStream(service));
+    await ensureBucket(manager, service);
     await ensureConsumer(manager, service.laterStream, dueConsumer(service));
     for (const method of methods) {
       for (const queue of method.queues) {
@@ -52,17 +54,29 @@ export async function provision(
       }
     }
   } catch (cause) {
-    if (cause instanceof ConnectError) {
-      throw cause;
-    }
-    throw new ConnectError(
-      `cannot set up the streams of ${service.desc.typeName}: ${String(cause)}`,
-      Code.Unavailable,
-      undefined,
-      undefined,
-      cause,
-    );
+    throw toConnectError(`cannot set up the streams of ${service.desc.typeName}`, cause);
   }
+}
+
+function toConnectError(what: string, cause: unknown): ConnectError {
+  return cause instanceof ConnectError
+    ? cause
+    : new ConnectError(`${what}: ${String(cause)}`, Code.Unavailable, undefined, undefined, cause);
+}
+
+/** Makes the Object Store bucket of a service. Errors: see {@link provision}. */
+export async function provisionBucket(link: Link, service: ServiceBinding): Promise<void> {
+  try {
+    await ensureBucket(await jetstreamManager(link.nats), service);
+  } catch (cause) {
+    throw toConnectError(`cannot set up bucket ${service.payloadBucket}`, cause);
+  }
+}
+
+async function ensureBucket(manager: JetStreamManager, service: ServiceBinding): Promise<void> {
+  const wanted = payloadBucketConfig(service);
+  await mendBucket(manager, wanted);
+  await ensureStream(manager, wanted);
 }
 
 /** The work queue of a service: a request leaves it when its call has ended. */
@@ -144,6 +158,36 @@ function logStream(service: ServiceBinding): StreamSettings {
     allow_atomic: true,
     republish: { src: `${service.prefix}.log.>`, dest: `${service.prefix}.live.>` },
   };
+}
+
+/** Large payloads and Blobs: an Object Store bucket, whose objects go with their calls. */
+function payloadBucketConfig(service: ServiceBinding): StreamSettings {
+  const { payloadBucket } = service;
+  return {
+    ...commonConfig(service),
+    name: bucketStream(service),
+    subjects: [`$O.${payloadBucket}.C.>`, `$O.${payloadBucket}.M.>`],
+    retention: RetentionPolicy.Limits,
+    discard: DiscardPolicy.New,
+    // A queued request keeps its objects however long it waits; those of a response
+    // say themselves when they go.
+    max_age: 0,
+    allow_msg_ttl: true,
+    allow_rollup_hdrs: true,
+    allow_atomic: true,
+  };
+}
+
+/** A bucket that an earlier version made drops what still waits: it is changed. */
+async function mendBucket(manager: JetStreamManager, wanted: StreamSettings): Promise<void> {
+  const info = await unlessAbsent(
+    JetStreamApiCodes.StreamNotFound,
+    manager.streams.info(wanted.name),
+  );
+  if (info && !info.config.allow_msg_ttl) {
+    const mended = { max_age: 0, allow_msg_ttl: true, allow_atomic: true };
+    await manager.streams.update(wanted.name, mended);
+  }
 }
 
 function commonConfig(service: ServiceBinding): Partial<StreamConfig> {
