@@ -1,4 +1,5 @@
 import type { MethodBinding, ServiceBinding } from "../wire/binding.js";
+import { bucketStream, chunkSubject } from "../wire/object-name.js";
 
 /** Subjects that someone may publish to and subscribe to; the latter with ` <queue>` for a group only. */
 export interface Rights {
@@ -54,20 +55,22 @@ export function dueSubjects({ service, queues, desc }: MethodBinding): string[] 
   return queues.map(({ subject }) => `${service.prefix}.due.${kind(subject)}.${desc.name}`);
 }
 
-/** Putting large payloads into the bucket, taking them out and removing them. */
-export function usePayloads({ payloadBucket }: ServiceBinding): Rights {
-  const stream = `OBJ_${payloadBucket}`;
+/**
+ * Writing and removing the objects of some spaces, and reading those of others. What
+ * describes an object is on a subject that no pattern keeps apart; jetrpc reads none.
+ */
+export function useObjects(
+  service: ServiceBinding,
+  written: readonly string[],
+  read: readonly string[],
+): Rights {
+  const stream = bucketStream(service);
+  const chunks = (space: string) => chunkSubject(service, `${space}.>`);
   return {
     publish: [
-      `$O.${payloadBucket}.>`,
-      api("INFO"),
-      api("STREAM.INFO", stream),
-      api("STREAM.PURGE", stream),
-      readLast(stream, `$O.${payloadBucket}.>`),
-      api("STREAM.MSG.GET", stream),
-      api("CONSUMER.CREATE", stream, "*", `$O.${payloadBucket}.>`),
-      `$JS.FC.${stream}.>`,
-      api("CONSUMER.DELETE", stream, "*"),
+      ...written.flatMap((space) => [chunks(space), readLast(stream, chunks(space))]),
+      `$O.${service.payloadBucket}.M.*`,
+      ...read.flatMap((space) => readAll(stream, chunks(space))),
     ],
     subscribe: [],
   };

@@ -2,6 +2,7 @@ import type { MethodBinding, ServiceBinding } from "../wire/binding.js";
 import { discoverySubject, microName, type Verb } from "../wire/discovery.js";
 import { describeInfrastructure } from "../wire/infrastructure.js";
 import { queueGroup } from "../wire/link.js";
+import { bucketStream, directSpace } from "../wire/object-name.js";
 import {
   api,
   consume,
@@ -10,7 +11,7 @@ import {
   type Rights,
   readAll,
   readLast,
-  usePayloads,
+  useObjects,
 } from "./rights.js";
 
 /** First token of the inboxes of all users: workers reply to any of them. */
@@ -51,7 +52,6 @@ export function worker(service: ServiceBinding, methods: readonly MethodBinding[
         inGroup(service.describeSubject),
       ],
     },
-    usePayloads(service),
     ...methods.map((method) =>
       method.delivery === "direct" ? directWorker(method) : durableWorker(method),
     ),
@@ -84,28 +84,41 @@ function housekeeper(service: ServiceBinding): Rights {
 }
 
 function directWorker(method: MethodBinding): Rights {
-  return {
-    publish: [],
-    subscribe: [
-      // In the group only: a copy of every request would be nobody's work.
-      inGroup(method.directSubject),
-      inGroup(method.waitSubject),
-      method.cancelSubject,
-      ...(method.desc.methodKind === "unary" ? [] : [`${method.streamSubject}.>`]),
-    ],
-  };
+  return joinRights([
+    directObjects(method),
+    {
+      subscribe: [
+        // In the group only: a copy of every request would be nobody's work.
+        inGroup(method.directSubject),
+        inGroup(method.waitSubject),
+        method.cancelSubject,
+        ...(method.desc.methodKind === "unary" ? [] : [`${method.streamSubject}.>`]),
+      ],
+    },
+  ]);
+}
+
+/** Large messages of a unary method, which both sides write and read; streams cut theirs. */
+function directObjects(method: MethodBinding): Partial<Rights> {
+  const space = directSpace(method);
+  return method.desc.methodKind === "unary" ? useObjects(method.service, [space], [space]) : {};
 }
 
 function durableWorker(method: MethodBinding): Rights {
   const { service, queues, consumer } = method;
+  const request = `queue.${method.desc.name}`;
+  const response = `log.${method.desc.name}`;
+  const objects = useObjects(service, [request, response], [request]);
   return {
     publish: [
+      ...objects.publish,
       ...queues.flatMap((queue) => consume(service.stream, queue.consumer)),
       `${method.logSubject}.>`,
       readLast(service.logStream, `${method.logSubject}.>`),
       ...readAll(service.logStream, `${method.logSubject}.>`),
       `${method.progressSubject}.>`,
       `${method.deadSubject}.>`,
+      readLast(service.deadStream, `${method.deadSubject}.>`),
       method.cancelSubject,
       // Calls that are due go to their queues.
       ...consume(service.laterStream, consumer),
@@ -134,7 +147,6 @@ export function client(
         service.describeSubject,
       ],
     },
-    usePayloads(service),
     ...methods.map((method) =>
       method.delivery === "direct" ? directClient(method) : durableClient(method, owner, mayDelay),
     ),
@@ -142,22 +154,26 @@ export function client(
 }
 
 function directClient(method: MethodBinding): Rights {
-  return {
-    publish: [
-      method.directSubject,
-      method.waitSubject,
-      method.cancelSubject,
-      ...(method.desc.methodKind === "unary" ? [] : [`${method.streamSubject}.>`]),
-    ],
-    subscribe: [],
-  };
+  return joinRights([
+    directObjects(method),
+    {
+      publish: [
+        method.directSubject,
+        method.waitSubject,
+        method.cancelSubject,
+        ...(method.desc.methodKind === "unary" ? [] : [`${method.streamSubject}.>`]),
+      ],
+    },
+  ]);
 }
 
 function durableClient(method: MethodBinding, owner: string, mayDelay: boolean): Rights {
   const { service } = method;
   const own = (subject: string) => `${subject}.${owner}.>`;
+  const space = (kind: string) => `${kind}.${method.desc.name}.${owner}`;
   return {
     publish: [
+      ...useObjects(service, [space("queue")], [space("log")]).publish,
       ...method.queues.flatMap(({ subject }) => [
         own(subject),
         readLast(service.stream, own(subject)),
@@ -172,6 +188,8 @@ function durableClient(method: MethodBinding, owner: string, mayDelay: boolean):
       readLast(service.logStream, own(method.logSubject)),
       ...readAll(service.logStream, own(method.logSubject)),
       readLast(service.progressStream, own(method.progressSubject)),
+      // A dead letter may have the objects of a call that is cancelled.
+      readLast(service.deadStream, own(method.deadSubject)),
     ],
     subscribe: [own(method.liveSubject)],
   };
@@ -179,11 +197,11 @@ function durableClient(method: MethodBinding, owner: string, mayDelay: boolean):
 
 /** Cares for dead letters, pauses and queues. */
 export function operator(service: ServiceBinding): Rights {
-  const { stream, logStream, progressStream, deadStream } = service;
+  const { stream, logStream, progressStream, deadStream, laterStream, prefix } = service;
   const methods = durableMethods(service);
   return joinRights([
     observer(service),
-    usePayloads(service),
+    useObjects(service, ["queue", "log", "rpc"], ["queue"]),
     {
       publish: [
         ...[stream, deadStream].flatMap((each) => [
@@ -194,12 +212,15 @@ export function operator(service: ServiceBinding): Rights {
         ...methods.flatMap(({ queues, queueSubject }) => [
           ...queues.map(({ consumer }) => api("CONSUMER.PAUSE", stream, consumer)),
           `${queueSubject}.>`,
-          readLast(stream, `${queueSubject}.>`),
         ]),
         // A call whose method is gone gets its end and its dead letter.
-        `${service.prefix}.dead.>`,
-        `${service.prefix}.log.>`,
-        readLast(logStream, `${service.prefix}.log.>`),
+        `${prefix}.dead.>`,
+        `${prefix}.log.>`,
+        // What is removed from the bucket belongs to no call.
+        api("CONSUMER.CREATE", bucketStream(service), "*", `$O.${service.payloadBucket}.>`),
+        ...[stream, laterStream, logStream, deadStream].map((each) =>
+          readLast(each, `${prefix}.>`),
+        ),
       ],
     },
   ]);

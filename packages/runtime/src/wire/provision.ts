@@ -1,7 +1,7 @@
 import { Code, ConnectError } from "@connectrpc/connect";
 import type { MethodBinding, ServiceBinding } from "./binding.js";
 import { findDifferences } from "./difference.js";
-import { describeInfrastructure } from "./infrastructure.js";
+import { describeInfrastructure, type StreamSettings } from "./infrastructure.js";
 import { isTransient } from "./jetstream.js";
 import { consumerInfo, createStream, putConsumer, streamInfo } from "./jetstream-admin.js";
 import type { Link } from "./link.js";
@@ -32,7 +32,17 @@ export async function provisionMissing(
   service: ServiceBinding,
   methods: Iterable<MethodBinding>,
 ): Promise<void> {
-  const unseen = await makeAbsent(link, service, methods);
+  refuseUnseen(service, await makeAbsent(link, service, methods));
+}
+
+/** Makes the bucket of a service that is missing. Errors: those of {@link provisionMissing}. */
+export async function provisionBucket(link: Link, service: ServiceBinding): Promise<void> {
+  const unseen: string[] = [];
+  await ensureStream(link, describeInfrastructure(service).payloads, unseen);
+  refuseUnseen(service, unseen);
+}
+
+function refuseUnseen(service: ServiceBinding, unseen: readonly string[]): void {
   if (unseen.length > 0) {
     throw new ConnectError(
       `${service.desc.typeName}: one of ${unseen.join(", ")} is missing or has no leader, and these credentials may not look at it: let an administrator run \`jetrpc apply\``,
@@ -47,15 +57,11 @@ async function makeAbsent(
   service: ServiceBinding,
   methods: Iterable<MethodBinding>,
 ): Promise<string[]> {
-  const { streams, consumers } = describeInfrastructure(service);
+  const { streams, payloads, consumers } = describeInfrastructure(service);
   const served = new Set(methods);
   const unseen: string[] = [];
-  for (const config of streams) {
-    await ensure(`stream ${config.name}`, unseen, {
-      wanted: config,
-      look: () => streamInfo(link, config.name),
-      make: () => createStream(link, config),
-    });
+  for (const config of [...streams, payloads]) {
+    await ensureStream(link, config, unseen);
   }
   for (const { stream, method, config } of consumers) {
     if (served.has(method)) {
@@ -67,6 +73,14 @@ async function makeAbsent(
     }
   }
   return unseen;
+}
+
+function ensureStream(link: Link, config: StreamSettings, unseen: string[]): Promise<void> {
+  return ensure(`stream ${config.name}`, unseen, {
+    wanted: config,
+    look: () => streamInfo(link, config.name),
+    make: () => createStream(link, config),
+  });
 }
 
 interface Part {
