@@ -42,6 +42,7 @@ export type {
 export { createRetryInterceptor, type RetryOptions } from "./client/retry.js";
 export type { Submitted } from "./client/submit-all.js";
 export { type Connection, type ConnectionOptions, createConnection } from "./connection.js";
+export type { Blob } from "./gen/jetrpc/v1/blob_pb.js";
 export type { Progress } from "./gen/jetrpc/v1/call_pb.js";
 export {
   bindMethod,
@@ -53,6 +54,7 @@ export {
   type Queue,
   type ServiceBinding,
 } from "./wire/binding.js";
+export { type BlobInfo, type BlobSource, type BlobStream, blobOf, openBlob } from "./wire/blob.js";
 export { mayHaveRun, permanent, retryAfter } from "./wire/status.js";
 export type { DurableHandlerContext, ProgressReport } from "./worker/context.js";
 export type { WorkerImpl } from "./worker/handler.js";

@@ -6,4 +6,5 @@
  */
 export { type ConnectOptions, connect } from "./node/connect.js";
 export type { Environment } from "./node/environment.js";
+export { fileBlob, saveBlob } from "./node/file-blob.js";
 export { type ServeOptions, serve } from "./node/serve.js";

@@ -10,6 +10,7 @@ export {
   type DeadLetterFilter,
   type Operator,
   type QueueInfo,
+  type SweepOptions,
 } from "./operator/operator.js";
 export {
   type ConfiguredAccount,

@@ -5,6 +5,7 @@ import type { MethodBinding } from "../wire/binding.js";
 import { checkSize, decode, encode, type MessageLimits } from "../wire/codec.js";
 import { Header, HeaderBlock, headerSize, isEmpty } from "../wire/header.js";
 import { isNoResponders, type Link } from "../wire/link.js";
+import { directSpace } from "../wire/object-name.js";
 import { isOversize } from "../wire/payload-store.js";
 import { PendingReply, type Request } from "../wire/pending-reply.js";
 import { decodeStatus, isStatus } from "../wire/status.js";
@@ -61,7 +62,7 @@ export function callDirect<I extends DescMessage, O extends DescMessage>(
     };
     if (isOversize(payload, headerSize(headers), link.maxPayload)) {
       link.payloads
-        .put(method.service, payload)
+        .putDirect(method, payload)
         .then((object) => {
           const block = headers ?? new HeaderBlock();
           ask(new Uint8Array(0), block.add(Header.payload, object), object);
@@ -117,9 +118,9 @@ class UnaryReply extends PendingReply {
       const stored = wire.headers?.get(Header.payload);
       if (stored) {
         payloads
-          .get(service, stored)
+          .get(service, stored, directSpace(this.method))
           .then((bytes) => {
-            void payloads.delete(service, stored);
+            payloads.delete(service, stored);
             this.respond(wire, bytes);
           })
           .catch((error) => this.failed(error));
@@ -150,7 +151,7 @@ class UnaryReply extends PendingReply {
 
   private deleteObject(): void {
     if (this.object) {
-      void this.link.payloads.delete(this.method.service, this.object);
+      this.link.payloads.delete(this.method.service, this.object);
     }
   }
 }

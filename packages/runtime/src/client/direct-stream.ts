@@ -166,8 +166,7 @@ class ClientStream<I extends DescMessage, O extends DescMessage>
     }
     let headers = requestHeaders(this.call);
     if (isOversize(payload, headerSize(headers), this.link.maxPayload)) {
-      const { service } = this.method;
-      this.object = await this.link.payloads.put(service, payload);
+      this.object = await this.link.payloads.putDirect(this.method, payload);
       headers ??= new HeaderBlock();
       headers.add(Header.payload, this.object);
       payload = new Uint8Array(0);
@@ -323,7 +322,7 @@ class ClientStream<I extends DescMessage, O extends DescMessage>
 
   private deleteObject(): void {
     if (this.object) {
-      void this.link.payloads.delete(this.method.service, this.object);
+      this.link.payloads.delete(this.method.service, this.object);
       this.object = undefined;
     }
   }

@@ -7,11 +7,13 @@ import {
 import { Code, ConnectError } from "@connectrpc/connect";
 import { type Progress, ProgressSchema } from "../gen/jetrpc/v1/call_pb.js";
 import type { MethodBinding } from "../wire/binding.js";
+import { bindBlobs } from "../wire/blob.js";
 import { type CallName, checkCallId, nameCall } from "../wire/call-id.js";
 import { type Entry, progressSubject } from "../wire/call-log.js";
 import { decode } from "../wire/codec.js";
 import { getLast, untilAnswered } from "../wire/jetstream.js";
 import type { Link } from "../wire/link.js";
+import { responseSpace } from "../wire/object-name.js";
 import { decodeStatus, isStatus } from "../wire/status.js";
 import type { Call, StreamingCall, SubmitOptions, UnaryCall, WaitOptions } from "./call.js";
 import { CallFollower, type FollowFrom } from "./call-follower.js";
@@ -71,9 +73,18 @@ export class DurableCalls {
   }
 
   /** The message that an entry carries. */
-  async read<O extends DescMessage>(method: MethodBinding, entry: Entry): Promise<MessageShape<O>> {
-    const bytes = await this.link.payloads.load(method.service, entry.message);
-    return decode(method.desc.output, bytes, Code.Internal) as MessageShape<O>;
+  async read<O extends DescMessage>(
+    method: MethodBinding,
+    call: CallName,
+    entry: Entry,
+  ): Promise<MessageShape<O>> {
+    const { link } = this;
+    const { service, desc } = method;
+    const space = responseSpace(method, call);
+    const bytes = await link.payloads.load(service, entry.message, space);
+    const message = decode(desc.output, bytes, Code.Internal);
+    bindBlobs(link, service, space, desc.output, message);
+    return message as MessageShape<O>;
   }
 
   /** A unary call to come back to. */
@@ -87,7 +98,7 @@ export class DurableCalls {
         const follower = this.follow(method, call, from);
         const release = limitWait(follower, options);
         try {
-          return await this.read<O>(method, await this.end(follower));
+          return await this.read<O>(method, call, await this.end(follower));
         } finally {
           release();
         }
@@ -107,7 +118,7 @@ export class DurableCalls {
         const text = `messages: from is ${index}, and must be 0 or a greater whole number`;
         throw new ConnectError(text, Code.InvalidArgument);
       }
-      return this.messages<O>(method, this.follow(method, call, from), undefined, index);
+      return this.messages<O>(method, call, this.follow(method, call, from), undefined, index);
     };
     return {
       ...this.commonCall(method, call, from),
@@ -131,6 +142,7 @@ export class DurableCalls {
    */
   async *messages<O extends DescMessage>(
     method: MethodBinding,
+    call: CallName,
     follower: CallFollower,
     onEntry?: (entry: Entry) => void,
     skip = 0,
@@ -143,7 +155,7 @@ export class DurableCalls {
           if (index++ < skip) {
             continue;
           }
-          yield await this.read<O>(method, entry);
+          yield await this.read<O>(method, call, entry);
         } else if (isStatus(entry.message)) {
           throw decodeStatus(entry.message);
         } else {

@@ -8,6 +8,7 @@ import { storeEnd } from "../wire/end-entry.js";
 import { Header } from "../wire/header.js";
 import { publishStored, untilAnswered } from "../wire/jetstream.js";
 import type { Link } from "../wire/link.js";
+import { releaseObjects } from "../wire/payload-store.js";
 import { endError } from "../wire/status.js";
 
 /** How long what withdraws a request stays in its place, in s. */
@@ -59,10 +60,7 @@ async function tryToEnd(
   if (place) {
     // Whoever finds it looks at the log: that it is gone soon makes room for others.
     void withdraw(link, place, outcome, withdrawnSeconds).catch(() => undefined);
-    const object = place.request.headers?.get(Header.payload);
-    if (object) {
-      void link.payloads.delete(method.service, object);
-    }
+    void releaseObjects(link, method, call, place.request).catch(() => undefined);
   }
   return undefined;
 }

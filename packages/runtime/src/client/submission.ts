@@ -1,8 +1,10 @@
 import type { DescMessage, MessageInitShape } from "@bufbuild/protobuf";
 import { Code, ConnectError } from "@connectrpc/connect";
+import { nuid } from "@nats-io/nats-core";
 import type { MethodBinding, Queue } from "../wire/binding.js";
+import { holdsBlobs } from "../wire/blob-fields.js";
 import type { CallName } from "../wire/call-id.js";
-import { dueSubject, findCall, laterSubject } from "../wire/call-search.js";
+import { dueSubject, type FoundCall, findCall, laterSubject } from "../wire/call-search.js";
 import { encode } from "../wire/codec.js";
 import { digestOf } from "../wire/digest.js";
 import { Header, HeaderBlock, headerSize } from "../wire/header.js";
@@ -14,7 +16,9 @@ import {
   untilAnswered,
 } from "../wire/jetstream.js";
 import type { Link } from "../wire/link.js";
-import { isOversize } from "../wire/payload-store.js";
+import { requestSpace } from "../wire/object-name.js";
+import { OutgoingBlobs } from "../wire/outgoing-blobs.js";
+import { isOversize, removeObjects } from "../wire/payload-store.js";
 import { provisionMissing } from "../wire/provision.js";
 import type { SubmitOptions } from "./call.js";
 import { checkQueueAge } from "./queue-age.js";
@@ -25,9 +29,18 @@ const patienceMs = 30_000;
 /** Stores one request, in the queue of its method or where it waits for its time. */
 export class Submission {
   private readonly queue: Queue;
-  private readonly bytes: Uint8Array;
+  private readonly blobs: OutgoingBlobs<DescMessage> | undefined;
   private readonly metadata: Headers | undefined;
+  /** The request; empty while its Blobs are not stored. */
+  private bytes: Uint8Array = new Uint8Array(0);
   private digest: string | undefined;
+  /** What was found of the call when it was last looked for. */
+  private found: FoundCall | undefined;
+  /** The objects that hold parts of the request; their names say what they are of. */
+  private base = "";
+  private objects = 0;
+  /** Reference to the object that holds the request itself when it is large. */
+  private payload: string | undefined;
 
   constructor(
     private readonly link: Link,
@@ -37,15 +50,21 @@ export class Submission {
     private readonly options: SubmitOptions,
   ) {
     this.queue = findQueue(method, options);
-    this.bytes = encode(method.desc.input, request, Code.InvalidArgument);
+    const { input } = method.desc;
+    if (holdsBlobs(input)) {
+      this.blobs = new OutgoingBlobs(input, request, Code.InvalidArgument);
+    } else {
+      this.bytes = encode(input, request, Code.InvalidArgument);
+    }
     this.metadata = options.headers === undefined ? undefined : new Headers(options.headers);
   }
 
   /** Resolves when the server has stored it. Errors: see {@link Durable.submit}. */
   async run(): Promise<void> {
-    const { link, method, bytes, options } = this;
-    if (options.callId !== undefined) {
-      this.digest = await digestOf(bytes);
+    const { link, method, blobs, options } = this;
+    const isNamed = options.callId !== undefined;
+    if (isNamed && (!blobs || blobs.isRereadable)) {
+      this.digest = blobs ? await readSource(blobs.digest()) : await digestOf(this.bytes);
       if (await this.isKnown()) {
         return;
       }
@@ -53,22 +72,80 @@ export class Submission {
     if (method.service.maxQueueAgeMs > 0) {
       await checkQueueAge(link, method, this.queue);
     }
-    let object: string | undefined;
-    const size = this.metadata ? headerSize(this.headers(true)) : 0;
-    if (isOversize(bytes, size, link.maxPayload)) {
-      object = await link.payloads.put(method.service, bytes);
-    }
     try {
-      await this.store(object ? new Uint8Array(0) : bytes, object);
-    } catch (error) {
-      if (object !== undefined) {
-        void link.payloads.delete(method.service, object);
+      if (blobs) {
+        await this.storeBlobs(blobs, isNamed);
+        if (isNamed && !blobs.isRereadable && (await this.isKnown())) {
+          this.removeUnused();
+          return;
+        }
       }
+      const size = this.metadata || this.objects > 0 ? headerSize(this.headers(true)) : 0;
+      if (isOversize(this.bytes, size, link.maxPayload)) {
+        await this.storePayload();
+      }
+      await this.store(this.payload ? new Uint8Array(0) : this.bytes);
+    } catch (error) {
+      this.removeObjects();
       throw error;
+    }
+    this.removeUnused();
+  }
+
+  /** Stores what the Blobs of the request hold. */
+  private async storeBlobs(blobs: OutgoingBlobs<DescMessage>, isNamed: boolean): Promise<void> {
+    const { link, method, digest } = this;
+    this.base = digest ?? nuid.next();
+    this.objects = blobs.count;
+    const resumes = digest !== undefined;
+    const stored = await readSource(
+      blobs.store(link, method.service, this.objectPrefix, { resumes }),
+    );
+    this.bytes = blobs.encode(stored);
+    if (!isNamed) {
+      return;
+    }
+    this.digest = await blobs.digestOfMessage(stored);
+    if (resumes && this.digest !== digest) {
+      // Not the base of the objects any more: what is wrong with them goes with them.
+      throw new ConnectError(
+        `${method.desc.toString()}: a Blob changed while it was read: submit it again`,
+        Code.FailedPrecondition,
+      );
     }
   }
 
-  private async store(payload: Uint8Array, object: string | undefined): Promise<void> {
+  /** Stores a request that is too large for one message. */
+  private async storePayload(): Promise<void> {
+    const { link, method, bytes } = this;
+    this.base ||= this.digest ?? nuid.next();
+    const name = `${this.objectPrefix}.${this.objects++}`;
+    const resumes = this.base === this.digest;
+    this.payload = await link.payloads.put(method.service, name, bytes, { resumes });
+  }
+
+  private get objectPrefix(): string {
+    return `${requestSpace(this.method, this.call)}.${this.base}`;
+  }
+
+  /** Removes what was stored, unless who submits the same again can go on with it. */
+  private removeObjects(): void {
+    const { link, method, base, digest, objectPrefix: prefix, objects: count } = this;
+    if (base && base !== digest) {
+      removeObjects(link, method.service, { prefix, count });
+    }
+  }
+
+  /** The call may have been there already, with objects of its own, or have ended. */
+  private removeUnused(): void {
+    const { last, request } = this.found ?? {};
+    const base = request?.headers?.get(Header.objects)?.split(" ")[0];
+    if (request ? base !== this.base : last?.kind === "end") {
+      this.removeObjects();
+    }
+  }
+
+  private async store(payload: Uint8Array): Promise<void> {
     const { link, method, call, options } = this;
     const timeoutMs = options.timeoutMs || patienceMs;
     const giveUpAt = Date.now() + timeoutMs;
@@ -78,7 +155,7 @@ export class Submission {
           link,
           options.notBefore ? laterSubject(method, call) : `${this.queue.subject}.${call.suffix}`,
           payload,
-          (isRetry) => this.headers(isRetry || retry > 0, object),
+          (isRetry) => this.headers(isRetry || retry > 0),
           {
             timeoutMs: giveUpAt - Date.now(),
             // The first call of a service may come before its first worker.
@@ -105,6 +182,7 @@ export class Submission {
   private async isKnown(): Promise<boolean> {
     const { link, method, call } = this;
     const found = await untilAnswered(link, () => findCall(link, method, call));
+    this.found = found;
     const digest = (found?.request ?? found?.last?.message)?.headers?.get(Header.digest);
     if (digest && this.digest !== undefined && digest !== this.digest) {
       throw new ConnectError(
@@ -115,7 +193,7 @@ export class Submission {
     return found !== undefined;
   }
 
-  private headers(isRetry: boolean, object?: string): HeaderBlock | undefined {
+  private headers(isRetry: boolean): HeaderBlock | undefined {
     const { metadata, digest, options } = this;
     const { timeoutMs, notBefore } = options;
     const headers = new HeaderBlock();
@@ -133,13 +211,34 @@ export class Submission {
       headers.add(Header.schedule, `@at ${notBefore.toISOString()}`);
       headers.add(Header.scheduleTarget, target);
     }
-    if (object !== undefined) {
-      headers.add(Header.payload, object);
+    if (this.payload !== undefined) {
+      headers.add(Header.payload, this.payload);
+    }
+    if (this.objects > 0) {
+      headers.add(Header.objects, `${this.base} ${this.objects}`);
     }
     if (metadata) {
       headers.addMetadata(metadata);
     }
     return headers.isEmpty ? undefined : headers;
+  }
+}
+
+/** Waits for what reads the source of a Blob, which may fail in its own way. */
+async function readSource<T>(reading: Promise<T>): Promise<T> {
+  try {
+    return await reading;
+  } catch (cause) {
+    if (cause instanceof ConnectError) {
+      throw cause;
+    }
+    throw new ConnectError(
+      `cannot read the source of a Blob: ${String(cause)}`,
+      Code.FailedPrecondition,
+      undefined,
+      undefined,
+      cause,
+    );
   }
 }
 

@@ -62,7 +62,11 @@ export function createTransport(
     try {
       submit(binding, name, follower, input, call);
       const end = await calls.end(follower);
-      return new LazyUnaryResponse<I, O>(desc, await calls.read<O>(binding, end), end.message);
+      return new LazyUnaryResponse<I, O>(
+        desc,
+        await calls.read<O>(binding, name, end),
+        end.message,
+      );
     } finally {
       release();
     }
@@ -94,7 +98,7 @@ export function createTransport(
     const release = limitWait(follower, waitOptions(call), () => calls.expire(binding, name));
     const trailer = new Headers();
     let first: Entry | undefined;
-    const messages = calls.messages<O>(binding, follower, (entry) => {
+    const messages = calls.messages<O>(binding, name, follower, (entry) => {
       first ??= entry;
       readMetadata(entry.message.headers, "trailer").forEach((value, key) => {
         trailer.append(key, value);

@@ -1,5 +1,5 @@
+import { createHash } from "node:crypto";
 import { Code } from "@connectrpc/connect";
-import { setSha256Backend } from "@nats-io/obj";
 import type { NodeConnectionOptions } from "@nats-io/transport-node";
 import {
   type Connection,
@@ -8,6 +8,7 @@ import {
   internals,
 } from "../connection.js";
 import type { Link } from "../wire/link.js";
+import { useSha256 } from "../wire/sha256.js";
 import { dial, whyRefused } from "./dial.js";
 import { readEnvironment } from "./environment.js";
 import { readSettings, type Settings } from "./settings.js";
@@ -45,8 +46,7 @@ export async function connect(options: ConnectOptions = {}): Promise<Connection>
   const owner = options.owner ?? environment["JETRPC_OWNER"];
   const { inboxPrefix } = settings.nats;
   const nats = await dial(settings);
-  // Large payloads are hashed; Node's own hash is several times as fast.
-  setSha256Backend("native");
+  useSha256(() => createHash("sha256"));
   try {
     const connection = createConnection(nats, {
       ...connectionOptions,

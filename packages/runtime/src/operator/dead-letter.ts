@@ -9,6 +9,7 @@ import { base64Encode } from "@bufbuild/protobuf/wire";
 import { Code, ConnectError } from "@connectrpc/connect";
 import type { Msg } from "@nats-io/nats-core";
 import type { MethodBinding, ServiceBinding } from "../wire/binding.js";
+import { bindBlobs } from "../wire/blob.js";
 import { type CallName, parseCallSubject } from "../wire/call-id.js";
 import { entrySubject, progressSubject } from "../wire/call-log.js";
 import { lastEntry } from "../wire/call-search.js";
@@ -24,6 +25,7 @@ import {
   untilAnswered,
 } from "../wire/jetstream.js";
 import type { Link } from "../wire/link.js";
+import { objectsOf, releaseObjects, removeObjects } from "../wire/payload-store.js";
 
 /** A call that failed for good. */
 export class DeadLetter {
@@ -75,7 +77,7 @@ export class DeadLetter {
 
   /** The request as it was sent. */
   async requestBytes(): Promise<Uint8Array> {
-    return await this.link.payloads.load(this.service, this.stored);
+    return await this.link.payloads.load(this.service, this.stored, this.space);
   }
 
   /**
@@ -86,9 +88,10 @@ export class DeadLetter {
     const { input } = this.knownMethod().desc;
     const bytes = await this.requestBytes();
     const type = this.stored.headers?.get(Header.contentType) ?? "";
-    return encodingOf(type) === "json"
-      ? decodeJson(input, bytes, Code.InvalidArgument)
-      : decode(input, bytes, Code.InvalidArgument);
+    const parse = encodingOf(type) === "json" ? decodeJson : decode;
+    const message = parse(input, bytes, Code.InvalidArgument);
+    bindBlobs(this.link, this.service, this.space, input, message);
+    return message;
   }
 
   /** All of it, for a person or a program to read: a request that cannot be decoded in base64. */
@@ -121,9 +124,9 @@ export class DeadLetter {
   /** Removes it, and what its request left in the object store. */
   async discard(): Promise<void> {
     await this.remove();
-    const object = this.stored.headers?.get(Header.payload);
-    if (object) {
-      await this.link.payloads.delete(this.service, object);
+    const objects = objectsOf(this.stored, this.space);
+    if (objects) {
+      removeObjects(this.link, this.service, objects);
     }
   }
 
@@ -148,6 +151,10 @@ export class DeadLetter {
     }
     // Otherwise it runs since a replay that was cut short, or has run.
     await this.remove();
+    // Its worker keeps what a dead letter has: it may have ended before that was gone.
+    if ((await lastEntry(link, method, call))?.kind === "end") {
+      await releaseObjects(link, method, call, this.stored);
+    }
   }
 
   /** Removes the log of the call up to its end. */
@@ -172,6 +179,11 @@ export class DeadLetter {
         throw error;
       }
     }
+  }
+
+  /** What the names of the request's objects begin with. */
+  private get space(): string {
+    return `queue.${this.method}.${this.call.suffix}`;
   }
 
   private async remove(): Promise<void> {

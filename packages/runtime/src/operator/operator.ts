@@ -11,6 +11,7 @@ import { Header } from "../wire/header.js";
 import { callApi, getNext, untilAnswered } from "../wire/jetstream.js";
 import type { Link } from "../wire/link.js";
 import { DeadLetter } from "./dead-letter.js";
+import { sweepObjects } from "./sweep.js";
 
 /** A method that never ends its pause: far enough for JetStream. */
 const forEver = new Date("2200-01-01T00:00:00Z");
@@ -45,6 +46,18 @@ export interface Operator {
    * makes dead letters of them. Call it when no worker serves an older or newer schema. Returns their number.
    */
   buryStrays(): Promise<number>;
+  /**
+   * Removes large payloads and Blobs whose call is gone: of clients that crashed
+   * while they uploaded, of dead letters that are older than their retention.
+   * Returns their number.
+   */
+  sweepPayloads(options?: SweepOptions): Promise<number>;
+}
+
+/** Options of `sweepPayloads()`. */
+export interface SweepOptions {
+  /** What is younger stays: it may be of an upload under way. In ms; default: 1 day. */
+  olderThanMs?: number;
 }
 
 /** Which dead letters are wanted. Default: all. */
@@ -134,6 +147,10 @@ class ServiceOperator implements Operator {
       await this.bury(method, suffix.join("."), request, seq);
       buried++;
     }
+  }
+
+  async sweepPayloads({ olderThanMs = 24 * 3_600_000 }: SweepOptions = {}): Promise<number> {
+    return await sweepObjects(this.link, this.service, olderThanMs);
   }
 
   private async bury(method: string, suffix: string, request: Msg, seq: number): Promise<void> {

@@ -16,6 +16,7 @@ import {
   Storage,
   service as serviceOption,
 } from "../gen/jetrpc/v1/options_pb.js";
+import { holdsBlobs } from "./blob-fields.js";
 
 /**
  * Where a service lies on NATS: what its descriptor and its
@@ -295,8 +296,21 @@ export function checkService(desc: DescService): OptionProblem[] {
         problems.push({ desc: method, field, message }),
       );
     }
+    checkBlobs(method, problems);
   }
   return problems;
+}
+
+/** What a direct call sends is nowhere kept: neither is what a Blob of it would hold. */
+function checkBlobs(desc: DescMethod, problems: OptionProblem[]): void {
+  const holder = [desc.input, desc.output].find(holdsBlobs);
+  if (holder && deliveryOf(desc, getOption(desc, methodOption)) === "direct") {
+    const mend = streamsRequests(desc)
+      ? "take the Blob out, or do not stream the requests"
+      : "set delivery: DELIVERY_DURABLE, or take the Blob out";
+    const message = `${desc.name} is direct, and ${holder.typeName} holds a jetrpc.v1.Blob, which is for durable methods: ${mend}`;
+    problems.push({ desc, field: "delivery", message });
+  }
 }
 
 type Report = (field: string, message: string) => void;

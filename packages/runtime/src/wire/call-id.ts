@@ -71,13 +71,13 @@ export function parseCallSubject(
   subject: string,
 ): CallName | undefined {
   const tokens = subject.slice(prefix.length + 1).split(".");
-  const [owner, session, id] = tokens.slice(2);
-  if (!owner || !session || !id || tokens.length !== 5) {
-    return undefined;
-  }
-  return {
-    owner,
-    callId: session === givenSession ? id : `${session}.${id}`,
-    suffix: `${owner}.${session}.${id}`,
-  };
+  return tokens.length === 5 && !tokens.includes("")
+    ? nameOfSuffix(tokens.slice(2).join("."))
+    : undefined;
+}
+
+/** The call whose subjects end with `<owner>.<session>.<id>`. */
+export function nameOfSuffix(suffix: string): CallName {
+  const [owner = "", session = "", id = ""] = suffix.split(".");
+  return { owner, callId: session === givenSession ? id : `${session}.${id}`, suffix };
 }

@@ -15,6 +15,7 @@ const kept: readonly string[] = [
   Header.timeout,
   Header.digest,
   Header.payload,
+  Header.objects,
   Header.contentType,
 ].map((name) => name.toLowerCase());
 

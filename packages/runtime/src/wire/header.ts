@@ -20,8 +20,12 @@ export const Header = {
   timeout: "Jetrpc-Timeout-Ms",
   /** Kind of a control frame of a stream, and its number. */
   frame: "Jetrpc-Frame",
-  /** Object that holds the payload, when it is too large for one NATS message. */
+  /** Object that holds the payload, when it is too large for one NATS message, its size and digest. */
   payload: "Jetrpc-Payload",
+  /** What tells a request's objects from those of another submission of its call, and how many. */
+  objects: "Jetrpc-Objects",
+  /** On a chunk of an object: how many chunks and bytes are stored with it. */
+  chunk: "Jetrpc-Chunk",
   /** Wait before the next attempt, in ms. */
   delay: "Jetrpc-Delay-Ms",
   /** Set on a request whose call id may have been used before: `1`, or {@link putAgain}. */

@@ -8,6 +8,7 @@ import {
 } from "@nats-io/jetstream";
 import { nanos } from "@nats-io/nats-core";
 import type { MethodBinding, Queue, ServiceBinding } from "./binding.js";
+import { bucketStream } from "./object-name.js";
 
 /** What a stream has to be like; the rest is left to the server and its administrators. */
 export type StreamSettings = Partial<StreamConfig> & { name: string };
@@ -152,17 +153,21 @@ function laterStream(service: ServiceBinding): StreamSettings {
   };
 }
 
-/** The Object Store bucket of large payloads, as the payload store makes it. */
+/** Large payloads and Blobs: an Object Store bucket, whose objects go with their calls. */
 function payloadStream(service: ServiceBinding): StreamSettings {
   const { payloadBucket } = service;
   return {
     ...commonConfig(service),
-    name: `OBJ_${payloadBucket}`,
+    name: bucketStream(service),
     subjects: [`$O.${payloadBucket}.C.>`, `$O.${payloadBucket}.M.>`],
     description: `Large payloads of ${service.desc.typeName}`,
     discard: DiscardPolicy.New,
-    max_age: nanos(service.resultRetentionMs),
+    // A queued request keeps its objects however long it waits; those of a response
+    // say themselves when they go.
+    max_age: 0,
+    allow_msg_ttl: true,
     allow_rollup_hdrs: true,
+    allow_atomic: true,
   };
 }
 

@@ -32,7 +32,7 @@ const patienceMs = 30_000;
 export class SequenceConflict extends Error {}
 
 /** Nothing captures the subject: its stream does not exist, or has no leader yet. */
-class NoStream extends Error {}
+export class NoStream extends Error {}
 
 interface ApiError {
   readonly code: number;

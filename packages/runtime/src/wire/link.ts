@@ -40,7 +40,7 @@ export class Link {
   ) {
     this.owner = checkOwner(options.owner);
     this.mux = new Mux(nats, this.pulse, options.inboxPrefix);
-    this.payloads = new PayloadStore(nats);
+    this.payloads = new PayloadStore(this);
     this.closed = nats.closed().then((error) => {
       this.reason ??= error ? givenUp(error) : undefined;
       return this.reason;

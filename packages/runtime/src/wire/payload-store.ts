@@ -1,100 +1,127 @@
-import { Code, ConnectError } from "@connectrpc/connect";
-import { type Msg, type NatsConnection, nanos, nuid } from "@nats-io/nats-core";
-import { type ObjectStore, Objm, StorageType } from "@nats-io/obj";
-import type { ServiceBinding } from "./binding.js";
-import { Header, type HeaderBlock } from "./header.js";
+import { type Msg, nuid } from "@nats-io/nats-core";
+import type { MethodBinding, ServiceBinding } from "./binding.js";
+import type { CallName } from "./call-id.js";
+import { Header } from "./header.js";
+import { getLast } from "./jetstream.js";
+import type { Link } from "./link.js";
+import { checkSpace, directSpace, requestSpace } from "./object-name.js";
+import { readObject } from "./object-reader.js";
+import { removeObject, type WriteOptions, writeObject } from "./object-writer.js";
+
+const dayMs = 24 * 3_600_000;
+
+/** Most objects that one request has. */
+export const maxObjects = 10_000;
 
 /**
  * Keeps payloads above the server's max_payload in the Object Store bucket of
- * their service; the message then carries the object's name in their place.
+ * their service; the message then carries a reference in their place: name of the
+ * object, size and digest.
  */
 export class PayloadStore {
-  private readonly buckets = new Map<string, Promise<ObjectStore>>();
+  constructor(private readonly link: Link) {}
 
-  constructor(private readonly nats: NatsConnection) {}
-
-  /** Stores a payload and returns the name of its object. */
-  async put(service: ServiceBinding, payload: Uint8Array): Promise<string> {
-    const name = nuid.next();
-    await this.use(service, `store ${payload.length} bytes`, (bucket) =>
-      bucket.putBlob({ name }, payload),
-    );
-    return name;
+  /** Stores the payload of a direct call and returns its reference. */
+  putDirect(method: MethodBinding, payload: Uint8Array): Promise<string> {
+    // Whoever is done with it removes it; the server does where both have crashed.
+    const ttlMs = method.timeoutMs + dayMs;
+    return this.put(method.service, `${directSpace(method)}.${nuid.next()}`, payload, { ttlMs });
   }
 
-  /** Reads a payload. Throws DataLoss when its object is gone. */
-  async get(service: ServiceBinding, name: string): Promise<Uint8Array> {
-    const payload = await this.use(service, `read object ${name}`, (bucket) =>
-      bucket.getBlob(name),
-    );
-    if (!payload) {
-      throw new ConnectError(
-        `object ${name} is gone from bucket ${service.payloadBucket}`,
-        Code.DataLoss,
-      );
+  /** Stores a payload and returns its reference. */
+  async put(
+    service: ServiceBinding,
+    name: string,
+    payload: Uint8Array,
+    options: WriteOptions,
+  ): Promise<string> {
+    const open = async function* () {
+      yield payload;
+    };
+    const { size, digest } = await writeObject(this.link, service, name, open, options);
+    return `${name} ${size} ${digest}`;
+  }
+
+  /**
+   * Reads a payload. Throws DataLoss when its object is gone, PermissionDenied
+   * when its name does not begin with `space`.
+   */
+  async get(service: ServiceBinding, reference: string, space: string): Promise<Uint8Array> {
+    const [name = "", length, digest = ""] = reference.split(" ");
+    const size = Number(length);
+    checkSpace(name, space);
+    const chunks: Uint8Array[] = [];
+    for await (const chunk of readObject(this.link, service, { name, size, digest })) {
+      chunks.push(chunk);
+    }
+    const payload = new Uint8Array(size);
+    let at = 0;
+    for (const chunk of chunks) {
+      payload.set(chunk, at);
+      at += chunk.length;
     }
     return payload;
   }
 
-  /** Removes a payload that nobody needs any more. One that is gone already is fine. */
-  async delete(service: ServiceBinding, name: string): Promise<void> {
-    await this.use(service, `delete object ${name}`, (bucket) => bucket.delete(name)).catch(
-      // The bucket's own age limit removes it later.
-      () => undefined,
-    );
+  /** The payload of a message, wherever it is kept. Errors: see {@link get}. */
+  async load(service: ServiceBinding, message: Msg, space: string): Promise<Uint8Array> {
+    const reference = message.headers?.get(Header.payload);
+    return reference ? await this.get(service, reference, space) : message.data;
   }
 
-  /** The payload of a message, wherever it is kept. */
-  async load(service: ServiceBinding, message: Msg): Promise<Uint8Array> {
-    const name = message.headers?.get(Header.payload);
-    return name ? await this.get(service, name) : message.data;
+  /** Removes a payload that nobody needs any more. */
+  delete(service: ServiceBinding, reference: string): void {
+    removeObject(this.link, service, reference.split(" ")[0] ?? "");
   }
+}
 
-  /**
-   * Stores a payload that is too large for one message and notes it in the
-   * headers; returns what goes into the message.
-   */
-  async offload(
-    service: ServiceBinding,
-    payload: Uint8Array,
-    headers: HeaderBlock,
-  ): Promise<Uint8Array> {
-    headers.add(Header.payload, await this.put(service, payload));
-    return new Uint8Array(0);
+/** The objects of one submission of a request. */
+export interface RequestObjects {
+  /** What their names begin with, before the dot and their number. */
+  readonly prefix: string;
+  readonly count: number;
+}
+
+/** The objects that the header of a request tells of; `space` is that of its call. */
+export function objectsOf(request: Msg, space: string): RequestObjects | undefined {
+  const [base = "", count = ""] = (request.headers?.get(Header.objects) ?? "").split(" ");
+  return /^[\w-]+$/.test(base) && Number(count) <= maxObjects
+    ? { prefix: `${space}.${base}`, count: Number(count) }
+    : undefined;
+}
+
+/** Removes the objects of one submission. */
+export function removeObjects(
+  link: Link,
+  service: ServiceBinding,
+  { prefix, count }: RequestObjects,
+): void {
+  for (let index = 0; index < count; index++) {
+    removeObject(link, service, `${prefix}.${index}`);
   }
+}
 
-  private async use<T>(
-    service: ServiceBinding,
-    what: string,
-    work: (bucket: ObjectStore) => Promise<T>,
-  ): Promise<T> {
-    try {
-      return await work(await this.bucket(service));
-    } catch (cause) {
-      this.buckets.delete(service.payloadBucket);
-      throw new ConnectError(
-        `cannot ${what} in bucket ${service.payloadBucket}: ${String(cause)}`,
-        Code.Unavailable,
-        undefined,
-        undefined,
-        cause,
-      );
+/** Removes the objects of a request whose call has ended, unless its dead letter has them. */
+export async function releaseObjects(
+  link: Link,
+  method: MethodBinding,
+  call: CallName,
+  request: Msg,
+): Promise<void> {
+  const objects = objectsOf(request, requestSpace(method, call));
+  if (objects) {
+    // That of an earlier call may: the same id and request have the same objects.
+    const subject = `${method.deadSubject}.${call.suffix}`;
+    const letter = await getLast(link, method.service.deadStream, subject);
+    if (letter?.headers?.get(Header.objects) !== request.headers?.get(Header.objects)) {
+      removeObjects(link, method.service, objects);
     }
   }
+}
 
-  private bucket(service: ServiceBinding): Promise<ObjectStore> {
-    let bucket = this.buckets.get(service.payloadBucket);
-    if (!bucket) {
-      bucket = new Objm(this.nats).create(service.payloadBucket, {
-        description: `Large payloads of ${service.desc.typeName}`,
-        ttl: nanos(service.resultRetentionMs),
-        storage: service.storage === "file" ? StorageType.File : StorageType.Memory,
-        replicas: service.replicas,
-      });
-      this.buckets.set(service.payloadBucket, bucket);
-    }
-    return bucket;
-  }
+/** How long the objects of a response are kept, in ms: a day longer than what names them. */
+export function responseTtlMs({ resultRetentionMs }: ServiceBinding): number {
+  return resultRetentionMs + dayMs;
 }
 
 /** Bytes kept free in a message for the headers that servers and jetrpc add. */

@@ -1,9 +1,15 @@
 import { Code, ConnectError } from "@connectrpc/connect";
 import type { MethodBinding, ServiceBinding } from "./binding.js";
 import { findDifferences } from "./difference.js";
-import { describeInfrastructure } from "./infrastructure.js";
+import { describeInfrastructure, type StreamSettings } from "./infrastructure.js";
 import { isTransient } from "./jetstream.js";
-import { consumerInfo, createStream, putConsumer, streamInfo } from "./jetstream-admin.js";
+import {
+  consumerInfo,
+  createStream,
+  putConsumer,
+  streamInfo,
+  updateStream,
+} from "./jetstream-admin.js";
 import type { Link } from "./link.js";
 
 /**
@@ -32,7 +38,17 @@ export async function provisionMissing(
   service: ServiceBinding,
   methods: Iterable<MethodBinding>,
 ): Promise<void> {
-  const unseen = await makeAbsent(link, service, methods);
+  refuseUnseen(service, await makeAbsent(link, service, methods));
+}
+
+/** The same of the Object Store bucket alone, which direct calls have, too. */
+export async function provisionBucket(link: Link, service: ServiceBinding): Promise<void> {
+  const unseen: string[] = [];
+  await ensureBucket(link, describeInfrastructure(service).payloads, unseen);
+  refuseUnseen(service, unseen);
+}
+
+function refuseUnseen(service: ServiceBinding, unseen: readonly string[]): void {
   if (unseen.length > 0) {
     throw new ConnectError(
       `${service.desc.typeName}: one of ${unseen.join(", ")} is missing or has no leader, and these credentials may not look at it: let an administrator run \`jetrpc apply\``,
@@ -47,7 +63,7 @@ async function makeAbsent(
   service: ServiceBinding,
   methods: Iterable<MethodBinding>,
 ): Promise<string[]> {
-  const { streams, consumers } = describeInfrastructure(service);
+  const { streams, payloads, consumers } = describeInfrastructure(service);
   const served = new Set(methods);
   const unseen: string[] = [];
   for (const config of streams) {
@@ -56,6 +72,9 @@ async function makeAbsent(
       look: () => streamInfo(link, config.name),
       make: () => createStream(link, config),
     });
+  }
+  if (streams.length > 0) {
+    await ensureBucket(link, payloads, unseen);
   }
   for (const { stream, method, config } of consumers) {
     if (served.has(method)) {
@@ -67,6 +86,26 @@ async function makeAbsent(
     }
   }
   return unseen;
+}
+
+function ensureBucket(link: Link, config: StreamSettings, unseen: string[]): Promise<void> {
+  return ensure(`stream ${config.name}`, unseen, {
+    wanted: config,
+    look: async () => {
+      const info = await streamInfo(link, config.name);
+      if (info && !info.config.allow_msg_ttl) {
+        // One that an earlier version made drops what still waits.
+        const mended = { max_age: 0, allow_msg_ttl: true, allow_atomic: true };
+        const wanted = { ...info.config, ...mended };
+        return updateStream(link, wanted).then(
+          () => ({ config: wanted }),
+          () => info,
+        );
+      }
+      return info;
+    },
+    make: () => createStream(link, config),
+  });
 }
 
 interface Part {

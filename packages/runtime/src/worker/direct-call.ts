@@ -15,6 +15,7 @@ import {
 import { heartbeatSuffix } from "../wire/frame.js";
 import { Header, HeaderBlock, headerSize } from "../wire/header.js";
 import type { Link } from "../wire/link.js";
+import { directSpace } from "../wire/object-name.js";
 import { isOversize } from "../wire/payload-store.js";
 import { quietBeats } from "../wire/pulse.js";
 import { encodeStatus } from "../wire/status.js";
@@ -116,7 +117,9 @@ export class UnaryCall implements DirectCall {
   }
 
   private async runStored(object: string): Promise<Result> {
-    return this.handle(await this.link.payloads.get(this.served.method.service, object));
+    const { method } = this.served;
+    const { payloads } = this.link;
+    return this.handle(await payloads.get(method.service, object, directSpace(method)));
   }
 
   private handle(bytes: Uint8Array): Result | Promise<Result> {
@@ -180,7 +183,7 @@ export class UnaryCall implements DirectCall {
   }
 
   private async respondStored(payload: Uint8Array, headers: HeaderBlock): Promise<void> {
-    const object = await this.link.payloads.put(this.served.method.service, payload);
+    const object = await this.link.payloads.putDirect(this.served.method, payload);
     if (!this.hasEnded) {
       this.publish(nothing, headers.add(Header.payload, object));
     }

@@ -5,6 +5,7 @@ import { checkSize, decode, encode, encodingOf } from "../wire/codec.js";
 import { type ControlFrame, controlHeaders } from "../wire/frame.js";
 import { Header, type HeaderBlock } from "../wire/header.js";
 import { isNoResponders, type Link } from "../wire/link.js";
+import { directSpace } from "../wire/object-name.js";
 import { encodeStatus } from "../wire/status.js";
 import { StreamSide } from "../wire/stream-side.js";
 import { LazyHandlerContext } from "./context.js";
@@ -113,7 +114,8 @@ export class WorkerStream extends StreamSide<MessageShape<DescMessage>> implemen
   }
 
   private async onlyRequest(): Promise<MessageShape<DescMessage>> {
-    const { input } = this.served.method.desc;
+    const { method } = this.served;
+    const { input } = method.desc;
     const { headers } = this.request;
     if (encodingOf(headers?.get(Header.contentType) ?? "") === "json") {
       throw new ConnectError(
@@ -123,7 +125,7 @@ export class WorkerStream extends StreamSide<MessageShape<DescMessage>> implemen
     }
     const stored = headers?.get(Header.payload);
     const bytes = stored
-      ? await this.link.payloads.get(this.served.method.service, stored)
+      ? await this.link.payloads.get(method.service, stored, directSpace(method))
       : this.request.data;
     checkSize(input, bytes, this.served.settings.limits, "readMaxBytes");
     return decode(input, bytes, Code.InvalidArgument);

@@ -1,8 +1,10 @@
 import type { DescMessage, MessageInitShape } from "@bufbuild/protobuf";
 import { Code, ConnectError } from "@connectrpc/connect";
-import { type Msg, nanos } from "@nats-io/nats-core";
+import { type Msg, nanos, nuid } from "@nats-io/nats-core";
 import { ProgressSchema } from "../gen/jetrpc/v1/call_pb.js";
 import type { MethodBinding } from "../wire/binding.js";
+import { bindBlobs } from "../wire/blob.js";
+import { holdsBlobs } from "../wire/blob-fields.js";
 import type { CallName } from "../wire/call-id.js";
 import {
   type Claim,
@@ -18,7 +20,9 @@ import { Header, HeaderBlock, putAgain } from "../wire/header.js";
 import { pause, untilAnswered } from "../wire/jetstream.js";
 import type { Link } from "../wire/link.js";
 import { deliveryOf } from "../wire/log-reader.js";
-import { isOversize } from "../wire/payload-store.js";
+import { requestSpace, responseSpace } from "../wire/object-name.js";
+import { OutgoingBlobs } from "../wire/outgoing-blobs.js";
+import { isOversize, releaseObjects, responseTtlMs } from "../wire/payload-store.js";
 import {
   decodeStatus,
   encodeStatus,
@@ -165,12 +169,15 @@ export class DurableAttempt {
     const isFirst = this.claimed.delivery === 1 && !headers?.has(Header.replay);
     const resumeFrom = isFirst ? 0 : await this.claim();
     const { timeoutMs, isCallsOwn } = this.timeLeft();
+    const { link, method } = this;
+    const space = requestSpace(method, this.call);
     const bytes = headers?.has(Header.payload)
-      ? await this.link.payloads.load(this.method.service, this.request)
+      ? await link.payloads.load(method.service, this.request, space)
       : this.request.data;
     const encoding = encodingOf(headers?.get(Header.contentType) ?? "");
     const parse = encoding === "json" ? decodeJson : decode;
-    const message = parse(this.method.desc.input, bytes, Code.InvalidArgument);
+    const message = parse(method.desc.input, bytes, Code.InvalidArgument);
+    bindBlobs(link, method.service, space, method.desc.input, message);
     this.context = new AttemptContext(
       this.method,
       this.request,
@@ -369,9 +376,34 @@ export class DurableAttempt {
     init: unknown,
     context: AttemptContext | undefined,
   ): NewEntry | Promise<NewEntry> {
-    const { link, method } = this;
+    const { output } = this.method.desc;
     const message = init as MessageInitShape<DescMessage>;
-    const payload = encode(method.desc.output, message, Code.Internal);
+    return holdsBlobs(output)
+      ? this.storeBlobs(new OutgoingBlobs(output, message, Code.Internal)).then((payload) =>
+          this.encodedEntry(kind, payload, context),
+        )
+      : this.encodedEntry(kind, encode(output, message, Code.Internal), context);
+  }
+
+  /** Stores what the Blobs of a response hold; returns the response. */
+  private storeBlobs(blobs: OutgoingBlobs<DescMessage>): Promise<Uint8Array> {
+    const { link, method, context } = this;
+    const options = { ttlMs: responseTtlMs(method.service), signal: context?.signal };
+    return this.step(async () =>
+      blobs.encode(await blobs.store(link, method.service, this.newObject(), options)),
+    );
+  }
+
+  private newObject(): string {
+    return `${responseSpace(this.method, this.call)}.${nuid.next()}`;
+  }
+
+  private encodedEntry(
+    kind: "message" | "end",
+    payload: Uint8Array,
+    context: AttemptContext | undefined,
+  ): NewEntry | Promise<NewEntry> {
+    const { link, method } = this;
     const entry = (bytes: Uint8Array, object?: string): NewEntry => ({
       kind,
       ...(kind === "end" && { outcome: "succeeded" as const }),
@@ -389,8 +421,9 @@ export class DurableAttempt {
     if (!isOversize(payload, context ? metadataReserve : 0, link.maxPayload)) {
       return entry(payload);
     }
+    const ttlMs = responseTtlMs(method.service);
     return link.payloads
-      .put(method.service, payload)
+      .put(method.service, `${this.newObject()}.0`, payload, { ttlMs })
       .then((object) => entry(new Uint8Array(0), object));
   }
 
@@ -404,9 +437,9 @@ export class DurableAttempt {
 
   private acknowledge(): void {
     this.answer("+ACK");
-    const object = this.request.headers?.get(Header.payload);
-    if (object) {
-      void this.link.payloads.delete(this.method.service, object);
+    const { link, method, call, request } = this;
+    if (request.headers?.has(Header.objects)) {
+      void releaseObjects(link, method, call, request).catch(() => undefined);
     }
   }
 

@@ -1,0 +1,67 @@
+import type { ServiceBinding } from "../wire/binding.js";
+import { nameOfSuffix } from "../wire/call-id.js";
+import { findCall } from "../wire/call-search.js";
+import { Header } from "../wire/header.js";
+import { getLast, SequenceConflict, untilAnswered } from "../wire/jetstream.js";
+import type { Link } from "../wire/link.js";
+import { deliveryOf } from "../wire/log-reader.js";
+import { bucketStream, type ObjectOwner, objectOf, parseObjectName } from "../wire/object-name.js";
+import { removeUnchanged } from "../wire/object-writer.js";
+import { readStream } from "../wire/stream-reader.js";
+
+const batch = 256;
+
+/**
+ * Removes the objects of a service's bucket that are older than `olderThanMs` and
+ * whose call is gone; returns their number.
+ */
+export async function sweepObjects(
+  link: Link,
+  service: ServiceBinding,
+  olderThanMs: number,
+): Promise<number> {
+  const subject = `$O.${service.payloadBucket}.>`;
+  const range = { subject, from: 0, headersOnly: true, lastPerSubject: true, batch };
+  const removed = new Set<string>();
+  for await (const message of readStream(link, bucketStream(service), range)) {
+    const { streamSequence, storedAtMs } = deliveryOf(message);
+    const name = objectOf(service, message.subject);
+    const owner = parseObjectName(name);
+    if (!owner || Date.now() - storedAtMs < olderThanMs) {
+      continue;
+    }
+    if (await untilAnswered(link, () => isNeeded(link, service, owner))) {
+      continue;
+    }
+    try {
+      // Whoever goes on with an upload meanwhile has changed it.
+      await removeUnchanged(link, service, name, message.subject, streamSequence);
+      removed.add(name);
+    } catch (error) {
+      if (!(error instanceof SequenceConflict)) {
+        throw error;
+      }
+    }
+  }
+  return removed.size;
+}
+
+async function isNeeded(link: Link, service: ServiceBinding, owner: ObjectOwner): Promise<boolean> {
+  const { kind, method: name, suffix, base } = owner;
+  const method = [...service.methods.values()].find(({ desc }) => desc.name === name);
+  if (kind === "rpc") {
+    return false;
+  }
+  if (!method) {
+    // Another version of the schema knows better.
+    return true;
+  }
+  const found = await findCall(link, method, nameOfSuffix(suffix));
+  if (kind === "log") {
+    return found !== undefined;
+  }
+  const letter = await getLast(link, service.deadStream, `${method.deadSubject}.${suffix}`);
+  return [found?.request, letter].some((request) =>
+    request?.headers?.get(Header.objects)?.startsWith(`${base} `),
+  );
+}

@@ -1,0 +1,78 @@
+import { base64Decode, base64Encode } from "@bufbuild/protobuf/wire";
+import { Code, ConnectError } from "@connectrpc/connect";
+import type { MethodBinding, ServiceBinding } from "./binding.js";
+import type { CallName } from "./call-id.js";
+
+/** What the names of the objects of a request begin with. */
+export function requestSpace(method: MethodBinding, call: CallName): string {
+  return `queue.${method.desc.name}.${call.suffix}`;
+}
+
+/** What the names of the objects of a durable response begin with. */
+export function responseSpace(method: MethodBinding, call: CallName): string {
+  return `log.${method.desc.name}.${call.suffix}`;
+}
+
+/** What the names of the objects of direct calls begin with. */
+export function directSpace(method: MethodBinding): string {
+  return `rpc.${method.desc.name}`;
+}
+
+/** Whose an object is. */
+export interface ObjectOwner {
+  readonly kind: "queue" | "log" | "rpc";
+  /** Name of the method. */
+  readonly method: string;
+  /** `<owner>.<session>.<id>` of the call; empty for a direct one. */
+  readonly suffix: string;
+  /** What tells the objects of two submissions of one call apart. */
+  readonly base: string;
+}
+
+/** Reads the name of an object. Undefined for one that jetrpc did not give. */
+export function parseObjectName(name: string): ObjectOwner | undefined {
+  const [kind, method = "", ...rest] = name.split(".");
+  if (kind === "rpc" && rest.length === 1) {
+    return { kind, method, suffix: "", base: rest[0] ?? "" };
+  }
+  if ((kind === "queue" || kind === "log") && rest.length === 5) {
+    return { kind, method, suffix: rest.slice(0, 3).join("."), base: rest[3] ?? "" };
+  }
+  return undefined;
+}
+
+/**
+ * Throws PermissionDenied for an object that does not begin with `space`: else a
+ * caller could have a worker read what is of someone else's call.
+ */
+export function checkSpace(object: string, space: string): void {
+  if (!object.startsWith(`${space}.`) || /[*>\s]/.test(object)) {
+    throw new ConnectError(
+      `object "${object}" is not of this call: its name must begin with ${space}`,
+      Code.PermissionDenied,
+    );
+  }
+}
+
+/** The stream of the bucket. */
+export function bucketStream({ payloadBucket }: ServiceBinding): string {
+  return `OBJ_${payloadBucket}`;
+}
+
+/** Subject of the chunks of an object. */
+export function chunkSubject({ payloadBucket }: ServiceBinding, object: string): string {
+  return `$O.${payloadBucket}.C.${object}`;
+}
+
+/** Subject of what Object Store keeps to say of an object. */
+export function metaSubject({ payloadBucket }: ServiceBinding, object: string): string {
+  const name = base64Encode(new TextEncoder().encode(object));
+  return `$O.${payloadBucket}.M.${name.replaceAll("+", "-").replaceAll("/", "_")}`;
+}
+
+/** The object that a subject of the bucket is of. */
+export function objectOf({ payloadBucket }: ServiceBinding, subject: string): string {
+  const [kind, ...rest] = subject.slice(`$O.${payloadBucket}.`.length).split(".");
+  const name = rest.join(".");
+  return kind === "M" ? new TextDecoder().decode(base64Decode(name)) : name;
+}

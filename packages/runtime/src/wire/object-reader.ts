@@ -1,0 +1,71 @@
+import { Code, ConnectError } from "@connectrpc/connect";
+import type { ServiceBinding } from "./binding.js";
+import { keep } from "./bytes.js";
+import { isTransient, pause } from "./jetstream.js";
+import type { Link } from "./link.js";
+import { deliveryOf } from "./log-reader.js";
+import { bucketStream, chunkSubject } from "./object-name.js";
+import type { StoredObject } from "./object-writer.js";
+import { createSha256, digestText } from "./sha256.js";
+import { readStream } from "./stream-reader.js";
+
+/** Chunks asked for at once; twice as many are held. */
+const batch = 16;
+
+/** How long to try to get the same chunk, in ms. */
+const patienceMs = 60_000;
+
+/**
+ * Yields what an object holds, through lost connections, and no faster than it is
+ * taken. Only when it ends has it been checked.
+ *
+ * Throws DataLoss when the object is gone, incomplete or changed, and Unavailable
+ * when the server does not answer for a minute.
+ */
+export async function* readObject(
+  link: Link,
+  service: ServiceBinding,
+  { name, size, digest }: StoredObject,
+): AsyncGenerator<Uint8Array, void, undefined> {
+  const hash = createSha256();
+  const subject = chunkSubject(service, name);
+  let from = 0;
+  let read = 0;
+  let giveUpAt = Date.now() + patienceMs;
+  for (let retry = 0, isDone = size === 0; !isDone; retry++) {
+    try {
+      await link.whenConnected(giveUpAt - Date.now());
+      const range = { subject, from, batch, readAhead: true };
+      for await (const message of readStream(link, bucketStream(service), range)) {
+        from = deliveryOf(message).streamSequence + 1;
+        const chunk = keep(message.data);
+        read += chunk.length;
+        hash.update(chunk);
+        if (chunk.length > 0 && read <= size) {
+          yield chunk;
+        }
+        retry = 0;
+        giveUpAt = Date.now() + patienceMs;
+      }
+      isDone = true;
+    } catch (error) {
+      if (!isTransient(error) || link.nats.isClosed() || Date.now() >= giveUpAt) {
+        throw error;
+      }
+      await pause(retry);
+    }
+  }
+  const what = `object ${name} of bucket ${service.payloadBucket}`;
+  if (read === 0 && size > 0) {
+    throw new ConnectError(
+      `${what} is gone: its call has ended, or its result is older than its retention`,
+      Code.DataLoss,
+    );
+  }
+  if (read !== size || digestText(hash) !== digest) {
+    throw new ConnectError(
+      `${what} is damaged: ${read} bytes with another digest than the ${size} that were written`,
+      Code.DataLoss,
+    );
+  }
+}

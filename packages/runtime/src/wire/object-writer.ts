@@ -1,0 +1,387 @@
+import { Code, ConnectError } from "@connectrpc/connect";
+import { nuid } from "@nats-io/nats-core";
+import type { ServiceBinding } from "./binding.js";
+import { Header, HeaderBlock } from "./header.js";
+import {
+  getLast,
+  isTransient,
+  NoStream,
+  pause,
+  publishStored,
+  publishUntilStored,
+  SequenceConflict,
+} from "./jetstream.js";
+import type { Link } from "./link.js";
+import { bucketStream, chunkSubject, metaSubject, parseObjectName } from "./object-name.js";
+import { provisionBucket } from "./provision.js";
+import { createSha256, digestText } from "./sha256.js";
+
+/** Largest chunk, in bytes: what other clients of Object Store write. */
+const chunkBytes = 128 * 1024;
+
+/** Bytes of a chunk's message that are kept for its headers. */
+const headerReserve = 1024;
+
+/** Chunks that are stored as one atomic batch: 2 MiB, of which an upload holds two. */
+const batchChunks = 16;
+
+/** How long to try to store the same chunks, in ms. */
+const patienceMs = 60_000;
+
+/** What reads bytes anew each time that it is called. */
+export type OpenSource = () => AsyncIterable<Uint8Array>;
+
+/** An object that is stored. */
+export interface StoredObject {
+  readonly name: string;
+  /** In bytes. */
+  readonly size: number;
+  /** As Object Store writes it. */
+  readonly digest: string;
+}
+
+/** How an object is stored. */
+export interface WriteOptions {
+  /** After so many ms the server removes it. Default: never. */
+  readonly ttlMs?: number | undefined;
+  /** Goes on after what is there: the name must say what the bytes are. Default: false. */
+  readonly resumes?: boolean;
+  /** Ends it. */
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** Less is stored than was acknowledged, or something else: the source has to be read again. */
+class Restart extends Error {}
+
+/**
+ * Stores what a source yields as an object of the service's bucket: through lost
+ * connections, and never a chunk twice.
+ *
+ * Throws what the source throws, Unavailable when the server does not answer for a
+ * minute, ResourceExhausted when its storage is full.
+ */
+export async function writeObject(
+  link: Link,
+  service: ServiceBinding,
+  name: string,
+  open: OpenSource,
+  options: WriteOptions = {},
+): Promise<StoredObject> {
+  for (let restarts = 0; ; restarts++) {
+    try {
+      return await new ObjectWriter(link, service, name, options).write(open());
+    } catch (error) {
+      if (!(error instanceof Restart)) {
+        throw error;
+      }
+      if (restarts === 3) {
+        throw new ConnectError(error.message, Code.Aborted, undefined, undefined, error);
+      }
+    }
+  }
+}
+
+/** A chunk, and where it ends in the source. */
+interface Chunk {
+  readonly data: Uint8Array;
+  readonly end: number;
+}
+
+class ObjectWriter {
+  private readonly subject: string;
+  private readonly largest: number;
+  /** Bytes and chunks that are stored, and the sequence of the last one. */
+  private stored = 0;
+  private chunks = 0;
+  private sequence = 0;
+  /** The last chunk of those that were there before. */
+  private tail: Uint8Array | undefined;
+  /** Bytes that were read of the source. */
+  private position = 0;
+
+  constructor(
+    private readonly link: Link,
+    private readonly service: ServiceBinding,
+    private readonly name: string,
+    private readonly options: WriteOptions,
+  ) {
+    this.subject = chunkSubject(service, name);
+    this.largest = Math.min(chunkBytes, link.maxPayload - headerReserve);
+  }
+
+  async write(source: AsyncIterable<Uint8Array>): Promise<StoredObject> {
+    if (this.options.resumes) {
+      await this.takeOver();
+    }
+    const hash = createSha256();
+    let batch: Chunk[] = [];
+    let storing = Promise.resolve();
+    for await (const data of inChunks(source, this.largest)) {
+      this.options.signal?.throwIfAborted();
+      hash.update(data);
+      this.position += data.length;
+      this.checkTail(data);
+      if (this.position > this.stored) {
+        batch.push({ data, end: this.position });
+      }
+      if (batch.length === batchChunks) {
+        await storing;
+        storing = this.store(batch);
+        // Whoever awaits it hears of its failure.
+        storing.catch(() => undefined);
+        batch = [];
+      }
+    }
+    await storing;
+    await this.store(batch);
+    if (this.stored > this.position) {
+      throw new Restart(`object ${this.name} is longer than its source`);
+    }
+    const object = { name: this.name, size: this.position, digest: digestText(hash) };
+    await this.describe(object);
+    return object;
+  }
+
+  /** Goes on after what another process stored; it cannot write any more. */
+  private async takeOver(): Promise<void> {
+    await this.attempt(async () => {
+      await this.look(0);
+      if (this.sequence > 0) {
+        // Says, too, that the object is in use: a sweep removes what is old.
+        this.sequence = await publishStored(
+          this.link,
+          this.subject,
+          new Uint8Array(0),
+          this.chunkHeaders(this.chunks, this.stored).add(
+            Header.expectedLastSubjectSequence,
+            this.sequence,
+          ),
+        );
+      }
+    });
+  }
+
+  /** What is there must be what the source yields at that place. */
+  private checkTail(chunk: Uint8Array): void {
+    const { tail, position, stored } = this;
+    if (tail && position >= stored) {
+      this.tail = undefined;
+      const end = chunk.length - (position - stored);
+      const length = Math.min(tail.length, end);
+      const there = tail.subarray(tail.length - length);
+      if (there.some((byte, index) => byte !== chunk[end - length + index])) {
+        this.sequence = 0;
+        removeObject(this.link, this.service, this.name);
+        throw new Restart(`object ${this.name} is not what its source yields`);
+      }
+    }
+  }
+
+  /** Stores chunks, however often it takes. */
+  private async store(chunks: readonly Chunk[]): Promise<void> {
+    const [first] = chunks;
+    if (!first) {
+      return;
+    }
+    let mustLook = false;
+    await this.attempt(async () => {
+      if (mustLook) {
+        // The acknowledgement was lost, or another process goes on with the object.
+        await this.look(first.end - first.data.length);
+      }
+      mustLook = true;
+      const missing = chunks.filter(({ end }) => end > this.stored);
+      if (missing.length > 0) {
+        this.sequence = await this.publish(missing);
+        this.chunks += missing.length;
+        this.stored = missing.at(-1)?.end ?? 0;
+      }
+    });
+  }
+
+  /** Reads how much is there. */
+  private async look(least: number): Promise<void> {
+    const last = await getLast(this.link, bucketStream(this.service), this.subject);
+    const [chunks = 0, bytes = 0] = (last?.headers?.get(Header.chunk) ?? "").split(" ").map(Number);
+    if (bytes < least) {
+      throw new Restart(`object ${this.name} was removed while it was written`);
+    }
+    this.sequence = Number(last?.headers?.get(Header.sequence) ?? 0);
+    this.stored = bytes;
+    this.chunks = chunks;
+    this.tail = last && last.data.length > 0 ? last.data : undefined;
+  }
+
+  /** Publishes chunks as one batch, and returns the sequence of the last one. */
+  private async publish(chunks: readonly Chunk[]): Promise<number> {
+    const batchId = chunks.length > 1 ? nuid.next() : undefined;
+    for (const [index, { data, end }] of chunks.entries()) {
+      const headers = this.chunkHeaders(this.chunks + index + 1, end);
+      if (index === 0) {
+        headers.add(Header.expectedLastSubjectSequence, this.sequence);
+      }
+      if (batchId) {
+        headers.add(Header.batchId, batchId).add(Header.batchSequence, index + 1);
+      }
+      // The first one may be there in part, since the server took larger messages.
+      const missing = data.subarray(-Math.min(data.length, end - this.stored));
+      if (index === chunks.length - 1) {
+        if (batchId) {
+          headers.add(Header.batchCommit, 1);
+        }
+        return publishStored(this.link, this.subject, missing, headers);
+      }
+      this.link.nats.publish(this.subject, missing, { headers: headers.asHeaders() });
+    }
+    return this.sequence;
+  }
+
+  private chunkHeaders(chunks: number, bytes: number): HeaderBlock {
+    return this.addTtl(new HeaderBlock().add(Header.chunk, `${chunks} ${bytes}`));
+  }
+
+  private addTtl(headers: HeaderBlock): HeaderBlock {
+    const { ttlMs } = this.options;
+    return ttlMs === undefined ? headers : headers.add(Header.ttl, `${Math.ceil(ttlMs / 1000)}s`);
+  }
+
+  /** Writes what makes it an object for every client of Object Store (ADR-20). */
+  private async describe({ name, size, digest }: StoredObject): Promise<void> {
+    const { link, service, chunks } = this;
+    const { kind, method = "", suffix = "" } = parseObjectName(name) ?? {};
+    const info = {
+      name,
+      bucket: service.payloadBucket,
+      nuid: name,
+      size,
+      chunks,
+      digest,
+      mtime: new Date().toISOString(),
+      options: { max_chunk_size: this.largest },
+      metadata: {
+        "jetrpc-method": `${service.desc.typeName}.${method}`,
+        ...(kind !== "rpc" && { "jetrpc-call": suffix }),
+      },
+    };
+    await publishUntilStored(
+      link,
+      metaSubject(service, name),
+      new TextEncoder().encode(JSON.stringify(info)),
+      () => this.addTtl(new HeaderBlock().add(Header.rollup, "sub")),
+      { timeoutMs: patienceMs, makeStream: () => provisionBucket(link, service) },
+    );
+  }
+
+  /** Does something until it succeeds, through lost connections. */
+  private async attempt(work: () => Promise<void>): Promise<void> {
+    const { link, service } = this;
+    const giveUpAt = Date.now() + patienceMs;
+    for (let retry = 0; ; retry++) {
+      try {
+        this.options.signal?.throwIfAborted();
+        if (!link.connected) {
+          await link.whenConnected(giveUpAt - Date.now());
+        }
+        await work();
+        return;
+      } catch (error) {
+        if (!mayRepeat(error, retry) || Date.now() >= giveUpAt || link.nats.isClosed()) {
+          throw error;
+        }
+        if (error instanceof NoStream) {
+          await provisionBucket(link, service);
+        }
+        if (!(error instanceof SequenceConflict)) {
+          await pause(retry);
+        }
+      }
+    }
+  }
+}
+
+function mayRepeat(error: unknown, retry: number): boolean {
+  return (
+    error instanceof SequenceConflict ||
+    isTransient(error) ||
+    // A batch that was cut short, or is one too many.
+    (error instanceof ConnectError && error.code === Code.Internal && retry < 8)
+  );
+}
+
+/** Cuts what a source yields into chunks of the same size. */
+async function* inChunks(
+  source: AsyncIterable<Uint8Array>,
+  size: number,
+): AsyncGenerator<Uint8Array, void, undefined> {
+  let chunk = new Uint8Array(size);
+  let used = 0;
+  for await (const piece of source) {
+    if (!(piece instanceof Uint8Array)) {
+      throw new ConnectError(
+        `the source of a Blob gave a ${typeof piece}: it must give Uint8Arrays`,
+        Code.InvalidArgument,
+      );
+    }
+    for (let at = 0; at < piece.length; ) {
+      const part = piece.subarray(at, at + size - used);
+      chunk.set(part, used);
+      used += part.length;
+      at += part.length;
+      if (used === size) {
+        yield chunk;
+        chunk = new Uint8Array(size);
+        used = 0;
+      }
+    }
+  }
+  if (used > 0) {
+    yield chunk.subarray(0, used);
+  }
+}
+
+/** How long what takes the place of a removed object stays there, in s. */
+const removedSeconds = 1;
+
+/**
+ * Removes an object: an empty message takes the place of its chunks, and goes by
+ * itself. The permission to publish is enough for that. Not waited for: what is
+ * lost on the way is for `sweepPayloads()`.
+ */
+export function removeObject(link: Link, service: ServiceBinding, name: string): void {
+  if (link.connected) {
+    for (const subject of [chunkSubject(service, name), metaSubject(service, name)]) {
+      link.nats.publish(subject, removedPayload(service, subject, name), {
+        headers: removal().asHeaders(),
+      });
+    }
+  }
+}
+
+/**
+ * Removes an object unless its chunks changed since a sequence. Errors: those of
+ * {@link publishStored}.
+ */
+export async function removeUnchanged(
+  link: Link,
+  service: ServiceBinding,
+  name: string,
+  subject: string,
+  sequence: number,
+): Promise<void> {
+  const headers = removal().add(Header.expectedLastSubjectSequence, sequence);
+  await publishStored(link, subject, removedPayload(service, subject, name), headers);
+}
+
+function removal(): HeaderBlock {
+  return new HeaderBlock().add(Header.rollup, "sub").add(Header.ttl, `${removedSeconds}s`);
+}
+
+/** Other clients of Object Store see that it is gone. */
+function removedPayload(service: ServiceBinding, subject: string, name: string): Uint8Array {
+  if (subject === chunkSubject(service, name)) {
+    return new Uint8Array(0);
+  }
+  const { payloadBucket: bucket } = service;
+  const info = { name, bucket, nuid: name, size: 0, chunks: 0, digest: "", deleted: true };
+  return new TextEncoder().encode(JSON.stringify(info));
+}

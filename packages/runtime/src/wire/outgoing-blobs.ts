@@ -1,0 +1,111 @@
+import {
+  clone,
+  type DescMessage,
+  type MessageInitShape,
+  type MessageShape,
+} from "@bufbuild/protobuf";
+import { type Code, ConnectError } from "@connectrpc/connect";
+import type { Blob } from "../gen/jetrpc/v1/blob_pb.js";
+import type { ServiceBinding } from "./binding.js";
+import { sourceOf } from "./blob.js";
+import { blobsIn } from "./blob-fields.js";
+import { encode, normalize } from "./codec.js";
+import { digestOf } from "./digest.js";
+import type { Link } from "./link.js";
+import {
+  removeObject,
+  type StoredObject,
+  type WriteOptions,
+  writeObject,
+} from "./object-writer.js";
+import { maxObjects } from "./payload-store.js";
+import { createSha256, digestText } from "./sha256.js";
+
+/** A message that goes out, and the Blobs in it. */
+export class OutgoingBlobs<D extends DescMessage> {
+  private readonly message: MessageShape<D>;
+  private readonly blobs: readonly Blob[];
+
+  constructor(
+    private readonly schema: D,
+    init: MessageInitShape<D>,
+    private readonly code: Code,
+  ) {
+    this.message = normalize(schema, init);
+    this.blobs = blobsIn(schema, this.message);
+    if (this.blobs.length >= maxObjects) {
+      throw new ConnectError(
+        `${schema.typeName} holds ${this.blobs.length} Blobs: send less than ${maxObjects}`,
+        code,
+      );
+    }
+    // What has no source is refused before anything is stored.
+    this.blobs.forEach(sourceOf);
+  }
+
+  get count(): number {
+    return this.blobs.length;
+  }
+
+  /** True when what the Blobs hold can be known before it is sent. */
+  get isRereadable(): boolean {
+    return this.blobs.every((blob) => sourceOf(blob).isRereadable);
+  }
+
+  /** Reads all sources for what tells two messages apart: see {@link digestOfMessage}. */
+  async digest(): Promise<string> {
+    const objects: StoredObject[] = [];
+    for (const blob of this.blobs) {
+      const hash = createSha256();
+      let size = 0;
+      for await (const chunk of sourceOf(blob).open()) {
+        hash.update(chunk);
+        size += chunk.length;
+      }
+      objects.push({ name: "", size, digest: digestText(hash) });
+    }
+    return this.digestOfMessage(objects);
+  }
+
+  /**
+   * Stores each Blob as the object `<prefix>.<its number>`. What an upload that
+   * failed left is removed, unless it is to be gone on with.
+   */
+  async store(
+    link: Link,
+    service: ServiceBinding,
+    prefix: string,
+    options: WriteOptions,
+  ): Promise<StoredObject[]> {
+    const objects: StoredObject[] = [];
+    try {
+      for (const [index, blob] of this.blobs.entries()) {
+        const { open } = sourceOf(blob);
+        objects.push(await writeObject(link, service, `${prefix}.${index}`, open, options));
+      }
+    } catch (error) {
+      if (!options.resumes) {
+        for (let index = 0; index <= objects.length; index++) {
+          removeObject(link, service, `${prefix}.${index}`);
+        }
+      }
+      throw error;
+    }
+    return objects;
+  }
+
+  /** The message with its Blobs where they are stored, serialized. */
+  encode(objects: readonly StoredObject[]): Uint8Array {
+    const sent = clone(this.schema, this.message);
+    for (const [index, blob] of blobsIn(this.schema, sent).entries()) {
+      const { name, size, digest } = objects[index] as StoredObject;
+      Object.assign(blob, { object: name, size: BigInt(size), digest });
+    }
+    return encode(this.schema, sent as MessageInitShape<D>, this.code);
+  }
+
+  /** The digest of the message without the names of its objects: the same for the same bytes. */
+  digestOfMessage(objects: readonly StoredObject[]): Promise<string> {
+    return digestOf(this.encode(objects.map((object) => ({ ...object, name: "" }))));
+  }
+}

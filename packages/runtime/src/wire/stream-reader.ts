@@ -1,0 +1,147 @@
+import { Code, ConnectError } from "@connectrpc/connect";
+import { createInbox, type Msg, nanos, nuid } from "@nats-io/nats-core";
+import { callApi } from "./jetstream.js";
+import type { Link } from "./link.js";
+
+/** How long the server may take for one batch, in ms. */
+const batchTimeoutMs = 10_000;
+
+/** The same where messages may be removed meanwhile. */
+const shrinkingTimeoutMs = 1_000;
+
+/** What {@link readStream} reads. */
+export interface StreamRange {
+  /** Subject of the messages; it may have wildcards. */
+  readonly subject: string;
+  /** First sequence to read; 0 for all. */
+  readonly from: number;
+  /** Leaves the payloads on the server. */
+  readonly headersOnly?: boolean;
+  /**
+   * Reads the last message of each subject only, and does not wait for those that
+   * are removed meanwhile.
+   */
+  readonly lastPerSubject?: boolean;
+  /** Messages asked for at once: a bound on memory. */
+  readonly batch: number;
+  /** Asks for the next batch before the last one was taken: holds two in memory. */
+  readonly readAhead?: boolean;
+}
+
+/**
+ * Reads what a stream holds now, in order. It goes through a short-lived
+ * consumer, because the permission to make one can be bound to a subject.
+ *
+ * Throws Unavailable when the server does not answer or the connection is lost.
+ */
+export async function* readStream(
+  link: Link,
+  stream: string,
+  range: StreamRange,
+): AsyncGenerator<Msg, void, undefined> {
+  const name = nuid.next();
+  const info = await callApi<{ num_pending: number }>(
+    link,
+    `CONSUMER.CREATE.${stream}.${name}.${range.subject}`,
+    { stream_name: stream, action: "create", config: consumerConfig(name, range) },
+  );
+  let pending = info?.num_pending ?? 0;
+  const pullNext = () => {
+    const wanted = Math.min(pending, range.batch);
+    pending -= wanted;
+    const batch = wanted > 0 ? pull(link, stream, name, wanted, range.lastPerSubject) : undefined;
+    // Whoever waits for it hears of its failure.
+    batch?.catch(() => undefined);
+    return batch;
+  };
+  try {
+    let next = pullNext();
+    while (next) {
+      const messages = await next;
+      next = range.readAhead ? pullNext() : undefined;
+      yield* messages;
+      if (range.lastPerSubject && messages.length < range.batch) {
+        return;
+      }
+      next ??= pullNext();
+    }
+  } finally {
+    // Not waited for: the server removes it by itself when this is lost.
+    if (info && link.connected) {
+      link.nats.publish(`$JS.API.CONSUMER.DELETE.${stream}.${name}`);
+    }
+  }
+}
+
+function consumerConfig(name: string, range: StreamRange): object {
+  const { subject, from, headersOnly = false, lastPerSubject } = range;
+  return {
+    name,
+    filter_subject: subject,
+    ack_policy: "none",
+    replay_policy: "instant",
+    headers_only: headersOnly,
+    mem_storage: true,
+    num_replicas: 1,
+    inactive_threshold: nanos(60_000),
+    ...(from > 0
+      ? { deliver_policy: "by_start_sequence", opt_start_seq: from }
+      : { deliver_policy: lastPerSubject ? "last_per_subject" : "all" }),
+  };
+}
+
+function pull(
+  link: Link,
+  stream: string,
+  consumer: string,
+  batch: number,
+  mayShrink = false,
+): Promise<Msg[]> {
+  const expiresMs = mayShrink ? shrinkingTimeoutMs : batchTimeoutMs;
+  return new Promise((resolve, reject) => {
+    const messages: Msg[] = [];
+    const inbox = createInbox(link.options.inboxPrefix);
+    const subscription = link.nats.subscribe(inbox, {
+      max: batch,
+      callback: (_error, message) => {
+        if (message.subject === inbox) {
+          // A status in place of a message: the batch is not complete.
+          const isTimeout = message.headers?.code === 408;
+          finish(
+            isTimeout && mayShrink
+              ? undefined
+              : `${message.headers?.code} ${message.headers?.description}`,
+          );
+          return;
+        }
+        messages.push(message);
+        if (messages.length === batch) {
+          finish();
+        }
+      },
+    });
+    const finish = (problem?: string) => {
+      clearTimeout(timer);
+      stopListening();
+      if (!link.nats.isClosed()) {
+        subscription.unsubscribe();
+      }
+      if (problem) {
+        reject(new ConnectError(`cannot read ${stream}: ${problem}`, Code.Unavailable));
+      } else {
+        resolve(messages);
+      }
+    };
+    const timer = setTimeout(() => finish(`no answer in ${batchTimeoutMs} ms`), batchTimeoutMs);
+    const stopListening = link.onDisconnect(() => finish("the connection is lost"));
+    if (!link.connected) {
+      finish("the connection is lost");
+      return;
+    }
+    link.nats.publish(
+      `$JS.API.CONSUMER.MSG.NEXT.${stream}.${consumer}`,
+      JSON.stringify({ batch, expires: nanos(expiresMs) }),
+      { reply: inbox },
+    );
+  });
+}
