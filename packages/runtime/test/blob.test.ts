@@ -1,100 +1,28 @@
-import { createHash, randomBytes } from "node:crypto";
-import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { readdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { create, type MessageInitShape } from "@bufbuild/protobuf";
-import {
-  type Blob,
-  blobOf,
-  Code,
-  ConnectError,
-  type Connection,
-  createClient,
-  type DurableServerStreamingMethod,
-  type DurableUnaryMethod,
-  openBlob,
-  startWorker,
-  type WorkerImpl,
-  type WorkerOptions,
-} from "@jetrpc/runtime";
+import { create } from "@bufbuild/protobuf";
+import { type Blob, blobOf, Code, type Connection, createClient, openBlob } from "@jetrpc/runtime";
 import { BlobSchema } from "@jetrpc/runtime/jetrpc/v1/blob_pb.js";
 import { fileBlob, saveBlob } from "@jetrpc/runtime/node";
-import { createOperator } from "@jetrpc/runtime/operator";
 import { Objm } from "@nats-io/obj";
 import fc from "fast-check";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { BlobService, DirectBlobService, type FilesSchema } from "./gen/test/v1/blob_pb.js";
+import { describe, expect, test } from "vitest";
+import {
+  bytes,
+  chunk,
+  copier,
+  objects,
+  pieces,
+  read,
+  sha256,
+  untilReleased,
+  useBlobs,
+} from "./blob-support.js";
+import { DirectBlobService } from "./gen/test/v1/blob_pb.js";
 import { collect, gate, until, useNats } from "./support.js";
 
 const nats = useNats();
-
-type F = typeof FilesSchema;
-type Files = MessageInitShape<F>;
-
-interface BlobClient {
-  copy: DurableUnaryMethod<F, F>;
-  split: DurableServerStreamingMethod<F, F>;
-}
-
-const chunk = 128 * 1024;
-
-let folder: string;
-beforeAll(async () => {
-  folder = await mkdtemp(join(tmpdir(), "jetrpc-blob-"));
-});
-afterAll(() => rm(folder, { recursive: true }));
-
-async function client(connection?: Connection): Promise<BlobClient> {
-  return createClient<BlobClient>(BlobService, connection ?? (await nats.connect()));
-}
-
-async function worker(
-  impl: Partial<WorkerImpl<typeof BlobService>>,
-  options: WorkerOptions = {},
-): Promise<void> {
-  const connection = await nats.connect();
-  await startWorker(BlobService, impl, connection, options);
-}
-
-/** Answers with the Blobs of the request. */
-const copier: Partial<WorkerImpl<typeof BlobService>> = { copy: (request) => request };
-
-async function read(blob: Blob | undefined): Promise<Buffer> {
-  return Buffer.concat(await collect(openBlob(blob as Blob)));
-}
-
-function bytes(length: number, seed = 1): Uint8Array<ArrayBuffer> {
-  const pattern = createHash("sha256").update(`${seed}`).digest();
-  return new Uint8Array(length).map((_, i) => (pattern[i % 32] as number) ^ (i >> 8) ^ (i >> 16));
-}
-
-async function* pieces(all: Uint8Array, size: number): AsyncGenerator<Uint8Array> {
-  for (let at = 0; at < all.length; at += size) {
-    yield all.subarray(at, at + size);
-  }
-}
-
-function sha256(all: Uint8Array): string {
-  const digest = createHash("sha256").update(all).digest("base64");
-  return `SHA-256=${digest.replaceAll("+", "-").replaceAll("/", "_")}`;
-}
-
-/** The subjects of a bucket, with how many messages each has. */
-async function objects(connection: Connection): Promise<Record<string, number>> {
-  const reply = await connection.nats.request(
-    "$JS.API.STREAM.INFO.OBJ_BLOB_PAYLOAD",
-    JSON.stringify({ subjects_filter: "$O.>" }),
-  );
-  const { state } = reply.json() as { state?: { subjects?: Record<string, number> } };
-  return state?.subjects ?? {};
-}
-
-/** Waits until nothing of requests is left in the bucket. */
-async function untilReleased(connection: Connection): Promise<void> {
-  await until(async () =>
-    Object.keys(await objects(connection)).every((subject) => !subject.includes(".C.queue.")),
-  );
-}
+const blobs = useBlobs(nats);
 
 describe("a Blob", () => {
   const content = bytes(3 * chunk + 17);
@@ -109,13 +37,13 @@ describe("a Blob", () => {
   for (const [name, make] of Object.entries(sources)) {
     test(`of ${name} goes to the worker and back`, async () => {
       const seen: string[] = [];
-      await worker({
+      await blobs.worker({
         copy: async ({ file }) => {
           seen.push(sha256(await read(file)));
           return { file: blobOf(() => openBlob(file as Blob), { fileName: "copy" }) };
         },
       });
-      const { file } = await (await client()).copy({ file: make() });
+      const { file } = await (await blobs.client()).copy({ file: make() });
       const expected = name === "no bytes" ? new Uint8Array(0) : content;
       expect(seen).toEqual([sha256(expected)]);
       expect(file).toMatchObject({
@@ -128,31 +56,30 @@ describe("a Blob", () => {
   }
 
   test("of a file is saved as a file", async () => {
-    await worker(copier);
-    const path = join(folder, "film.mp4");
+    await blobs.worker(copier);
+    const path = join(blobs.folder, "film.mp4");
     await writeFile(path, content);
     const film = fileBlob(path, { contentType: "video/mp4" });
-    const { file } = await (await client()).copy({ file: film });
+    const { file } = await (await blobs.client()).copy({ file: film });
     expect(file).toMatchObject({ contentType: "video/mp4", fileName: "film.mp4" });
     // What was sent is as it was: it may be sent again.
     expect(film.object).toBe("");
-    await saveBlob(file, join(folder, "copy.mp4"));
-    expect(Buffer.compare(await readFile(join(folder, "copy.mp4")), content)).toBe(0);
+    await saveBlob(file, join(blobs.folder, "copy.mp4"));
+    expect(Buffer.compare(await readFile(join(blobs.folder, "copy.mp4")), content)).toBe(0);
   });
 });
 
 describe("Blobs in every place", () => {
   test("of a message arrive, and come back", async () => {
     const made = (seed: number) => blobOf(bytes(seed * 1000, seed), { fileName: `${seed}` });
-    await worker(copier);
-    const request = {
+    await blobs.worker(copier);
+    const result = await (await blobs.client()).copy({
       file: made(1),
       more: [made(2), made(3)],
       named: { four: made(4), five: made(5) },
       choice: { case: "chosen", value: made(6) },
       inner: { inner: { more: [made(7)] } },
-    } as const;
-    const result = await (await client()).copy({ ...request, more: [...request.more] });
+    });
     const found = [
       result.file,
       ...result.more,
@@ -169,7 +96,7 @@ describe("Blobs in every place", () => {
   });
 
   test("of a streamed response arrive with their messages", async () => {
-    await worker({
+    await blobs.worker({
       async *split({ file }) {
         for await (const part of openBlob(file as Blob)) {
           yield { file: blobOf(part) };
@@ -178,31 +105,34 @@ describe("Blobs in every place", () => {
     });
     const content = bytes(5 * chunk + 1);
     const parts: Buffer[] = [];
-    const call = await (await client()).split.submit({ file: blobOf(content) }, { callId: "s" });
+    const call = await (await blobs.client()).split.submit(
+      { file: blobOf(content) },
+      { callId: "s" },
+    );
     for await (const { file } of call) {
       parts.push(await read(file));
     }
     expect(parts).toHaveLength(6);
     expect(Buffer.compare(Buffer.concat(parts), content)).toBe(0);
     // The past is read like the present.
-    const again = await collect((await client()).split.attach("s"));
+    const again = await collect((await blobs.client()).split.attach("s"));
     expect(Buffer.compare(await read(again[5]?.file), content.subarray(5 * chunk))).toBe(0);
   });
 
   test("and a message above max_payload around them", async () => {
-    await worker(copier);
+    await blobs.worker(copier);
     const connection = await nats.connect();
     const data = bytes(2_000_000);
     const sent = { file: blobOf(bytes(10)), data };
-    const result = await (await client(connection)).copy(sent);
+    const result = await (await blobs.client(connection)).copy(sent);
     expect(Buffer.compare(result.data, data)).toBe(0);
     expect(Buffer.compare(await read(result.file), bytes(10))).toBe(0);
     await untilReleased(connection);
   });
 
   test("of any size, split in any way", async () => {
-    await worker(copier);
-    const copy = (await client()).copy;
+    await blobs.worker(copier);
+    const copy = (await blobs.client()).copy;
     const size = fc.oneof(
       fc.integer({ min: 0, max: 3000 }),
       fc
@@ -234,7 +164,7 @@ describe("Blobs in every place", () => {
 describe("a Blob is refused", () => {
   test("that was made by hand, before anything is stored", async () => {
     const connection = await nats.connect();
-    const copy = (await client(connection)).copy;
+    const copy = (await blobs.client(connection)).copy;
     const byHand = { object: "queue.Copy._._.other.x.0", size: 3n };
     for (const file of [byHand, create(BlobSchema, byHand), { ...blobOf(bytes(3)) }]) {
       await expect(copy({ file })).rejects.toMatchObject({
@@ -247,8 +177,8 @@ describe("a Blob is refused", () => {
   });
 
   test("whose stream was read already", async () => {
-    await worker(copier);
-    const copy = (await client()).copy;
+    await blobs.worker(copier);
+    const copy = (await blobs.client()).copy;
     const file = blobOf(pieces(bytes(10), 5));
     await copy({ file });
     await expect(copy({ file })).rejects.toMatchObject({
@@ -259,8 +189,8 @@ describe("a Blob is refused", () => {
 
   test("whose source fails or gives no bytes; nothing of it stays", async () => {
     const connection = await nats.connect();
-    const copy = (await client(connection)).copy;
-    await expect(copy({ file: fileBlob(join(folder, "nowhere")) })).rejects.toMatchObject({
+    const copy = (await blobs.client(connection)).copy;
+    await expect(copy({ file: fileBlob(join(blobs.folder, "nowhere")) })).rejects.toMatchObject({
       code: Code.FailedPrecondition,
       rawMessage: expect.stringContaining("ENOENT"),
     });
@@ -289,7 +219,7 @@ describe("a Blob is refused", () => {
   test("whose object is of another call", async () => {
     const held = gate();
     const files: Blob[] = [];
-    await worker({
+    await blobs.worker({
       copy: async (request) => {
         if (files.push(request.file as Blob) === 1) {
           await held.opened;
@@ -301,7 +231,7 @@ describe("a Blob is refused", () => {
         return {};
       },
     });
-    const copy = (await client()).copy;
+    const copy = (await blobs.client()).copy;
     const first = copy({ file: blobOf(bytes(10)) });
     await until(() => files.length === 1);
     await expect(copy({ file: blobOf(bytes(10)) })).rejects.toMatchObject({
@@ -328,8 +258,10 @@ describe("a Blob is refused", () => {
 describe("the object of a Blob", () => {
   /** A call whose result has a Blob of three chunks. */
   async function result(connection: Connection): Promise<Blob> {
-    await worker(copier);
-    const { file } = await (await client(connection)).copy({ file: blobOf(bytes(3 * chunk)) });
+    await blobs.worker(copier);
+    const { file } = await (await blobs.client(connection)).copy({
+      file: blobOf(bytes(3 * chunk)),
+    });
     return file as Blob;
   }
 
@@ -361,8 +293,8 @@ describe("the object of a Blob", () => {
     }
     const failure = { code: Code.DataLoss, rawMessage: expect.stringContaining(file.object) };
     await expect(read(file)).rejects.toMatchObject(failure);
-    await expect(saveBlob(file, join(folder, "damaged"))).rejects.toMatchObject(failure);
-    expect((await readdir(folder)).filter((name) => name.startsWith("damaged"))).toEqual([]);
+    await expect(saveBlob(file, join(blobs.folder, "damaged"))).rejects.toMatchObject(failure);
+    expect((await readdir(blobs.folder)).filter((name) => name.startsWith("damaged"))).toEqual([]);
   });
 
   test("that is gone is DataLoss that names it", async () => {

@@ -46,6 +46,8 @@ export interface WriteOptions {
   readonly ttlMs?: number | undefined;
   /** Goes on after what is there: the name must say what the bytes are. Default: false. */
   readonly resumes?: boolean;
+  /** True when the source can be read once only. Default: false. */
+  readonly isOneShot?: boolean;
   /** Ends it. */
   readonly signal?: AbortSignal | undefined;
 }
@@ -58,7 +60,8 @@ class Restart extends Error {}
  * connections, and never a chunk twice.
  *
  * Throws what the source throws, Unavailable when the server does not answer for a
- * minute, ResourceExhausted when its storage is full.
+ * minute, ResourceExhausted when its storage is full, Aborted when the server has
+ * lost what it had stored of a source that can be read once only.
  */
 export async function writeObject(
   link: Link,
@@ -74,7 +77,7 @@ export async function writeObject(
       if (!(error instanceof Restart)) {
         throw error;
       }
-      if (restarts === 3) {
+      if (options.isOneShot || restarts === 3) {
         throw new ConnectError(error.message, Code.Aborted, undefined, undefined, error);
       }
     }
@@ -146,7 +149,7 @@ class ObjectWriter {
   private async takeOver(): Promise<void> {
     await this.attempt(async () => {
       await this.look(0);
-      if (this.sequence > 0) {
+      if (this.stored > 0) {
         // Says, too, that the object is in use: a sweep removes what is old.
         this.sequence = await publishStored(
           this.link,
@@ -276,11 +279,15 @@ class ObjectWriter {
   private async attempt(work: () => Promise<void>): Promise<void> {
     const { link, service } = this;
     const giveUpAt = Date.now() + patienceMs;
+    let isMissing = false;
     for (let retry = 0; ; retry++) {
       try {
         this.options.signal?.throwIfAborted();
         if (!link.connected) {
           await link.whenConnected(giveUpAt - Date.now());
+        }
+        if (isMissing) {
+          await provisionBucket(link, service);
         }
         await work();
         return;
@@ -288,9 +295,7 @@ class ObjectWriter {
         if (!mayRepeat(error, retry) || Date.now() >= giveUpAt || link.nats.isClosed()) {
           throw error;
         }
-        if (error instanceof NoStream) {
-          await provisionBucket(link, service);
-        }
+        isMissing = error instanceof NoStream;
         if (!(error instanceof SequenceConflict)) {
           await pause(retry);
         }

@@ -80,8 +80,9 @@ export class OutgoingBlobs<D extends DescMessage> {
     const objects: StoredObject[] = [];
     try {
       for (const [index, blob] of this.blobs.entries()) {
-        const { open } = sourceOf(blob);
-        objects.push(await writeObject(link, service, `${prefix}.${index}`, open, options));
+        const { open, isRereadable } = sourceOf(blob);
+        const how = { ...options, isOneShot: !isRereadable };
+        objects.push(await writeObject(link, service, `${prefix}.${index}`, open, how));
       }
     } catch (error) {
       if (!options.resumes) {
