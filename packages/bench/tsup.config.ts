@@ -1,7 +1,12 @@
 import { defineConfig } from "tsup";
 
 export default defineConfig({
-  entry: { main: "src/main.ts", process: "src/process.ts" },
+  entry: {
+    main: "src/main.ts",
+    process: "src/process.ts",
+    blob: "src/blob.ts",
+    "blob-process": "src/blob-process.ts",
+  },
   format: ["esm"],
   splitting: true,
   sourcemap: true,

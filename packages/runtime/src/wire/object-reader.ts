@@ -10,7 +10,7 @@ import { createSha256, digestText } from "./sha256.js";
 import { readStream } from "./stream-reader.js";
 
 /** Chunks asked for at once; twice as many are held. */
-const batch = 16;
+const batch = 8;
 
 /** How long to try to get the same chunk, in ms. */
 const patienceMs = 60_000;

@@ -99,6 +99,8 @@ class ObjectWriter {
   private sequence = 0;
   /** The last chunk of those that were there before. */
   private tail: Uint8Array | undefined;
+  /** Buffers of chunks that are stored: new ones would be garbage soon, and much of it. */
+  private readonly spare: Uint8Array[] = [];
   /** Bytes that were read of the source. */
   private position = 0;
 
@@ -119,13 +121,15 @@ class ObjectWriter {
     const hash = createSha256();
     let batch: Chunk[] = [];
     let storing = Promise.resolve();
-    for await (const data of inChunks(source, this.largest)) {
+    for await (const data of inChunks(source, this.largest, this.spare)) {
       this.options.signal?.throwIfAborted();
       hash.update(data);
       this.position += data.length;
       this.checkTail(data);
       if (this.position > this.stored) {
         batch.push({ data, end: this.position });
+      } else {
+        this.spare.push(data);
       }
       if (batch.length === batchChunks) {
         await storing;
@@ -200,6 +204,7 @@ class ObjectWriter {
         this.stored = missing.at(-1)?.end ?? 0;
       }
     });
+    this.spare.push(...chunks.map(({ data }) => data));
   }
 
   /** Reads how much is there. */
@@ -313,12 +318,14 @@ function mayRepeat(error: unknown, retry: number): boolean {
   );
 }
 
-/** Cuts what a source yields into chunks of the same size. */
+/** Cuts what a source yields into chunks of the same size, in spare buffers where there are. */
 async function* inChunks(
   source: AsyncIterable<Uint8Array>,
   size: number,
+  spare: Uint8Array[],
 ): AsyncGenerator<Uint8Array, void, undefined> {
-  let chunk = new Uint8Array(size);
+  const next = () => spare.pop() ?? new Uint8Array(size);
+  let chunk = next();
   let used = 0;
   for await (const piece of source) {
     if (!(piece instanceof Uint8Array)) {
@@ -334,7 +341,7 @@ async function* inChunks(
       at += part.length;
       if (used === size) {
         yield chunk;
-        chunk = new Uint8Array(size);
+        chunk = next();
         used = 0;
       }
     }

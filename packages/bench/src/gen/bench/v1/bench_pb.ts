@@ -6,6 +6,8 @@
 
 import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import { fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
+import type { Blob } from "@jetrpc/runtime/jetrpc/v1/blob_pb.js";
+import { file_jetrpc_v1_blob } from "@jetrpc/runtime/jetrpc/v1/blob_pb.js";
 import { file_jetrpc_v1_options } from "@jetrpc/runtime/jetrpc/v1/options_pb.js";
 import type { Message } from "@bufbuild/protobuf";
 
@@ -13,7 +15,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file bench/v1/bench.proto.
  */
 export const file_bench_v1_bench: GenFile = /*@__PURE__*/
-  fileDesc("ChRiZW5jaC92MS9iZW5jaC5wcm90bxIIYmVuY2gudjEiHgoLRWNob1JlcXVlc3QSDwoHcGF5bG9hZBgBIAEoDCIfCgxFY2hvUmVzcG9uc2USDwoHcGF5bG9hZBgBIAEoDCIgCgxDb3VudFJlcXVlc3QSEAoIbWVzc2FnZXMYASABKAUiLQoNQ291bnRSZXNwb25zZRIOCgZudW1iZXIYASABKAUSDAoEdGV4dBgCIAEoCTLUAQoMQmVuY2hTZXJ2aWNlEjoKBEVjaG8SFS5iZW5jaC52MS5FY2hvUmVxdWVzdBoWLmJlbmNoLnYxLkVjaG9SZXNwb25zZSIDkAIBEkQKC0VjaG9EdXJhYmx5EhUuYmVuY2gudjEuRWNob1JlcXVlc3QaFi5iZW5jaC52MS5FY2hvUmVzcG9uc2UiBrL/GAIoQBJCCgVDb3VudBIWLmJlbmNoLnYxLkNvdW50UmVxdWVzdBoXLmJlbmNoLnYxLkNvdW50UmVzcG9uc2UiBrL/GAIIATABYgZwcm90bzM", [file_jetrpc_v1_options]);
+  fileDesc("ChRiZW5jaC92MS9iZW5jaC5wcm90bxIIYmVuY2gudjEiHgoLRWNob1JlcXVlc3QSDwoHcGF5bG9hZBgBIAEoDCIfCgxFY2hvUmVzcG9uc2USDwoHcGF5bG9hZBgBIAEoDCIsCgtDb3B5UmVxdWVzdBIdCgRmaWxlGAEgASgLMg8uamV0cnBjLnYxLkJsb2IiLQoMQ29weVJlc3BvbnNlEh0KBGZpbGUYASABKAsyDy5qZXRycGMudjEuQmxvYiIgCgxDb3VudFJlcXVlc3QSEAoIbWVzc2FnZXMYASABKAUiLQoNQ291bnRSZXNwb25zZRIOCgZudW1iZXIYASABKAUSDAoEdGV4dBgCIAEoCTKLAgoMQmVuY2hTZXJ2aWNlEjoKBEVjaG8SFS5iZW5jaC52MS5FY2hvUmVxdWVzdBoWLmJlbmNoLnYxLkVjaG9SZXNwb25zZSIDkAIBEkQKC0VjaG9EdXJhYmx5EhUuYmVuY2gudjEuRWNob1JlcXVlc3QaFi5iZW5jaC52MS5FY2hvUmVzcG9uc2UiBrL/GAIoQBJCCgVDb3VudBIWLmJlbmNoLnYxLkNvdW50UmVxdWVzdBoXLmJlbmNoLnYxLkNvdW50UmVzcG9uc2UiBrL/GAIIATABEjUKBENvcHkSFS5iZW5jaC52MS5Db3B5UmVxdWVzdBoWLmJlbmNoLnYxLkNvcHlSZXNwb25zZWIGcHJvdG8z", [file_jetrpc_v1_blob, file_jetrpc_v1_options]);
 
 /**
  * @generated from message bench.v1.EchoRequest
@@ -50,6 +52,40 @@ export const EchoResponseSchema: GenMessage<EchoResponse> = /*@__PURE__*/
   messageDesc(file_bench_v1_bench, 1);
 
 /**
+ * @generated from message bench.v1.CopyRequest
+ */
+export type CopyRequest = Message<"bench.v1.CopyRequest"> & {
+  /**
+   * @generated from field: jetrpc.v1.Blob file = 1;
+   */
+  file?: Blob | undefined;
+};
+
+/**
+ * Describes the message bench.v1.CopyRequest.
+ * Use `create(CopyRequestSchema)` to create a new message.
+ */
+export const CopyRequestSchema: GenMessage<CopyRequest> = /*@__PURE__*/
+  messageDesc(file_bench_v1_bench, 2);
+
+/**
+ * @generated from message bench.v1.CopyResponse
+ */
+export type CopyResponse = Message<"bench.v1.CopyResponse"> & {
+  /**
+   * @generated from field: jetrpc.v1.Blob file = 1;
+   */
+  file?: Blob | undefined;
+};
+
+/**
+ * Describes the message bench.v1.CopyResponse.
+ * Use `create(CopyResponseSchema)` to create a new message.
+ */
+export const CopyResponseSchema: GenMessage<CopyResponse> = /*@__PURE__*/
+  messageDesc(file_bench_v1_bench, 3);
+
+/**
  * @generated from message bench.v1.CountRequest
  */
 export type CountRequest = Message<"bench.v1.CountRequest"> & {
@@ -64,7 +100,7 @@ export type CountRequest = Message<"bench.v1.CountRequest"> & {
  * Use `create(CountRequestSchema)` to create a new message.
  */
 export const CountRequestSchema: GenMessage<CountRequest> = /*@__PURE__*/
-  messageDesc(file_bench_v1_bench, 2);
+  messageDesc(file_bench_v1_bench, 4);
 
 /**
  * @generated from message bench.v1.CountResponse
@@ -86,7 +122,7 @@ export type CountResponse = Message<"bench.v1.CountResponse"> & {
  * Use `create(CountResponseSchema)` to create a new message.
  */
 export const CountResponseSchema: GenMessage<CountResponse> = /*@__PURE__*/
-  messageDesc(file_bench_v1_bench, 3);
+  messageDesc(file_bench_v1_bench, 5);
 
 /**
  * @generated from service bench.v1.BenchService
@@ -121,6 +157,16 @@ export const BenchService: GenService<{
     methodKind: "server_streaming";
     input: typeof CountRequestSchema;
     output: typeof CountResponseSchema;
+  },
+  /**
+   * Copy saves a file and sends it back.
+   *
+   * @generated from rpc bench.v1.BenchService.Copy
+   */
+  copy: {
+    methodKind: "unary";
+    input: typeof CopyRequestSchema;
+    output: typeof CopyResponseSchema;
   },
 }> = /*@__PURE__*/
   serviceDesc(file_bench_v1_bench, 0);

@@ -1,0 +1,2 @@
+export * from "./video_jetrpc.js";
+export * from "./video_pb.js";
