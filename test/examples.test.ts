@@ -6,10 +6,29 @@ import { expect, test } from "vitest";
 const run = promisify(execFile);
 const top = join(import.meta.dirname, "..");
 
-test("examples/weather does what it says", async () => {
+/** The lines that an example prints. */
+async function linesOf(example: string): Promise<string[]> {
   const tsx = join(top, "node_modules/.bin/tsx");
-  const { stdout } = await run(tsx, [join(top, "examples/weather/weather.ts")]);
-  const lines = stdout.trim().split("\n");
+  const { stdout } = await run(tsx, [join(top, "examples", example)]);
+  return stdout.trim().split("\n");
+}
+
+test("examples/blob does what it says", async () => {
+  expect(await linesOf("blob/blob.ts")).toEqual([
+    "submitted",
+    "converted film.mp4: 3000000 bytes",
+    "saved: true",
+    "sum: 76200",
+    "part cd00e292.part: 100 bytes",
+    "part cd00e292.part: 100 bytes",
+    "part cc2786e1.part: 50 bytes",
+    'error: [already_exists] rpc video.v1.VideoService.Convert: call "film" exists with another request: use another call id, or attach to it',
+    "swept: 0",
+  ]);
+});
+
+test("examples/weather does what it says", async () => {
+  const lines = await linesOf("weather/weather.ts");
   // How many it sees depends on who is first; the last one it sees in any case.
   const watched = lines.filter((line) => line.startsWith("watched"));
   expect(watched.at(-1)).toBe("watched: -9 degrees");

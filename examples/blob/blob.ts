@@ -53,9 +53,11 @@ for await (const { part } of video.split({ film: blobOf(new Uint8Array(250)), pa
 }
 
 // The same id with other bytes is another request.
-await video.convert.submit({ film: blobOf(new Uint8Array(1)) }, { callId: "film" }).catch((error) => {
-  console.log(`error: ${ConnectError.from(error).message}`);
-});
+await video.convert
+  .submit({ film: blobOf(new Uint8Array(1)) }, { callId: "film" })
+  .catch((error) => {
+    console.log(`error: ${ConnectError.from(error).message}`);
+  });
 
 // What clients left that crashed before their calls were accepted.
 console.log(`swept: ${await createOperator(connection, VideoService).sweepPayloads()}`);

@@ -80,6 +80,33 @@ service Dot { option (jetrpc.v1.service) = { stream: "a.b" }; }
   );
 });
 
+test("a Blob in the messages of a direct method is refused, wherever it is", () => {
+  const outcome = generate({
+    "b/b.proto": `syntax = "proto3"; package b;
+import "jetrpc/v1/blob.proto"; import "jetrpc/v1/options.proto";
+message File { oneof one { jetrpc.v1.Blob blob = 1; } File next = 2; }
+message Folder { map<string, File> files = 1; }
+message None { None next = 1; }
+service Files {
+  rpc Fine(Folder) returns (stream File);
+  rpc Read(None) returns (Folder) { option idempotency_level = NO_SIDE_EFFECTS; }
+  rpc Watch(File) returns (stream None) { option (jetrpc.v1.method) = { delivery: DELIVERY_DIRECT }; }
+  rpc Send(stream File) returns (None);
+  rpc Bare(None) returns (None) { option idempotency_level = NO_SIDE_EFFECTS; }
+}
+`,
+  });
+  const why = "holds a jetrpc.v1.Blob, which is for durable methods";
+  const mend = "set delivery: DELIVERY_DURABLE, or take the Blob out";
+  expect(outcome).toEqual(
+    failure(
+      `b/b.proto:8:3: Read is direct, and b.Folder ${why}: ${mend}`,
+      `b/b.proto:9:73: Watch is direct, and b.File ${why}: ${mend}`,
+      `b/b.proto:10:3: Send is direct, and b.File ${why}: take the Blob out, or do not stream the requests`,
+    ),
+  );
+});
+
 test("what two services, files or packages cannot share is refused, with place and mend", () => {
   const long = "a".repeat(220);
   const outcome = generate({

@@ -6,8 +6,10 @@ afterAll(() => workspace.remove());
 
 const proto = `syntax = "proto3";
 package kinds.v1;
+import "jetrpc/v1/blob.proto";
 import "jetrpc/v1/options.proto";
 message Ask { string text = 1; }
+message File { jetrpc.v1.Blob blob = 1; repeated jetrpc.v1.Blob more = 2; }
 message Answer { int32 number = 1; }
 service KindsService {
   option (jetrpc.v1.service) = { stream: "KINDS" subject_prefix: "our.kinds" };
@@ -18,12 +20,16 @@ service KindsService {
   rpc Watch(Ask) returns (stream Answer) { option (jetrpc.v1.method) = { delivery: DELIVERY_DIRECT }; }
   rpc Collect(stream Ask) returns (Answer);
   rpc Talk(stream Ask) returns (stream Answer);
+  rpc Copy(File) returns (File);
 }
 `;
 
 /** What must hold of the generated types; a line that must not compile says so. */
 const uses = `
-import type { DurableHandlerContext, HandlerContext, StreamingCall, UnaryCall } from "@jetrpc/runtime";
+import {
+  type Blob, blobOf, type DurableHandlerContext, type HandlerContext, openBlob, type StreamingCall, type UnaryCall,
+} from "@jetrpc/runtime";
+import { fileBlob, saveBlob } from "@jetrpc/runtime/node";
 import {
   type Answer, type AnswerSchema, type Ask, kindsBinding, type KindsClient, type KindsWorker,
 } from "@acme/kinds-v1-client";
@@ -43,6 +49,12 @@ export async function call(client: KindsClient, asks: AsyncIterable<{ text: stri
   for (const stream of [client.feed({}), client.watch({}), client.talk(asks), attached]) {
     for await (const answer of stream) answers.push(answer);
   }
+  const { blob, more } = await client.copy({ blob: fileBlob("a"), more: [blobOf(new Uint8Array(1))] });
+  await saveBlob(blob, "b");
+  const files: Blob[] = more;
+  for (const file of files) for await (const chunk of openBlob(file)) holds<Same<typeof chunk, Uint8Array>>();
+  // @ts-expect-error bytes are no Blob
+  await client.copy({ blob: new Uint8Array(1) });
   // @ts-expect-error a field that is not there
   await client.work({ txt: "x" });
   // @ts-expect-error one request, not many
@@ -83,6 +95,7 @@ export const worker = {
   async *feed() {
     yield { number: 1 };
   },
+  copy: ({ blob }) => ({ blob: blobOf(() => openBlob(blob as Blob), { contentType: "text/plain" }) }),
 } satisfies Partial<KindsWorker>;
 
 export const wrong: Partial<KindsWorker> = {

@@ -8,6 +8,7 @@ import {
 import { createAsyncIterable } from "@connectrpc/connect/protocol";
 import { type Connection, internals } from "../connection.js";
 import { bindService, type MethodBinding } from "../wire/binding.js";
+import { holdsBlobs } from "../wire/blob-fields.js";
 import { nameCall } from "../wire/call-id.js";
 import type { SubmitOptions } from "./call.js";
 import type { DurableCalls } from "./durable-calls.js";
@@ -56,7 +57,12 @@ function withSubmit(call: AnyMethod, method: MethodBinding, calls: DurableCalls)
     submitAll: (
       requests: Iterable<never> | AsyncIterable<never>,
       options?: (request: never, index: number) => SubmitOptions,
-    ) => submitAll(requests, (request, index) => submit(request, options?.(request, index))),
+    ) =>
+      submitAll(
+        requests,
+        (request, index) => submit(request, options?.(request, index)),
+        holdsBlobs(method.desc.input),
+      ),
     attach: (callId: string) => open(nameCall(calls.owner, callId), "unknown"),
   });
 }

@@ -1,7 +1,8 @@
 import { ConnectError } from "@connectrpc/connect";
 
-/** Submissions that are under way at once. */
+/** Submissions that are under way at once; less where each may upload files. */
 const window = 256;
+const uploadWindow = 8;
 
 /** What became of one of many submissions: the call, or why it was not accepted. */
 export type Submitted<C> =
@@ -15,7 +16,9 @@ export type Submitted<C> =
 export async function* submitAll<T, C>(
   requests: Iterable<T> | AsyncIterable<T>,
   submit: (request: T, index: number) => Promise<C>,
+  uploads: boolean,
 ): AsyncGenerator<Submitted<C>, void, undefined> {
+  const most = uploads ? uploadWindow : window;
   const underWay: Promise<Submitted<C>>[] = [];
   let index = 0;
   for await (const request of requests) {
@@ -25,7 +28,7 @@ export async function* submitAll<T, C>(
         (error) => ({ error: ConnectError.from(error) }),
       ),
     );
-    if (underWay.length >= window) {
+    if (underWay.length >= most) {
       yield await (underWay.shift() as Promise<Submitted<C>>);
     }
   }
