@@ -1,5 +1,4 @@
 import type { MethodBinding, ServiceBinding } from "../wire/binding.js";
-import { bucketStream, chunkSubject } from "../wire/object-name.js";
 
 /** Subjects that someone may publish to and subscribe to; the latter with ` <queue>` for a group only. */
 export interface Rights {
@@ -55,23 +54,24 @@ export function dueSubjects({ service, queues, desc }: MethodBinding): string[] 
   return queues.map(({ subject }) => `${service.prefix}.due.${kind(subject)}.${desc.name}`);
 }
 
-/**
- * Writing and removing the objects of some spaces, and reading those of others. What
- * describes an object is on a subject that no pattern keeps apart; jetrpc reads none.
- */
+/** Which objects someone writes and removes, and which it reads: patterns of their names. */
+interface Objects {
+  readonly written: readonly string[];
+  readonly read: readonly string[];
+}
+
+/** Storing, reading and removing large payloads and Blobs. */
 export function useObjects(
-  service: ServiceBinding,
-  written: readonly string[],
-  read: readonly string[],
-): Rights {
-  const stream = bucketStream(service);
-  const chunks = (space: string) => chunkSubject(service, `${space}.>`);
-  return {
-    publish: [
-      ...written.flatMap((space) => [chunks(space), readLast(stream, chunks(space))]),
-      `$O.${service.payloadBucket}.M.*`,
-      ...read.flatMap((space) => readAll(stream, chunks(space))),
-    ],
-    subscribe: [],
-  };
+  { payloadBucket }: ServiceBinding,
+  { written, read }: Objects,
+): readonly string[] {
+  const stream = `OBJ_${payloadBucket}`;
+  const chunks = (names: string) => `$O.${payloadBucket}.C.${names}`;
+  return [
+    ...written.map(chunks),
+    // Names are in base64 here: what is written only describes the objects.
+    `$O.${payloadBucket}.M.*`,
+    ...written.map((names) => readLast(stream, chunks(names))),
+    ...read.flatMap((names) => readAll(stream, chunks(names))),
+  ];
 }

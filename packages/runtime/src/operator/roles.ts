@@ -2,7 +2,6 @@ import type { MethodBinding, ServiceBinding } from "../wire/binding.js";
 import { discoverySubject, microName, type Verb } from "../wire/discovery.js";
 import { describeInfrastructure } from "../wire/infrastructure.js";
 import { queueGroup } from "../wire/link.js";
-import { bucketStream, directSpace } from "../wire/object-name.js";
 import {
   api,
   consume,
@@ -84,41 +83,40 @@ function housekeeper(service: ServiceBinding): Rights {
 }
 
 function directWorker(method: MethodBinding): Rights {
-  return joinRights([
-    directObjects(method),
-    {
-      subscribe: [
-        // In the group only: a copy of every request would be nobody's work.
-        inGroup(method.directSubject),
-        inGroup(method.waitSubject),
-        method.cancelSubject,
-        ...(method.desc.methodKind === "unary" ? [] : [`${method.streamSubject}.>`]),
-      ],
-    },
-  ]);
+  return {
+    publish: directObjects(method),
+    subscribe: [
+      // In the group only: a copy of every request would be nobody's work.
+      inGroup(method.directSubject),
+      inGroup(method.waitSubject),
+      method.cancelSubject,
+      ...(method.desc.methodKind === "unary" ? [] : [`${method.streamSubject}.>`]),
+    ],
+  };
 }
 
-/** Large messages of a unary method, which both sides write and read; streams cut theirs. */
-function directObjects(method: MethodBinding): Partial<Rights> {
-  const space = directSpace(method);
-  return method.desc.methodKind === "unary" ? useObjects(method.service, [space], [space]) : {};
+/** Objects of direct calls are of no owner: their names are hard to guess. */
+function directObjects(method: MethodBinding): readonly string[] {
+  const names = [`rpc.${method.desc.name}.*`];
+  return useObjects(method.service, { written: names, read: names });
 }
 
 function durableWorker(method: MethodBinding): Rights {
   const { service, queues, consumer } = method;
-  const request = `queue.${method.desc.name}`;
-  const response = `log.${method.desc.name}`;
-  const objects = useObjects(service, [request, response], [request]);
+  const { name } = method.desc;
   return {
     publish: [
-      ...objects.publish,
+      ...useObjects(service, {
+        written: [`queue.${name}.>`, `log.${name}.>`],
+        read: [`queue.${name}.>`],
+      }),
+      readLast(service.deadStream, `${method.deadSubject}.>`),
       ...queues.flatMap((queue) => consume(service.stream, queue.consumer)),
       `${method.logSubject}.>`,
       readLast(service.logStream, `${method.logSubject}.>`),
       ...readAll(service.logStream, `${method.logSubject}.>`),
       `${method.progressSubject}.>`,
       `${method.deadSubject}.>`,
-      readLast(service.deadStream, `${method.deadSubject}.>`),
       method.cancelSubject,
       // Calls that are due go to their queues.
       ...consume(service.laterStream, consumer),
@@ -154,26 +152,27 @@ export function client(
 }
 
 function directClient(method: MethodBinding): Rights {
-  return joinRights([
-    directObjects(method),
-    {
-      publish: [
-        method.directSubject,
-        method.waitSubject,
-        method.cancelSubject,
-        ...(method.desc.methodKind === "unary" ? [] : [`${method.streamSubject}.>`]),
-      ],
-    },
-  ]);
+  return {
+    publish: [
+      ...directObjects(method),
+      method.directSubject,
+      method.waitSubject,
+      method.cancelSubject,
+      ...(method.desc.methodKind === "unary" ? [] : [`${method.streamSubject}.>`]),
+    ],
+    subscribe: [],
+  };
 }
 
 function durableClient(method: MethodBinding, owner: string, mayDelay: boolean): Rights {
   const { service } = method;
   const own = (subject: string) => `${subject}.${owner}.>`;
-  const space = (kind: string) => `${kind}.${method.desc.name}.${owner}`;
+  const { name } = method.desc;
   return {
     publish: [
-      ...useObjects(service, [space("queue")], [space("log")]).publish,
+      ...useObjects(service, { written: [own(`queue.${name}`)], read: [own(`log.${name}`)] }),
+      // Who cancels removes what no dead letter has.
+      readLast(service.deadStream, own(method.deadSubject)),
       ...method.queues.flatMap(({ subject }) => [
         own(subject),
         readLast(service.stream, own(subject)),
@@ -188,8 +187,6 @@ function durableClient(method: MethodBinding, owner: string, mayDelay: boolean):
       readLast(service.logStream, own(method.logSubject)),
       ...readAll(service.logStream, own(method.logSubject)),
       readLast(service.progressStream, own(method.progressSubject)),
-      // A dead letter may have the objects of a call that is cancelled.
-      readLast(service.deadStream, own(method.deadSubject)),
     ],
     subscribe: [own(method.liveSubject)],
   };
@@ -197,11 +194,25 @@ function durableClient(method: MethodBinding, owner: string, mayDelay: boolean):
 
 /** Cares for dead letters, pauses and queues. */
 export function operator(service: ServiceBinding): Rights {
-  const { stream, logStream, progressStream, deadStream, laterStream, prefix } = service;
+  const { stream, logStream, progressStream, deadStream } = service;
   const methods = durableMethods(service);
   return joinRights([
     observer(service),
-    useObjects(service, ["queue", "log", "rpc"], ["queue"]),
+    {
+      publish: [
+        ...useObjects(service, { written: [">"], read: [">"] }),
+        // To find what is of no call.
+        ...readAll(`OBJ_${service.payloadBucket}`, `$O.${service.payloadBucket}.>`),
+        ...methods.flatMap((method) => [
+          ...method.queues.map(({ subject }) => readLast(stream, `${subject}.>`)),
+          readLast(logStream, `${method.logSubject}.>`),
+          readLast(deadStream, `${method.deadSubject}.>`),
+          ...[method.laterSubject, ...dueSubjects(method)].map((subject) =>
+            readLast(service.laterStream, `${subject}.>`),
+          ),
+        ]),
+      ],
+    },
     {
       publish: [
         ...[stream, deadStream].flatMap((each) => [
@@ -212,15 +223,12 @@ export function operator(service: ServiceBinding): Rights {
         ...methods.flatMap(({ queues, queueSubject }) => [
           ...queues.map(({ consumer }) => api("CONSUMER.PAUSE", stream, consumer)),
           `${queueSubject}.>`,
+          readLast(stream, `${queueSubject}.>`),
         ]),
         // A call whose method is gone gets its end and its dead letter.
-        `${prefix}.dead.>`,
-        `${prefix}.log.>`,
-        // What is removed from the bucket belongs to no call.
-        api("CONSUMER.CREATE", bucketStream(service), "*", `$O.${service.payloadBucket}.>`),
-        ...[stream, laterStream, logStream, deadStream].map((each) =>
-          readLast(each, `${prefix}.>`),
-        ),
+        `${service.prefix}.dead.>`,
+        `${service.prefix}.log.>`,
+        readLast(logStream, `${service.prefix}.log.>`),
       ],
     },
   ]);
