@@ -14,7 +14,7 @@ import { nkeyAuthenticator } from "@nats-io/nats-core";
 import { describeInfrastructure } from "../src/wire/infrastructure.js";
 
 /** May do everything: sets the stage, and does what tests do by hand. */
-export const root: Permissions = {
+const root: Permissions = {
   publish: { allow: [">"], deny: [] },
   subscribe: { allow: [">"], deny: [] },
 };
