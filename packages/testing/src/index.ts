@@ -11,6 +11,11 @@ export {
 } from "./find-nats-server.js";
 export { type NatsOptions, type NatsServer, startNats } from "./start-nats.js";
 export {
+  type NatsCluster,
+  type NatsClusterOptions,
+  startNatsCluster,
+} from "./start-nats-cluster.js";
+export {
   createTestTransport,
   type TestProgress,
   type TestTransport,

@@ -54,12 +54,20 @@ export interface NatsServer {
  * Rejects when no nats-server is found, and, with the end of the server's log,
  * when it does not start (a mistake in the configuration, a port in use).
  */
-export async function startNats(options: NatsOptions = {}): Promise<NatsServer> {
+export function startNats(options: NatsOptions = {}): Promise<NatsServer> {
+  return startServer(options);
+}
+
+/** The same with further arguments of nats-server. */
+export async function startServer(
+  options: NatsOptions,
+  ...furtherArgs: string[]
+): Promise<SingleServer> {
   const binary = options.binary ?? (await findNatsServer()).path;
   const directory = await mkdtemp(join(tmpdir(), "jetrpc-nats-"));
   try {
     const storeDir = options.storeDir ?? join(directory, "store");
-    const args = ["--jetstream", "--store_dir", storeDir];
+    const args = ["--jetstream", "--store_dir", storeDir, ...furtherArgs];
     const config = configText(options);
     if (config !== "") {
       await writeFile(join(directory, "nats-server.conf"), config);
@@ -73,7 +81,7 @@ export async function startNats(options: NatsOptions = {}): Promise<NatsServer> 
   }
 }
 
-class SingleServer implements NatsServer {
+export class SingleServer implements NatsServer {
   readonly url: string;
   readonly port: number;
   readonly logFile: string;
@@ -91,6 +99,14 @@ class SingleServer implements NatsServer {
 
   get pid(): number {
     return this.process.pid;
+  }
+
+  get monitorUrl(): string | undefined {
+    return this.process.monitorUrl;
+  }
+
+  get isRunning(): boolean {
+    return this.process.isRunning;
   }
 
   async stop(signal?: "SIGTERM" | "SIGINT" | "SIGUSR2"): Promise<void> {
