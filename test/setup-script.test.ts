@@ -189,9 +189,10 @@ describe("what is wrong is said before anything is done", () => {
       const openssl = (...args: string[]) => execFileSync("openssl", args, { stdio: "pipe" });
       writeFileSync(
         `${path}/ca.conf`,
-        `[ca]\ndefault_ca=it\n[it]\ndatabase=${path}/list\nnew_certs_dir=${path}\npolicy=any\n[any]\ncommonName=supplied\n`,
+        `[ca]\ndefault_ca=it\n[it]\ndatabase=${path}/list\nnew_certs_dir=${path}\nserial=${path}/serial\npolicy=any\n[any]\ncommonName=supplied\n`,
       );
       writeFileSync(`${path}/list`, "");
+      writeFileSync(`${path}/serial`, "01\n");
       const request = ["-key", `${path}/a-key.pem`, "-subj", "/CN=nats.test"];
       openssl("req", "-new", ...request, "-out", `${path}/old.csr`);
       const then = ["-startdate", "20200101000000Z", "-enddate", "20210101000000Z"];
