@@ -13,6 +13,9 @@ const startLimitMs = 30_000;
 /** How long a server may take to end before it is killed, in ms. */
 const stopLimitMs = 10_000;
 
+/** The same when its clients have to move to another server first. */
+const lameDuckLimitMs = 120_000;
+
 /**
  * Becomes the server, having left behind a watcher that reads from this
  * process. While this process lives the watcher waits. When the pipe ends
@@ -111,7 +114,8 @@ export class NatsProcess {
     this.signal(signal);
     // A suspended process heeds nothing else but SIGKILL.
     this.signal("SIGCONT");
-    const timer = setTimeout(() => this.signal("SIGKILL"), stopLimitMs);
+    const limitMs = signal === "SIGUSR2" ? lameDuckLimitMs : stopLimitMs;
+    const timer = setTimeout(() => this.signal("SIGKILL"), limitMs);
     await this.ended;
     clearTimeout(timer);
   }

@@ -95,20 +95,69 @@ class Cluster implements NatsCluster {
   }
 }
 
+/** What a server says of the things that it leads, as /jsz does. */
+interface Led {
+  readonly name: string;
+  readonly cluster?: {
+    readonly leader?: string;
+    readonly replicas?: readonly Replica[];
+  };
+}
+
+interface Replica {
+  readonly name: string;
+  readonly current: boolean;
+  /** When it was heard last, in ns before now. */
+  readonly active: number;
+}
+
+interface Jsz {
+  readonly account_details?: readonly {
+    readonly stream_detail?: readonly (Led & { readonly consumer_detail?: readonly Led[] })[];
+  }[];
+}
+
+/** A leader hears from each of the others once a second. */
+const silentNs = 2e9;
+
 /** Why a server is not ready; undefined when it is, or when it does not run. */
-async function illness(server: SingleServer, index: number): Promise<string | undefined> {
+async function illness(
+  server: SingleServer,
+  index: number,
+  servers: readonly SingleServer[],
+): Promise<string | undefined> {
   if (!server.isRunning) {
     return undefined;
   }
+  const name = `n${index + 1}`;
   try {
-    const response = await fetch(`${server.monitorUrl}/healthz`, {
-      signal: AbortSignal.timeout(5_000),
-    });
-    const { status, error } = (await response.json()) as { status: string; error?: string };
-    return status === "ok" ? undefined : `n${index + 1}: ${error ?? status}`;
+    const { status, error } = await ask<{ status: string; error?: string }>(server, "healthz");
+    if (status !== "ok") {
+      return `${name}: ${error ?? status}`;
+    }
+    // Its word on itself is not enough: it may not know yet what it lacks.
+    const jsz = await ask<Jsz>(server, "jsz?streams=true&consumers=true");
+    const streams = jsz.account_details?.flatMap((account) => account.stream_detail ?? []) ?? [];
+    for (const led of streams.flatMap((stream) => [stream, ...(stream.consumer_detail ?? [])])) {
+      const late = led.cluster?.leader === name && led.cluster.replicas?.find(isLate(servers));
+      if (late) {
+        return `${late.name}: ${led.name} is not current`;
+      }
+    }
+    return undefined;
   } catch (error) {
-    return `n${index + 1}: ${error}`;
+    return `${name}: ${error}`;
   }
+}
+
+function isLate(servers: readonly SingleServer[]): (replica: Replica) => boolean {
+  return ({ name, current, active }) =>
+    servers[Number(name.slice(1)) - 1]?.isRunning === true && (!current || active > silentNs);
+}
+
+async function ask<T>({ monitorUrl }: SingleServer, path: string): Promise<T> {
+  const response = await fetch(`${monitorUrl}/${path}`, { signal: AbortSignal.timeout(5_000) });
+  return (await response.json()) as T;
 }
 
 /** Ports that were free a moment ago: each server has to know those of all beforehand. */
