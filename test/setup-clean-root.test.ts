@@ -3,10 +3,10 @@ import { chmodSync, copyFileSync, cpSync, readFileSync, rmSync, writeFileSync } 
 import { connect as connectTcp } from "node:net";
 import { join } from "node:path";
 import { connect as connectTls } from "node:tls";
+import { parseEnv } from "node:util";
 import { Code, type Connection } from "@jetrpc/runtime";
 import { connect } from "@jetrpc/runtime/node";
 import { findNatsServer } from "@jetrpc/testing";
-import { parse } from "dotenv";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { CleanRoot, canMakeCleanRoot } from "./clean-root.js";
 import { freePorts } from "./free-ports.js";
@@ -51,6 +51,10 @@ describe.skipIf(!canMakeCleanRoot && !process.env["CI"])("setup.sh in a clean ro
   function setup(args: string[], server = "/opt/nats-server"): Promise<Finished> {
     const script = ["/opt/setup/setup.sh", ...options, ...args];
     return root.run("env", `NATS_SERVER_BIN=${server}`, ...script);
+  }
+
+  function envOf(text: string): Record<string, string> {
+    return { ...(parseEnv(text) as Record<string, string>) };
   }
 
   async function succeeds(args: string[], server?: string): Promise<Finished> {
@@ -107,7 +111,7 @@ describe.skipIf(!canMakeCleanRoot && !process.env["CI"])("setup.sh in a clean ro
 
   test("a server that asks for its token", async () => {
     const { stdout } = await succeeds([]);
-    env = parse(stdout);
+    env = envOf(stdout);
     expect(env).toEqual({
       NATS_URL: `nats://127.0.0.1:${port}`,
       NATS_TOKEN: expect.stringMatching(/^[0-9a-f]{64}$/),
@@ -166,7 +170,7 @@ describe.skipIf(!canMakeCleanRoot && !process.env["CI"])("setup.sh in a clean ro
     const before = [await state(), await property("MainPID")];
     const { stderr, stdout } = await succeeds([]);
     expect(stderr).toMatch(/^nothing to change$/m);
-    expect(parse(stdout)).toEqual(env);
+    expect(envOf(stdout)).toEqual(env);
     expect([await state(), await property("MainPID")]).toEqual(before);
   });
 
@@ -251,7 +255,7 @@ describe.skipIf(!canMakeCleanRoot && !process.env["CI"])("setup.sh in a clean ro
     test("lets in who trusts its CA and has the token", async () => {
       rmSync(root.path("/etc/jetrpc-nats/nats-server.conf"));
       const token = env["NATS_TOKEN"];
-      env = parse((await succeeds(["--tls"])).stdout);
+      env = envOf((await succeeds(["--tls"])).stdout);
       expect(env["NATS_TOKEN"]).toBe(token);
       expect(await messages("KEPT")).toBe(1);
       const connection = await client();
@@ -294,7 +298,7 @@ describe.skipIf(!canMakeCleanRoot && !process.env["CI"])("setup.sh in a clean ro
       expect(stderr).toMatch(/^kept: \/etc\/jetrpc-nats\nkept: \/var\/lib\/jetrpc-nats$/m);
       expect((await root.run("systemctl", "cat", "jetrpc-nats")).code).toBe(1);
       await expect(client()).rejects.toMatchObject({ code: Code.Unavailable });
-      expect(parse((await succeeds(["--tls"])).stdout)).toEqual(env);
+      expect(envOf((await succeeds(["--tls"])).stdout)).toEqual(env);
       expect(await messages("KEPT")).toBe(1);
     });
 
