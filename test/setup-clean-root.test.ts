@@ -174,6 +174,13 @@ describe.skipIf(!canMakeCleanRoot && !process.env["CI"])("setup.sh in a clean ro
     expect([await state(), await property("MainPID")]).toEqual(before);
   });
 
+  test("a service that was stopped is started", async () => {
+    await root.run("systemctl", "stop", "jetrpc-nats");
+    await root.run("rm", "-rf", "/var/lib/jetrpc-nats/jetstream");
+    expect((await succeeds([])).stderr).toContain("start the service jetrpc-nats");
+    await (await client()).close();
+  });
+
   test("modes that were loosened are mended", async () => {
     const before = (await state()).replace(/ \d+\.\d+ /g, " ");
     await root.run("chmod", "644", "/etc/jetrpc-nats/secrets.conf");
