@@ -7,7 +7,7 @@ import { Code } from "@jetrpc/runtime";
 import { connect } from "@jetrpc/runtime/node";
 import { findNatsServer, type NatsServer, startNats } from "@jetrpc/testing";
 import { describe, expect, onTestFinished, test } from "vitest";
-import { freePorts } from "./free-ports.js";
+import { freePorts } from "../packages/testing/src/free-ports.js";
 
 const folder = join(import.meta.dirname, "../infrastructure/nats-server");
 

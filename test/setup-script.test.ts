@@ -15,9 +15,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { findNatsServer } from "@jetrpc/testing";
 import { beforeAll, describe, expect, onTestFinished, test } from "vitest";
+import { freePorts } from "../packages/testing/src/free-ports.js";
 import { pinnedRelease } from "../packages/testing/src/nats-release.js";
 import { oldestVersion } from "../packages/testing/src/server-version.js";
-import { freePorts } from "./free-ports.js";
 import { type Finished, run } from "./run.js";
 
 const folder = join(import.meta.dirname, "../infrastructure/nats-server");

@@ -1,8 +1,6 @@
-import { once } from "node:events";
-import type { AddressInfo } from "node:net";
-import { createServer } from "node:net";
 import { setTimeout as delay } from "node:timers/promises";
 import { findNatsServer } from "./find-nats-server.js";
+import { freePorts } from "./free-ports.js";
 import { type NatsOptions, type NatsServer, type SingleServer, startServer } from "./start-nats.js";
 
 /** How long the servers may take to agree on a leader, in ms. */
@@ -37,6 +35,7 @@ export interface NatsCluster {
 export async function startNatsCluster(options: NatsClusterOptions = {}): Promise<NatsCluster> {
   const { size = 3, config = "", ...rest } = options;
   const binary = options.binary ?? (await findNatsServer()).path;
+  // Each server has to know the ports of all beforehand.
   const ports = await freePorts(size);
   const routes = ports.map((port) => `nats://127.0.0.1:${port}`).join(", ");
   const starts = await Promise.allSettled(
@@ -158,18 +157,4 @@ function isLate(servers: readonly SingleServer[]): (replica: Replica) => boolean
 async function ask<T>({ monitorUrl }: SingleServer, path: string): Promise<T> {
   const response = await fetch(`${monitorUrl}/${path}`, { signal: AbortSignal.timeout(5_000) });
   return (await response.json()) as T;
-}
-
-/** Ports that were free a moment ago: each server has to know those of all beforehand. */
-async function freePorts(count: number): Promise<number[]> {
-  const listeners = Array.from({ length: count }, () => createServer().listen(0, "127.0.0.1"));
-  await Promise.all(listeners.map((listener) => once(listener, "listening")));
-  const ports = listeners.map((listener) => (listener.address() as AddressInfo).port);
-  await Promise.all(
-    listeners.map((listener) => {
-      listener.close();
-      return once(listener, "close");
-    }),
-  );
-  return ports;
 }
