@@ -1,5 +1,5 @@
 // `npm run check`: everything that a review should not have to look at.
-import { execFile, execFileSync } from "node:child_process";
+import { execFile, execFileSync, spawnSync } from "node:child_process";
 import { existsSync, readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -18,6 +18,16 @@ const published = folders.filter(
 );
 const name = (folder) => folder.slice(top.length) || ".";
 
+const shellScripts = [
+  "infrastructure/nats-server/setup.sh",
+  "infrastructure/nats-server/certificates.sh",
+  "test/clean-root.sh",
+];
+
+function hasShellcheck() {
+  return spawnSync("shellcheck", ["--version"]).status === 0;
+}
+
 const checks = [
   ["format and lint", "biome", ["ci", ".", "--error-on-warnings"]],
   ...folders
@@ -25,6 +35,10 @@ const checks = [
     .map((folder) => [`types of ${name(folder)}`, "tsc", ["--noEmit", "-p", folder]]),
   ["unused code and dependencies", "knip", []],
   ["buf lint", "buf", ["lint"]],
+  // Debian's; CI has it.
+  ...(process.env.CI || hasShellcheck()
+    ? [["shell scripts", "shellcheck", ["-x", "-a", ...shellScripts]]]
+    : []),
   ["buf format", "buf", ["format", "--diff", "--exit-code"]],
   ...published.flatMap((folder) => [
     [`publint of ${name(folder)}`, "publint", [folder, "--strict"]],

@@ -1,7 +1,7 @@
 /**
  * `npm run demo [-- any.pdf]`: a document through two workers, one of which is
- * killed in the middle. Everything runs here: a nats-server of its own, the
- * workers as processes, and this client as any app would write it.
+ * killed in the middle. Everything runs here: the workers as processes, this
+ * client as any app would write it, and, unless NATS_URL names one, a nats-server.
  */
 import { mkdir, readFile, rm, writeFile } from "node:fs/promises";
 import { basename, join, relative } from "node:path";
@@ -22,16 +22,18 @@ const mostThumbnails = 150;
 async function main(): Promise<void> {
   const document = await readFile(path);
   const start = Date.now();
-  await using nats = await startNats();
-  say(`nats-server   pid ${nats.pid}, ${nats.url}`);
-  await using first = await startWorker(nats.url);
+  const given = process.env["NATS_URL"];
+  await using nats = given ? undefined : await startNats();
+  const url = nats?.url ?? (given as string);
+  say(`nats-server   ${nats ? `pid ${nats.pid}, ` : ""}${url}`);
+  await using first = await startWorker(url);
   say(`worker 1      pid ${first.pid}`);
-  const connection = await connect({ nats: { servers: nats.url } });
+  const connection = await connect({ nats: { servers: url.split(",") } });
   try {
     const pdf = createPdfClient(connection);
     const pages = await showInfo(pdf, document);
     await showText(pdf, document, pages);
-    await using second = await startWorker(nats.url, { waits: true });
+    await using second = await startWorker(url, { waits: true });
     await makeThumbnails(pdf, document, Math.min(pages, mostThumbnails), first, second);
   } finally {
     await connection.close();
@@ -73,7 +75,8 @@ async function makeThumbnails(
   first: WorkerProcess,
   second: WorkerProcess,
 ): Promise<void> {
-  say('\nRenderPages, submitted as call "thumbnails"; worker 1 takes it');
+  const callId = `thumbnails-${process.pid}-${Date.now()}`;
+  say(`\nRenderPages, submitted as call "${callId}"; worker 1 takes it`);
   await rm(out, { recursive: true, force: true });
   await mkdir(out, { recursive: true });
   const request = {
@@ -82,9 +85,9 @@ async function makeThumbnails(
     dpi: 40,
     format: ImageFormat.WEBP,
   };
-  const call = await pdf.renderPages.submit(request, { callId: "thumbnails" });
+  const call = await pdf.renderPages.submit(request, { callId });
   // Someone else may follow the call by its id alone.
-  const followed = collectPages(pdf.renderPages.attach("thumbnails"));
+  const followed = collectPages(pdf.renderPages.attach(callId));
 
   const bar = new ProgressBar(count, "pages");
   const seen: number[] = [];

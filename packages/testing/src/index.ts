@@ -9,7 +9,12 @@ export {
   findNatsServer,
   type NatsServerBinary,
 } from "./find-nats-server.js";
-export { type NatsOptions, type NatsServer, startNats } from "./start-nats.js";
+export { type NatsOptions, type NatsServer, type StopSignal, startNats } from "./start-nats.js";
+export {
+  type NatsCluster,
+  type NatsClusterOptions,
+  startNatsCluster,
+} from "./start-nats-cluster.js";
 export {
   createTestTransport,
   type TestProgress,

@@ -13,6 +13,9 @@ const startLimitMs = 30_000;
 /** How long a server may take to end before it is killed, in ms. */
 const stopLimitMs = 10_000;
 
+/** The same when its clients have to move to another server first. */
+const lameDuckLimitMs = 120_000;
+
 /**
  * Becomes the server, having left behind a watcher that reads from this
  * process. While this process lives the watcher waits. When the pipe ends
@@ -48,6 +51,8 @@ export class NatsProcess {
     private readonly child: ChildProcess,
     private readonly ended: Promise<string>,
     readonly url: string,
+    /** Of its HTTP monitoring, when the arguments ask for it. */
+    readonly monitorUrl: string | undefined,
   ) {}
 
   get pid(): number {
@@ -74,7 +79,7 @@ export class NatsProcess {
     const stopped = new AbortController();
     try {
       const portsFile = join(directory, `${basename(binary)}_${child.pid}.ports`);
-      const url = await Promise.race([
+      const { nats, monitoring } = await Promise.race([
         greeted(portsFile, stopped.signal),
         ended.then((how) => {
           throw new Error(`nats-server ended at its start (${how})`);
@@ -83,7 +88,7 @@ export class NatsProcess {
           throw new Error(`nats-server did not answer within ${startLimitMs / 1000} s`);
         }),
       ]);
-      return new NatsProcess(child, ended, url);
+      return new NatsProcess(child, ended, nats[0], monitoring?.[0]);
     } catch (error) {
       child.kill("SIGKILL");
       await ended;
@@ -93,6 +98,10 @@ export class NatsProcess {
     } finally {
       stopped.abort();
     }
+  }
+
+  get isRunning(): boolean {
+    return this.child.exitCode === null && this.child.signalCode === null;
   }
 
   /** Sends a signal, unless the server has ended already. */
@@ -105,7 +114,8 @@ export class NatsProcess {
     this.signal(signal);
     // A suspended process heeds nothing else but SIGKILL.
     this.signal("SIGCONT");
-    const timer = setTimeout(() => this.signal("SIGKILL"), stopLimitMs);
+    const limitMs = signal === "SIGUSR2" ? lameDuckLimitMs : stopLimitMs;
+    const timer = setTimeout(() => this.signal("SIGKILL"), limitMs);
     await this.ended;
     clearTimeout(timer);
   }
@@ -127,22 +137,28 @@ async function endOf(child: ChildProcess): Promise<string> {
   return signal ?? `exit code ${code}`;
 }
 
-/** Resolves with the server's URL when it has greeted a client. */
-async function greeted(portsFile: string, signal: AbortSignal): Promise<string> {
+/** What --ports_file_dir writes. */
+interface Ports {
+  readonly nats: [string];
+  readonly monitoring?: [string];
+}
+
+/** Resolves with the server's URLs when it has greeted a client. */
+async function greeted(portsFile: string, signal: AbortSignal): Promise<Ports> {
   for (;;) {
-    const url = await readUrl(portsFile);
-    if (url && (await greets(url))) {
-      return url;
+    const ports = await readPorts(portsFile);
+    if (ports && (await greets(ports.nats[0]))) {
+      return ports;
     }
     // Nothing on every system tells when the file is there. It takes a server some 5 ms.
     await delay(5, undefined, { signal });
   }
 }
 
-/** Reads what --ports_file_dir wrote; undefined while it is not or half written. */
-async function readUrl(portsFile: string): Promise<string | undefined> {
+/** Undefined while the file is not or half written. */
+async function readPorts(portsFile: string): Promise<Ports | undefined> {
   try {
-    return JSON.parse(await readFile(portsFile, "utf8")).nats[0];
+    return JSON.parse(await readFile(portsFile, "utf8"));
   } catch {
     return undefined;
   }

@@ -18,6 +18,9 @@ export interface NatsOptions {
   binary?: string;
 }
 
+/** What ends a nats-server. */
+export type StopSignal = "SIGTERM" | "SIGINT" | "SIGUSR2";
+
 /** A nats-server with JetStream, of one's own. */
 export interface NatsServer {
   /** For a client to connect to: `nats://127.0.0.1:40123`. */
@@ -31,13 +34,17 @@ export interface NatsServer {
   /**
    * Ends the server and removes its temporary folder. Waits until that is done.
    *
-   * @param signal Default: SIGTERM. A server that does not end within 10 s is killed.
+   * @param signal Default: SIGTERM. SIGUSR2 lets clients move to another server of a
+   * cluster first. A server that does not end within 10 s (SIGUSR2: 2 min) is killed.
    */
-  stop(signal?: "SIGTERM" | "SIGINT" | "SIGUSR2"): Promise<void>;
+  stop(signal?: StopSignal): Promise<void>;
   /** Ends the server as a crash does, by SIGKILL. What it stored stays for `restart()`. */
   kill(): Promise<void>;
-  /** Starts the server again, on the same port and store; ends it first when it runs. */
-  restart(): Promise<void>;
+  /**
+   * Starts the server again, on the same port and store; when it runs it is ended
+   * first, by the signal as in `stop()`.
+   */
+  restart(signal?: StopSignal): Promise<void>;
   /** Makes the server silent without closing a connection, by SIGSTOP, until `resume()`. */
   suspend(): void;
   /** Lets a suspended server go on. */
@@ -54,12 +61,20 @@ export interface NatsServer {
  * Rejects when no nats-server is found, and, with the end of the server's log,
  * when it does not start (a mistake in the configuration, a port in use).
  */
-export async function startNats(options: NatsOptions = {}): Promise<NatsServer> {
+export function startNats(options: NatsOptions = {}): Promise<NatsServer> {
+  return startServer(options);
+}
+
+/** The same with further arguments of nats-server. */
+export async function startServer(
+  options: NatsOptions,
+  ...furtherArgs: string[]
+): Promise<SingleServer> {
   const binary = options.binary ?? (await findNatsServer()).path;
   const directory = await mkdtemp(join(tmpdir(), "jetrpc-nats-"));
   try {
     const storeDir = options.storeDir ?? join(directory, "store");
-    const args = ["--jetstream", "--store_dir", storeDir];
+    const args = ["--jetstream", "--store_dir", storeDir, ...furtherArgs];
     const config = configText(options);
     if (config !== "") {
       await writeFile(join(directory, "nats-server.conf"), config);
@@ -73,7 +88,7 @@ export async function startNats(options: NatsOptions = {}): Promise<NatsServer> 
   }
 }
 
-class SingleServer implements NatsServer {
+export class SingleServer implements NatsServer {
   readonly url: string;
   readonly port: number;
   readonly logFile: string;
@@ -93,7 +108,15 @@ class SingleServer implements NatsServer {
     return this.process.pid;
   }
 
-  async stop(signal?: "SIGTERM" | "SIGINT" | "SIGUSR2"): Promise<void> {
+  get monitorUrl(): string | undefined {
+    return this.process.monitorUrl;
+  }
+
+  get isRunning(): boolean {
+    return this.process.isRunning;
+  }
+
+  async stop(signal?: StopSignal): Promise<void> {
     await this.process.stop(signal);
     await rm(this.directory, { recursive: true, force: true });
   }
@@ -102,8 +125,8 @@ class SingleServer implements NatsServer {
     await this.process.stop("SIGKILL");
   }
 
-  async restart(): Promise<void> {
-    await this.process.stop();
+  async restart(signal?: StopSignal): Promise<void> {
+    await this.process.stop(signal);
     this.process = await this.start(this.port);
   }
 
