@@ -24,6 +24,7 @@ export interface Act {
 const test = "test.v1.TestService";
 const short = "test.v1.ShortService";
 const shortStream = "test_v1_ShortService";
+const objects = "$O.TEST_PAYLOAD.C";
 
 /** Publishing. */
 const pub = (what: string, publish: string, ...allowed: UserName[]): Act => ({
@@ -188,6 +189,7 @@ export const acts: readonly Act[] = [
     "read a delayed request of another owner",
     `DIRECT.GET.TEST_LATER.${test}.later.Do.umbrella._.1`,
     "umbrella",
+    "operator",
   ),
   api("read dead letters", "DIRECT.GET.TEST_DEAD", "operator"),
   api("read any message, the old way", "STREAM.MSG.GET.TEST_LOG"),
@@ -272,10 +274,50 @@ export const acts: readonly Act[] = [
   // Large payloads.
   sub("hear large payloads", "$O.TEST_PAYLOAD.>"),
   pub(
-    "store a large payload of another service",
-    `$O.${shortStream}_PAYLOAD.C.x`,
+    "store a large request",
+    `${objects}.queue.Do.acme._.1.base.0`,
+    "worker",
+    "doer",
+    "acme",
+    "caller",
+    "operator",
+  ),
+  pub(
+    "store a large request of another owner",
+    `${objects}.queue.Do.umbrella._.1.base.0`,
+    "worker",
+    "doer",
+    "umbrella",
+    "operator",
+  ),
+  pub("store a large response", `${objects}.log.Do.acme._.1.base.0`, "worker", "doer", "operator"),
+  pub("store an object that is of no call", `${objects}.x`, "operator"),
+  pub(
+    "store a large request of another service",
+    `$O.${shortStream}_PAYLOAD.C.queue.Do.acme._.1.base.0`,
     "shortClient",
     "shortWorker",
+  ),
+  api(
+    "read a large response",
+    `CONSUMER.CREATE.OBJ_TEST_PAYLOAD.x.${objects}.log.Do.acme._.1.>`,
+    "admin",
+    "acme",
+    "caller",
+    "operator",
+  ),
+  api(
+    "read a large response of another owner",
+    `CONSUMER.CREATE.OBJ_TEST_PAYLOAD.x.${objects}.log.Do.umbrella._.1.>`,
+    "admin",
+    "umbrella",
+    "operator",
+  ),
+  api(
+    "read all large payloads",
+    "CONSUMER.CREATE.OBJ_TEST_PAYLOAD.x.$O.TEST_PAYLOAD.>",
+    "admin",
+    "operator",
   ),
   // What is nobody's.
   sub("hear everything", ">"),
