@@ -1,11 +1,13 @@
 import { execFileSync } from "node:child_process";
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type ConnectionOptions, connect as connectTls } from "node:tls";
+import { parseEnv } from "node:util";
 import { Code } from "@jetrpc/runtime";
 import { connect } from "@jetrpc/runtime/node";
 import { findNatsServer, type NatsServer, startNats } from "@jetrpc/testing";
+import { nkeyAuthenticator } from "@nats-io/transport-node";
 import { describe, expect, onTestFinished, test } from "vitest";
 import { freePorts } from "../packages/testing/src/free-ports.js";
 
@@ -90,11 +92,7 @@ describe("what it says", () => {
 test("the system account has a password of its own, which is not the clients'", async () => {
   const users = join(mkdtempSync(join(tmpdir(), "jetrpc-users-")), "users.conf");
   onTestFinished(() => rmSync(join(users, ".."), { recursive: true }));
-  execFileSync("sh", [
-    "-c",
-    'echo "authorization { users: [{ user: a, password: b }] }" >"$0"',
-    users,
-  ]);
+  writeFileSync(users, "authorization { users: [{ user: a, password: b }] }");
   const files = await written("--users", users);
   const config = own(files).replace('include "users.conf"', readFileSync(users, "utf8"));
   const pass = /^SYS_PASSWORD: "(.*)"$/m.exec(files.secrets)?.[1] as string;
@@ -111,6 +109,34 @@ test("the system account has a password of its own, which is not the clients'", 
   const client = await as("a", "b");
   await expect(client.nats.request("$SYS.REQ.SERVER.PING")).rejects.toThrow();
   await client.close();
+});
+
+test("takes the accounts that jetrpc permissions writes", async () => {
+  const keys = mkdtempSync(join(tmpdir(), "jetrpc-keys-"));
+  onTestFinished(() => rmSync(keys, { recursive: true }));
+  const who = { JETRPC: { admin: [{ role: "administrator" }] } };
+  writeFileSync(join(keys, "users.json"), JSON.stringify(who));
+  const jetrpc = join(import.meta.dirname, "../packages/cli/bin/jetrpc.js");
+  const args = ["permissions", "--service", "pdf.v1.PdfService", "--keys", keys];
+  const accounts = execFileSync(
+    process.execPath,
+    [jetrpc, ...args, "--users", join(keys, "users.json")],
+    { cwd: join(import.meta.dirname, ".."), encoding: "utf8" },
+  );
+  writeFileSync(join(keys, "accounts.conf"), accounts);
+  const files = await written("--users", join(keys, "accounts.conf"));
+  const config = own(files).replace('include "users.conf"', accounts);
+  await using server = await startNats({ config });
+  const { NATS_NKEY_SEED: seed = "" } = parseEnv(readFileSync(join(keys, "admin.env"), "utf8"));
+  const authenticator = nkeyAuthenticator(new TextEncoder().encode(seed));
+  const connection = await connect({
+    nats: { servers: server.url, authenticator, inboxPrefix: "_INBOX.admin" },
+  });
+  expect((await connection.nats.request("$JS.API.INFO")).json()).not.toHaveProperty("error");
+  await connection.close();
+  await expect(connect({ nats: { servers: server.url } })).rejects.toMatchObject({
+    code: Code.Unauthenticated,
+  });
 });
 
 test("three servers that setup.sh set up are a cluster, with TLS among them and to clients", async () => {

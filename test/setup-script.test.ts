@@ -156,8 +156,6 @@ describe("what is wrong is said before anything is done", () => {
       ["--users", users],
       /the server refuses this configuration: .*'users\.conf', Parse error on line 1/,
     );
-    writeFileSync(users, "accounts { A { users: [ { user: a, password: b } ] } }");
-    await fails(["--users", users], /has accounts but no system_account/);
   });
 
   describe("certificates", () => {
@@ -251,7 +249,7 @@ describe("below a prefix", () => {
     writeFileSync(users, "authorization { users: [ { user: a, password: b } ] }\n");
     const options = [...(await free()), "--users", users];
     const { stdout } = succeeded(await setup(prefix, options));
-    expect(stdout).toContain("# NATS_USER and NATS_PASSWORD");
+    expect(stdout).toContain("# and who connects: what belongs to a user of");
     expect(stdout).not.toContain("NATS_TOKEN");
     expect(config(prefix, "secrets.conf")).toMatch(/^SYS_PASSWORD: "[0-9a-f]{64}"$/m);
 

@@ -109,7 +109,7 @@ async function makeThumbnails(
   check(await followed, expected, "the client that attached");
   // Who has the first half already goes on where it was.
   const half = Math.floor(count / 2);
-  const rest = pdf.renderPages.attach("thumbnails").messages({ from: half });
+  const rest = pdf.renderPages.attach(callId).messages({ from: half });
   check(await collectPages(rest), expected.slice(half), "the client that came back");
   say(`  ${count} thumbnails in ${relative(process.cwd(), out) || "."}/: no page lost, none twice`);
 }

@@ -277,7 +277,7 @@ show_env() {
     echo "NATS_URL=${list[*]}"
   )
   if [ -n "${option[users]}" ]; then
-    echo "# NATS_USER and NATS_PASSWORD: those of a user in ${option[users]}"
+    echo "# and who connects: what belongs to a user of ${option[users]}"
   else
     sed -n 's/^TOKEN: "\(.*\)"$/NATS_TOKEN=\1/p' "$1/secrets.conf"
   fi

@@ -7,12 +7,10 @@ render() {
   if [ -n "${option[users]}" ]; then
     cp -- "${option[users]}" "$1/users.conf"
     parts=users
-    # Accounts in the file have to bring the system account with them: there can be
-    # one list of accounts only.
+    # There can be one list of accounts only. Where the file has it, the system
+    # account is the server's own, or one of them.
     if ! grep -qE '^[[:space:]]*"?accounts"?[[:space:]:={]' "$1/users.conf"; then
       parts="$parts system"
-    elif ! grep -qE '^[[:space:]]*"?system_account"?[[:space:]]*[:= ]' "$1/users.conf"; then
-      fail "${option[users]} has accounts but no system_account: nobody could administer the server"
     fi
   else
     parts=token
