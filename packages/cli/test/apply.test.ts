@@ -17,12 +17,13 @@ test("makes all that the schema says; the second run has no changes", async () =
     stdout: `shop.v1.ShopService
   + stream SHOP
   + stream SHOP_LOG
+  + stream SHOP_PROGRESS
   + stream SHOP_DEAD
   + stream SHOP_LATER
   + stream OBJ_SHOP_PAYLOAD
   + consumer Order of stream SHOP
-  + consumer due of stream SHOP_LATER
-7 to create
+  + consumer Order of stream SHOP_LATER
+8 to create
 applied
 `,
   });
@@ -69,12 +70,15 @@ test("a change of the schema is shown, and made: that one alone", async () => {
   expect(stdout).toBe(`shop.v1.ShopService
   ~ stream SHOP_LOG
       max_age: 7d -> 14d
+  ~ stream SHOP_PROGRESS
+      max_age: 7d -> 14d
   ~ stream OBJ_SHOP_PAYLOAD
       max_age: 7d -> 14d
   ~ consumer Order of stream SHOP
       ack_wait: 15s -> 30s
   + consumer Refund of stream SHOP
-1 to create, 3 to change
+  + consumer Refund of stream SHOP_LATER
+2 to create, 4 to change
 applied
 `);
   expect((await stream("SHOP_LOG"))?.["max_age"]).toBe(14 * 24 * 3_600e9);
@@ -143,10 +147,12 @@ test("what is destructive is refused with the reason, and done when it is allowe
       what is older than the new max_age is dropped: it holds 0 messages
   - consumer Refund of stream SHOP (destructive)
       the schema has no method Refund any more: the consumer is removed, and queued calls become dead letters (1 call waits or runs). Stop workers that serve it first
-2 destructive
+  - consumer Refund of stream SHOP_LATER (destructive)
+      the schema has no method Refund any more: the consumer is removed, and queued calls become dead letters (0 calls wait or run). Stop workers that serve it first
+3 destructive
 `);
   expect(refused.stderr).toBe(
-    "jetrpc: nothing was changed, for the reasons above: stream SHOP_DEAD, consumer Refund of stream SHOP would lose something: allow it with --allow-destructive\n",
+    "jetrpc: nothing was changed, for the reasons above: stream SHOP_DEAD, consumer Refund of stream SHOP, consumer Refund of stream SHOP_LATER would lose something: allow it with --allow-destructive\n",
   );
   expect((await stream("SHOP_DEAD"))?.["max_age"]).toBe(30 * 24 * 3_600e9);
   expect((await shop.run(after, "apply", "--allow-destructive")).stdout).toMatch(/applied\n$/);
@@ -206,6 +212,7 @@ test("--json tells the same", async () => {
           what: "stream SHOP_LOG",
           differences: [{ field: "max_age", from: 604_800e9, to: 60e9 }],
         },
+        { kind: "destructive", what: "stream SHOP_PROGRESS" },
         { kind: "destructive", what: "stream OBJ_SHOP_PAYLOAD" },
       ],
     },

@@ -128,6 +128,7 @@ test("a stream of another name cannot have the same subjects", async () => {
   expect(changes.filter(({ kind }) => kind === "impossible").map(({ what }) => what)).toEqual([
     "stream SHOP2",
     "stream SHOP2_LOG",
+    "stream SHOP2_PROGRESS",
     "stream SHOP2_DEAD",
     "stream SHOP2_LATER",
   ]);
@@ -160,7 +161,9 @@ test("a service without durable methods needs its streams no more", async () => 
   await setUp({});
   const { changes, apply } = await plan({ order: "delivery: DELIVERY_DIRECT" });
   expect(changes.map(brief)).toEqual(
-    ["SHOP", "SHOP_LOG", "SHOP_DEAD", "SHOP_LATER"].map((name) => `destructive stream ${name}`),
+    ["SHOP", "SHOP_LOG", "SHOP_PROGRESS", "SHOP_DEAD", "SHOP_LATER"].map(
+      (name) => `destructive stream ${name}`,
+    ),
   );
   await apply({ allowDestructive: true });
   expect(await streamNames()).toEqual(["OBJ_SHOP_PAYLOAD"]);

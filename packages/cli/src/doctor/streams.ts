@@ -54,7 +54,9 @@ function checkCopies(name: string, { config, cluster }: StreamState): Finding[] 
       error(`stream ${name} has no leader`, "start the servers of the cluster that are down"),
     ];
   }
-  return (cluster?.replicas ?? [])
+  const others = cluster?.replicas ?? [];
+  const copies = others.length + 1;
+  const findings = others
     .filter(({ current, offline }) => offline || !current)
     .map(({ name: server, offline, lag = 0 }) =>
       warning(
@@ -62,6 +64,15 @@ function checkCopies(name: string, { config, cluster }: StreamState): Finding[] 
         offline ? `start ${server}` : "wait; look at that server if it stays so",
       ),
     );
+  return copies < config.num_replicas
+    ? [
+        ...findings,
+        warning(
+          `stream ${name} has ${copies} of its ${config.num_replicas} copies yet`,
+          "wait until the cluster has made them; losing a server now may stop the stream",
+        ),
+      ]
+    : findings;
 }
 
 /** The server's time lies between question and answer when the clocks agree. */
