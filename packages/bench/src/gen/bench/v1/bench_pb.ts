@@ -13,7 +13,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file bench/v1/bench.proto.
  */
 export const file_bench_v1_bench: GenFile = /*@__PURE__*/
-  fileDesc("ChRiZW5jaC92MS9iZW5jaC5wcm90bxIIYmVuY2gudjEiHgoLRWNob1JlcXVlc3QSDwoHcGF5bG9hZBgBIAEoDCIfCgxFY2hvUmVzcG9uc2USDwoHcGF5bG9hZBgBIAEoDCIgCgxDb3VudFJlcXVlc3QSEAoIbWVzc2FnZXMYASABKAUiLQoNQ291bnRSZXNwb25zZRIOCgZudW1iZXIYASABKAUSDAoEdGV4dBgCIAEoCTLUAQoMQmVuY2hTZXJ2aWNlEjoKBEVjaG8SFS5iZW5jaC52MS5FY2hvUmVxdWVzdBoWLmJlbmNoLnYxLkVjaG9SZXNwb25zZSIDkAIBEkQKC0VjaG9EdXJhYmx5EhUuYmVuY2gudjEuRWNob1JlcXVlc3QaFi5iZW5jaC52MS5FY2hvUmVzcG9uc2UiBrL/GAIoQBJCCgVDb3VudBIWLmJlbmNoLnYxLkNvdW50UmVxdWVzdBoXLmJlbmNoLnYxLkNvdW50UmVzcG9uc2UiBrL/GAIIATABYgZwcm90bzM", [file_jetrpc_v1_options]);
+  fileDesc("ChRiZW5jaC92MS9iZW5jaC5wcm90bxIIYmVuY2gudjEiHgoLRWNob1JlcXVlc3QSDwoHcGF5bG9hZBgBIAEoDCIfCgxFY2hvUmVzcG9uc2USDwoHcGF5bG9hZBgBIAEoDCIgCgxDb3VudFJlcXVlc3QSEAoIbWVzc2FnZXMYASABKAUiLQoNQ291bnRSZXNwb25zZRIOCgZudW1iZXIYASABKAUSDAoEdGV4dBgCIAEoCTKfAgoMQmVuY2hTZXJ2aWNlEjoKBEVjaG8SFS5iZW5jaC52MS5FY2hvUmVxdWVzdBoWLmJlbmNoLnYxLkVjaG9SZXNwb25zZSIDkAIBEkQKC0VjaG9EdXJhYmx5EhUuYmVuY2gudjEuRWNob1JlcXVlc3QaFi5iZW5jaC52MS5FY2hvUmVzcG9uc2UiBrL/GAIoQBJCCgVDb3VudBIWLmJlbmNoLnYxLkNvdW50UmVxdWVzdBoXLmJlbmNoLnYxLkNvdW50UmVzcG9uc2UiBrL/GAIIATABEkkKDENvdW50RHVyYWJseRIWLmJlbmNoLnYxLkNvdW50UmVxdWVzdBoXLmJlbmNoLnYxLkNvdW50UmVzcG9uc2UiBrL/GAIoQDABYgZwcm90bzM", [file_jetrpc_v1_options]);
 
 /**
  * @generated from message bench.v1.EchoRequest
@@ -118,6 +118,16 @@ export const BenchService: GenService<{
    * @generated from rpc bench.v1.BenchService.Count
    */
   count: {
+    methodKind: "server_streaming";
+    input: typeof CountRequestSchema;
+    output: typeof CountResponseSchema;
+  },
+  /**
+   * CountDurably does so by JetStream, and its numbers are stored.
+   *
+   * @generated from rpc bench.v1.BenchService.CountDurably
+   */
+  countDurably: {
     methodKind: "server_streaming";
     input: typeof CountRequestSchema;
     output: typeof CountResponseSchema;
