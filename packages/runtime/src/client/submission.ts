@@ -15,7 +15,7 @@ import {
 } from "../wire/jetstream.js";
 import type { Link } from "../wire/link.js";
 import { isOversize } from "../wire/payload-store.js";
-import { provisionMissing } from "../wire/provision.js";
+import { provisionMissingOnce } from "../wire/provision.js";
 import type { SubmitOptions } from "./call.js";
 import { checkQueueAge } from "./queue-age.js";
 
@@ -82,7 +82,7 @@ export class Submission {
           {
             timeoutMs: giveUpAt - Date.now(),
             // The first call of a service may come before its first worker.
-            makeStream: () => provisionMissing(link, method.service, [method]),
+            makeStream: () => provisionMissingOnce(link, method),
           },
         );
         return;
