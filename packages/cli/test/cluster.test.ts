@@ -1,41 +1,20 @@
-import { once } from "node:events";
-import { type AddressInfo, createServer } from "node:net";
-import { type NatsServer, startNats } from "@jetrpc/testing";
+import { type NatsCluster, startNatsCluster } from "@jetrpc/testing";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { jetrpc, linesOf, Project } from "./support.js";
 
 const project = new Project();
-let servers: NatsServer[] = [];
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, "close");
-  return port;
-}
+let cluster: NatsCluster;
 
 beforeAll(async () => {
-  const ports = await Promise.all([freePort(), freePort(), freePort()]);
-  const routes = ports.map((port) => `nats://127.0.0.1:${port}`).join(", ");
-  servers = await Promise.all(
-    ports.map((port, index) =>
-      startNats({
-        config: `
-          server_name: n${index + 1}
-          cluster { name: c, listen: "127.0.0.1:${port}", routes: [${routes}], no_advertise: true }`,
-      }),
-    ),
-  );
+  cluster = await startNatsCluster();
 });
 afterAll(async () => {
-  await Promise.all(servers.map((server) => server.stop()));
+  await cluster?.stop();
   project.remove();
 });
 
 async function run(image: string, ...args: string[]) {
-  const env = { NATS_URL: servers[0]?.url as string };
+  const env = { NATS_URL: cluster.servers[0]?.url as string };
   return await jetrpc([...args, "--descriptors", image], { env });
 }
 
@@ -77,7 +56,7 @@ test("in a cluster streams get their copies, and the doctor looks at each", {
   expect((await run(single, "apply", "--dry-run")).stdout).toContain(
     "fewer servers keep a copy: 1 instead of 3",
   );
-  await servers[2]?.stop();
+  await cluster.servers[2]?.stop();
   const wanted = {
     level: "warning",
     title: "stream SHOP: the copy on n3 is offline",
