@@ -3,6 +3,7 @@ import { writeFileSync } from "node:fs";
 import { parseArgs } from "node:util";
 import { startNats } from "@jetrpc/testing";
 import { formatTables, type Row, toRow } from "./report.js";
+import { readNumber, runCommand, UsageError } from "./settings.js";
 import type { Subject, SuiteName } from "./subject.js";
 import { type Round, RoundFailed, SubjectProcesses } from "./subject-processes.js";
 import { subjects } from "./subjects/index.js";
@@ -26,15 +27,8 @@ interface Settings {
   readonly subjects: readonly Subject[];
 }
 
-class UsageError extends Error {}
-
 function readSettings(args: string[]): Settings {
-  let values: ReturnType<typeof parse>;
-  try {
-    values = parse(args);
-  } catch (error) {
-    throw new UsageError(error instanceof Error ? error.message : String(error));
-  }
+  const values = parse(args);
   const quick = values.quick ?? false;
   const only = values.only?.split(",");
   const chosen = subjects.filter(
@@ -53,9 +47,9 @@ function readSettings(args: string[]): Settings {
   return {
     quick,
     json: values.json,
-    rounds: readNumber("rounds", values.rounds, 5),
-    ms: readNumber("ms", values.ms, quick ? 200 : 1000),
-    warmUpMs: readNumber("warm-up", values["warm-up"], quick ? 800 : 2000),
+    rounds: readNumber("rounds", values.rounds ?? "5"),
+    ms: readNumber("ms", values.ms ?? (quick ? "200" : "1000")),
+    warmUpMs: readNumber("warm-up", values["warm-up"] ?? (quick ? "800" : "2000")),
     subjects: chosen,
   };
 }
@@ -73,14 +67,6 @@ function parse(args: string[]) {
       "warm-up": { type: "string" },
     },
   }).values;
-}
-
-function readNumber(name: string, text: string | undefined, otherwise: number): number {
-  const value = text === undefined ? otherwise : Number(text);
-  if (!(Number.isSafeInteger(value) && value > 0)) {
-    throw new UsageError(`--${name} must be a whole number above 0, and is "${text}"`);
-  }
-  return value;
 }
 
 interface Load {
@@ -156,19 +142,11 @@ async function measure(settings: Settings, report: (line: string) => void): Prom
   return rows;
 }
 
-try {
+await runCommand(usage, async () => {
   const settings = readSettings(process.argv.slice(2));
   const rows = await measure(settings, (line) => console.error(line));
   console.log(`\n${formatTables(rows)}`);
   if (settings.json !== undefined) {
     writeFileSync(settings.json, `${JSON.stringify(rows, undefined, 2)}\n`);
   }
-} catch (error) {
-  if (error instanceof UsageError) {
-    console.error(`${error.message}\n\n${usage}`);
-    process.exitCode = 2;
-  } else {
-    console.error(error instanceof Error ? error.message : error);
-    process.exitCode = 1;
-  }
-}
+});

@@ -23,10 +23,7 @@ export function toRow(
   key: Pick<Row, "suite" | "name" | "payloadBytes" | "inFlight">,
   rounds: readonly Round[],
 ): Row {
-  const median = (figure: (round: Round) => number) => {
-    const sorted = rounds.map(figure).sort((a, b) => a - b);
-    return sorted[Math.floor((sorted.length - 1) / 2)] ?? 0;
-  };
+  const median = (figure: (round: Round) => number) => quantile(rounds.map(figure), 0.5);
   return {
     ...key,
     callsPerSecond: Math.round(median((round) => round.callsPerSecond)),
@@ -37,6 +34,12 @@ export function toRow(
     clientRss: rounds.at(-1)?.clientRss ?? 0,
     workerRss: rounds.at(-1)?.workerRss ?? 0,
   };
+}
+
+/** The figure that so great a part of all figures does not exceed. */
+export function quantile(figures: readonly number[], part: number): number {
+  const sorted = [...figures].sort((a, b) => a - b);
+  return sorted[Math.floor(part * (sorted.length - 1))] ?? 0;
 }
 
 function round3(value: number): number {
@@ -81,14 +84,17 @@ function formatTable(rows: readonly Row[]): string {
     "client MB",
     "worker MB",
   ];
-  const widths = head.map((_, column) =>
-    Math.max(...[head, ...cells].map((line) => (line[column] ?? "").length)),
-  );
+  return formatColumns([head, ...cells]);
+}
+
+/** Lines whose first column is a name, and the others figures. */
+export function formatColumns(lines: readonly (readonly string[])[]): string {
+  const width = (column: number) => Math.max(...lines.map((line) => (line[column] ?? "").length));
   const format = (line: readonly string[]) =>
     line
       .map((cell, column) =>
-        column === 0 ? cell.padEnd(widths[0] ?? 0) : cell.padStart(widths[column] ?? 0),
+        column === 0 ? cell.padEnd(width(column)) : cell.padStart(width(column)),
       )
       .join("  ");
-  return [head, ...cells].map(format).join("\n");
+  return lines.map(format).join("\n");
 }

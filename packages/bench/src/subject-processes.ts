@@ -1,5 +1,4 @@
-import { type ChildProcess, fork } from "node:child_process";
-import { fileURLToPath } from "node:url";
+import { Child } from "./child.js";
 import type { RunFailure, RunReply, RunRequest, Usage } from "./process.js";
 import { type Subject, streamMessages } from "./subject.js";
 import { subjects } from "./subjects/index.js";
@@ -28,9 +27,9 @@ export class SubjectProcesses {
 
   static async start(subject: Subject, natsUrl: string): Promise<SubjectProcesses> {
     const index = `${subjects.indexOf(subject)}`;
-    const server = new Child(subject.name, ["serve", index, natsUrl]);
+    const server = new Child(subject.name, "process.js", ["serve", index, natsUrl]);
     const address = (await server.next()) as string;
-    const client = new Child(subject.name, ["connect", index, natsUrl, address]);
+    const client = new Child(subject.name, "process.js", ["connect", index, natsUrl, address]);
     await client.next();
     return new SubjectProcesses(subject, server, client);
   }
@@ -62,57 +61,5 @@ export class SubjectProcesses {
 
   async stop(): Promise<void> {
     await Promise.all([this.server.stop(), this.client.stop()]);
-  }
-}
-
-/** A process of process.ts: it answers one message by one. */
-class Child {
-  private readonly process: ChildProcess;
-  private readonly exited: Promise<void>;
-  private isStopping = false;
-  private failure: Error | undefined;
-  private wake: (() => void) | undefined;
-  private readonly heard: unknown[] = [];
-
-  constructor(name: string, args: string[]) {
-    this.process = fork(fileURLToPath(new URL("process.js", import.meta.url)), args);
-    this.process.on("message", (message) => {
-      this.heard.push(message);
-      this.wake?.();
-    });
-    this.exited = new Promise((resolve) => {
-      this.process.once("exit", (code) => {
-        if (!this.isStopping) {
-          this.failure = new Error(`${name}: its process ended with exit code ${code}`);
-          this.wake?.();
-        }
-        resolve();
-      });
-    });
-  }
-
-  async next(): Promise<unknown> {
-    while (this.heard.length === 0) {
-      if (this.failure) {
-        throw this.failure;
-      }
-      await new Promise<void>((resolve) => {
-        this.wake = resolve;
-      });
-    }
-    return this.heard.shift();
-  }
-
-  async ask(message: string | object): Promise<unknown> {
-    this.process.send(message);
-    return this.next();
-  }
-
-  async stop(): Promise<void> {
-    this.isStopping = true;
-    if (this.process.connected) {
-      this.process.disconnect();
-    }
-    await this.exited;
   }
 }

@@ -1,5 +1,6 @@
 import {
   createClient,
+  type DurableServerStreamingMethod,
   type DurableUnaryMethod,
   type ServerStreamingMethod,
   type UnaryMethod,
@@ -20,9 +21,11 @@ interface BenchClient {
   echo: UnaryMethod<typeof EchoRequestSchema, typeof EchoResponseSchema>;
   echoDurably: DurableUnaryMethod<typeof EchoRequestSchema, typeof EchoResponseSchema>;
   count: ServerStreamingMethod<typeof CountRequestSchema, typeof CountResponseSchema>;
+  countDurably: DurableServerStreamingMethod<typeof CountRequestSchema, typeof CountResponseSchema>;
 }
 
-async function start(servers: string): Promise<string> {
+/** Serves everything that the benchmarks call. */
+export async function start(servers: string): Promise<string> {
   const connection = await connect({ nats: { servers } });
   await serve(
     BenchService,
@@ -30,13 +33,15 @@ async function start(servers: string): Promise<string> {
       echo: ({ payload }) => ({ payload }),
       echoDurably: ({ payload }) => ({ payload }),
       count: ({ messages }) => count(messages),
+      countDurably: ({ messages }) => count(messages),
     },
     { connection },
   );
   return "";
 }
 
-async function client(servers: string): Promise<BenchClient> {
+/** A client of it. */
+export async function client(servers: string): Promise<BenchClient> {
   return createClient<BenchClient>(BenchService, await connect({ nats: { servers } }));
 }
 

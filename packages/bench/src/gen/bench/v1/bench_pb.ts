@@ -15,7 +15,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file bench/v1/bench.proto.
  */
 export const file_bench_v1_bench: GenFile = /*@__PURE__*/
-  fileDesc("ChRiZW5jaC92MS9iZW5jaC5wcm90bxIIYmVuY2gudjEiHgoLRWNob1JlcXVlc3QSDwoHcGF5bG9hZBgBIAEoDCIfCgxFY2hvUmVzcG9uc2USDwoHcGF5bG9hZBgBIAEoDCIsCgtDb3B5UmVxdWVzdBIdCgRmaWxlGAEgASgLMg8uamV0cnBjLnYxLkJsb2IiLQoMQ29weVJlc3BvbnNlEh0KBGZpbGUYASABKAsyDy5qZXRycGMudjEuQmxvYiIgCgxDb3VudFJlcXVlc3QSEAoIbWVzc2FnZXMYASABKAUiLQoNQ291bnRSZXNwb25zZRIOCgZudW1iZXIYASABKAUSDAoEdGV4dBgCIAEoCTKLAgoMQmVuY2hTZXJ2aWNlEjoKBEVjaG8SFS5iZW5jaC52MS5FY2hvUmVxdWVzdBoWLmJlbmNoLnYxLkVjaG9SZXNwb25zZSIDkAIBEkQKC0VjaG9EdXJhYmx5EhUuYmVuY2gudjEuRWNob1JlcXVlc3QaFi5iZW5jaC52MS5FY2hvUmVzcG9uc2UiBrL/GAIoQBJCCgVDb3VudBIWLmJlbmNoLnYxLkNvdW50UmVxdWVzdBoXLmJlbmNoLnYxLkNvdW50UmVzcG9uc2UiBrL/GAIIATABEjUKBENvcHkSFS5iZW5jaC52MS5Db3B5UmVxdWVzdBoWLmJlbmNoLnYxLkNvcHlSZXNwb25zZWIGcHJvdG8z", [file_jetrpc_v1_blob, file_jetrpc_v1_options]);
+  fileDesc("ChRiZW5jaC92MS9iZW5jaC5wcm90bxIIYmVuY2gudjEiHgoLRWNob1JlcXVlc3QSDwoHcGF5bG9hZBgBIAEoDCIfCgxFY2hvUmVzcG9uc2USDwoHcGF5bG9hZBgBIAEoDCIsCgtDb3B5UmVxdWVzdBIdCgRmaWxlGAEgASgLMg8uamV0cnBjLnYxLkJsb2IiLQoMQ29weVJlc3BvbnNlEh0KBGZpbGUYASABKAsyDy5qZXRycGMudjEuQmxvYiIgCgxDb3VudFJlcXVlc3QSEAoIbWVzc2FnZXMYASABKAUiLQoNQ291bnRSZXNwb25zZRIOCgZudW1iZXIYASABKAUSDAoEdGV4dBgCIAEoCTLWAgoMQmVuY2hTZXJ2aWNlEjoKBEVjaG8SFS5iZW5jaC52MS5FY2hvUmVxdWVzdBoWLmJlbmNoLnYxLkVjaG9SZXNwb25zZSIDkAIBEkQKC0VjaG9EdXJhYmx5EhUuYmVuY2gudjEuRWNob1JlcXVlc3QaFi5iZW5jaC52MS5FY2hvUmVzcG9uc2UiBrL/GAIoQBJCCgVDb3VudBIWLmJlbmNoLnYxLkNvdW50UmVxdWVzdBoXLmJlbmNoLnYxLkNvdW50UmVzcG9uc2UiBrL/GAIIATABEjUKBENvcHkSFS5iZW5jaC52MS5Db3B5UmVxdWVzdBoWLmJlbmNoLnYxLkNvcHlSZXNwb25zZRJJCgxDb3VudER1cmFibHkSFi5iZW5jaC52MS5Db3VudFJlcXVlc3QaFy5iZW5jaC52MS5Db3VudFJlc3BvbnNlIgay/xgCKEAwAWIGcHJvdG8z", [file_jetrpc_v1_blob, file_jetrpc_v1_options]);
 
 /**
  * @generated from message bench.v1.EchoRequest
@@ -167,6 +167,16 @@ export const BenchService: GenService<{
     methodKind: "unary";
     input: typeof CopyRequestSchema;
     output: typeof CopyResponseSchema;
+  },
+  /**
+   * CountDurably does so by JetStream, and its numbers are stored.
+   *
+   * @generated from rpc bench.v1.BenchService.CountDurably
+   */
+  countDurably: {
+    methodKind: "server_streaming";
+    input: typeof CountRequestSchema;
+    output: typeof CountResponseSchema;
   },
 }> = /*@__PURE__*/
   serviceDesc(file_bench_v1_bench, 0);
