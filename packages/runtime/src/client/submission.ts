@@ -19,7 +19,7 @@ import type { Link } from "../wire/link.js";
 import { requestSpace } from "../wire/object-name.js";
 import { OutgoingBlobs } from "../wire/outgoing-blobs.js";
 import { isOversize, removeObjects } from "../wire/payload-store.js";
-import { provisionMissing } from "../wire/provision.js";
+import { provisionMissingOnce } from "../wire/provision.js";
 import type { SubmitOptions } from "./call.js";
 import { checkQueueAge } from "./queue-age.js";
 
@@ -159,7 +159,7 @@ export class Submission {
           {
             timeoutMs: giveUpAt - Date.now(),
             // The first call of a service may come before its first worker.
-            makeStream: () => provisionMissing(link, method.service, [method]),
+            makeStream: () => provisionMissingOnce(link, method),
           },
         );
         return;

@@ -51,6 +51,21 @@ function refuseUnseen(service: ServiceBinding, unseen: readonly string[]): void 
   }
 }
 
+const underWay = new WeakMap<Link, Map<MethodBinding, Promise<void>>>();
+
+/** The same for one method. Many calls may find at once that nothing is there: they share it. */
+export function provisionMissingOnce(link: Link, method: MethodBinding): Promise<void> {
+  const ofLink = underWay.get(link) ?? new Map<MethodBinding, Promise<void>>();
+  underWay.set(link, ofLink);
+  let making = ofLink.get(method);
+  if (!making) {
+    const work = provisionMissing(link, method.service, [method]);
+    making = work.finally(() => ofLink.delete(method));
+    ofLink.set(method, making);
+  }
+  return making;
+}
+
 /** Returns the names of what could not be looked at. */
 async function makeAbsent(
   link: Link,
