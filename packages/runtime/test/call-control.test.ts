@@ -539,7 +539,9 @@ describe("submitAll()", () => {
     const { nats: watcher } = await nats.connect();
     const made: string[] = [];
     watcher.subscribe("$JS.API.STREAM.CREATE.*", {
-      callback: (_error, message) => made.push(message.subject),
+      callback: (_error, message) => {
+        made.push(message.subject);
+      },
     });
     await watcher.flush();
     const client = await nats.client();
