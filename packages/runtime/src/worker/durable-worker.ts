@@ -6,6 +6,7 @@ import { Header } from "../wire/header.js";
 import type { Link } from "../wire/link.js";
 import { deliveryOf } from "../wire/log-reader.js";
 import { provisionMissing } from "../wire/provision.js";
+import { SlotTable } from "../wire/slot-table.js";
 import { DurableAttempt } from "./durable-attempt.js";
 import { PriorityPuller } from "./priority-puller.js";
 import { type Pulled, Puller } from "./puller.js";
@@ -16,7 +17,7 @@ const tickMs = 50;
 
 /** Serves the queued calls of one durable method. */
 export class DurableWorker {
-  private readonly attempts = new Set<DurableAttempt>();
+  private readonly attempts = new SlotTable<DurableAttempt>();
   private readonly puller: Puller | PriorityPuller;
   private notices: Subscription | undefined;
   private heartbeat: ReturnType<typeof setInterval> | undefined;
@@ -43,7 +44,7 @@ export class DurableWorker {
     // Says that a call was canceled, or that another attempt has begun: its log tells which.
     this.notices = this.link.subscribe(method.cancelSubject, (message) => {
       const suffix = message.string();
-      for (const attempt of this.attempts) {
+      for (const attempt of this.attempts.values()) {
         if (attempt.isOf(suffix)) {
           void attempt.check();
         }
@@ -69,7 +70,7 @@ export class DurableWorker {
 
   /** Stops what runs, and gives it back. */
   abort(): void {
-    for (const attempt of this.attempts) {
+    for (const attempt of this.attempts.values()) {
       attempt.release();
     }
   }
@@ -86,7 +87,7 @@ export class DurableWorker {
 
   private tick(): void {
     const now = performance.now();
-    for (const attempt of this.attempts) {
+    for (const attempt of this.attempts.values()) {
       attempt.tick(now);
     }
   }
@@ -98,13 +99,13 @@ export class DurableWorker {
       // The process stood still: another worker may have taken over.
       this.checkAll();
     }
-    for (const attempt of this.attempts) {
+    for (const attempt of this.attempts.values()) {
       attempt.working();
     }
   }
 
   private checkAll(): void {
-    for (const attempt of this.attempts) {
+    for (const attempt of this.attempts.values()) {
       void attempt.check();
     }
   }
@@ -121,9 +122,9 @@ export class DurableWorker {
           await this.buryStray(request);
           return;
         }
-        this.attempts.add(attempt);
+        const slot = this.attempts.add(attempt);
         await attempt.run();
-        this.attempts.delete(attempt);
+        this.attempts.delete(slot);
       },
       giveBack: async (request) => {
         await this.attemptOf(request)?.giveBack();

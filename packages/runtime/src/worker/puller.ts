@@ -16,7 +16,7 @@ export interface Pulled {
   readonly consumer: string;
   /** Handles a message. Never rejects. */
   run(message: Msg): Promise<void>;
-  /** Gives back a message that came when it was too late to begin. */
+  /** Gives back a message that came when it was too late to begin. Never rejects. */
   giveBack(message: Msg): Promise<void>;
   /** The server refused a pull: its consumer may be gone, or its leader changes. */
   refused(why: string): Promise<void>;
@@ -28,7 +28,8 @@ export interface Pulled {
  */
 export class Puller {
   private readonly inbox: string;
-  private readonly running = new Set<Promise<void>>();
+  private running = 0;
+  private readonly idleListeners: (() => void)[] = [];
   private subscription: Subscription | undefined;
   private stopListening: (() => void) | undefined;
   private watchdog: ReturnType<typeof setInterval> | undefined;
@@ -70,8 +71,10 @@ export class Puller {
 
   /** Waits until nothing runs. */
   async idle(): Promise<void> {
-    while (this.running.size > 0) {
-      await Promise.all(this.running);
+    while (this.running > 0) {
+      await new Promise<void>((resolve) => {
+        this.idleListeners.push(resolve);
+      });
     }
   }
 
@@ -81,7 +84,7 @@ export class Puller {
   }
 
   private pull(): void {
-    const free = this.concurrency - this.running.size - this.outstanding;
+    const free = this.concurrency - this.running - this.outstanding;
     const isWorthIt = this.outstanding === 0 || free > this.concurrency / 2;
     if (this.isStopping || this.isPaused || !this.link.connected || free <= 0 || !isWorthIt) {
       return;
@@ -108,11 +111,17 @@ export class Puller {
     }
     this.outstanding = Math.max(0, this.outstanding - 1);
     const work = this.isStopping ? this.pulled.giveBack(message) : this.pulled.run(message);
-    const task = work.finally(() => {
-      this.running.delete(task);
+    this.running++;
+    // Counted, not kept in a Set: see SlotTable.
+    void work.finally(() => {
+      this.running--;
       this.pull();
+      if (this.running === 0) {
+        for (const listener of this.idleListeners.splice(0)) {
+          listener();
+        }
+      }
     });
-    this.running.add(task);
   }
 
   private receiveStatus(message: Msg): void {
