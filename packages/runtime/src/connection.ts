@@ -103,7 +103,9 @@ class LinkedConnection implements Connection {
 
   async close(): Promise<void> {
     const { nats } = this;
-    if (this.#own.link.connected) {
+    const { link } = this.#own;
+    if (link.connected) {
+      link.flushLate();
       // A connection that is lost meanwhile has nothing left to send.
       await nats.drain().catch(() => nats.close());
     } else {

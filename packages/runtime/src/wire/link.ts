@@ -9,6 +9,9 @@ import { Pulse } from "./pulse.js";
 /** Queue group of all workers of a method: each request goes to one of them. */
 export const queueGroup = "q";
 
+/** How long what is in no hurry may wait for something to go with, in ms. */
+const lateMs = 20;
+
 /** Settings of a {@link Link}. */
 export interface LinkOptions {
   readonly owner: string;
@@ -33,6 +36,8 @@ export class Link {
   readonly closed: Promise<ConnectError | undefined>;
   private isConnected = true;
   private reason: ConnectError | undefined;
+  private readonly late: { readonly subject: string; readonly payload: string }[] = [];
+  private lateTimer: ReturnType<typeof setTimeout> | undefined;
 
   constructor(
     readonly nats: NatsConnection,
@@ -88,6 +93,29 @@ export class Link {
     return new Promise((resolve, reject) => {
       new PromisedReply(this, request, resolve, reject).send();
     });
+  }
+
+  /**
+   * Publishes with the next request, or a moment later: a write to the socket costs more
+   * than all else, and what is in no hurry needs none of its own. Dropped when the
+   * connection is lost meanwhile.
+   */
+  publishLate(subject: string, payload: string): void {
+    this.late.push({ subject, payload });
+    this.lateTimer ??= setTimeout(() => {
+      this.lateTimer = undefined;
+      this.flushLate();
+    }, lateMs);
+  }
+
+  /** Publishes what is in no hurry. */
+  flushLate(): void {
+    for (const { subject, payload } of this.late) {
+      if (this.connected) {
+        this.nats.publish(subject, payload);
+      }
+    }
+    this.late.length = 0;
   }
 
   /**

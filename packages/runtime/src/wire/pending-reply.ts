@@ -74,6 +74,7 @@ export abstract class PendingReply implements Reply {
       this.failed(neverRan(canceled(signal)));
       return;
     }
+    this.link.flushLate();
     const reply = this.link.mux.subject(this.token);
     try {
       this.link.nats.publish(

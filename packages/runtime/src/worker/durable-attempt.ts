@@ -436,7 +436,7 @@ export class DurableAttempt {
   }
 
   private acknowledge(): void {
-    this.answer("+ACK");
+    this.removeRequest();
     const { link, method, call, request } = this;
     if (request.headers?.has(Header.objects)) {
       void releaseObjects(link, method, call, request).catch(() => undefined);
@@ -516,7 +516,17 @@ export class DurableAttempt {
   private async bury(error: ConnectError, attempts: number): Promise<void> {
     const { link, method, call, request, acceptedAtMs } = this;
     await storeDeadLetter(link, method, call.suffix, request, error, attempts, acceptedAtMs);
-    this.answer("+ACK");
+    this.removeRequest();
+  }
+
+  /** Acknowledges the request: in no hurry, unless others wait for its place. */
+  private removeRequest(): void {
+    const { link, method, request } = this;
+    if (method.maxConcurrency > 0 || method.service.maxQueueLength > 0) {
+      this.answer("+ACK");
+    } else if (request.reply && link.connected) {
+      link.publishLate(request.reply, "+ACK");
+    }
   }
 
   private backoffMs(): number {

@@ -216,6 +216,7 @@ class ServiceWorker implements Worker {
     this.microService?.stop();
     if (this.link.connected) {
       // What was acknowledged last is on its way.
+      this.link.flushLate();
       await this.link.nats.flush();
     }
     this.resolveClosed();
