@@ -534,20 +534,4 @@ describe("submitAll()", () => {
     ]);
     expect(answers[0]?.call?.id).toBe("same");
   });
-
-  test("makes the streams once, not for each of the first calls", async () => {
-    const { nats: watcher } = await nats.connect();
-    const made: string[] = [];
-    watcher.subscribe("$JS.API.STREAM.CREATE.*", {
-      callback: (_error, message) => {
-        made.push(message.subject);
-      },
-    });
-    await watcher.flush();
-    const client = await nats.client();
-    const answers = await collect(client.do.submitAll(Array.from({ length: 200 }, () => ({}))));
-    expect(answers.filter(({ call }) => call)).toHaveLength(200);
-    await watcher.flush();
-    expect(made.filter((subject) => subject.endsWith(".TEST"))).toHaveLength(1);
-  });
 });

@@ -566,6 +566,23 @@ describe("a worker that is drained", () => {
     await drained;
   });
 
+  test("has acknowledged what it has ended", async () => {
+    const { nats: watcher } = await nats.connect();
+    let acknowledged = 0;
+    watcher.subscribe("$JS.ACK.TEST.>", {
+      callback: () => {
+        acknowledged++;
+      },
+    });
+    await watcher.flush();
+    const worker = await nats.worker({ do: () => ({}) });
+    const client = await nats.client();
+    await Promise.all(indexes(10).map(() => client.do({})));
+    await worker.drain();
+    await watcher.flush();
+    expect(acknowledged).toBe(10);
+  });
+
   test("gives back what takes too long, which costs no attempt", async () => {
     const started = gate();
     const first = await nats.worker(

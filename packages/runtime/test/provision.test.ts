@@ -3,7 +3,7 @@ import { connect } from "@jetrpc/runtime/node";
 import { startNats } from "@jetrpc/testing";
 import { describe, expect, test } from "vitest";
 import { TestService } from "./gen/test/v1/test_pb.js";
-import { until, useNats } from "./support.js";
+import { collect, until, useNats } from "./support.js";
 
 const nats = useNats();
 const impl = { do: () => ({ text: "done" }) };
@@ -172,4 +172,20 @@ describe("credentials that may not look at streams", () => {
     const client = await nats.client({ url: server.url });
     await expect(client.do({})).rejects.toMatchObject(refused);
   });
+});
+
+test("many first calls make the streams once, not each for itself", async () => {
+  const { nats: watcher } = await nats.connect();
+  const made: string[] = [];
+  watcher.subscribe("$JS.API.STREAM.CREATE.*", {
+    callback: (_error, message) => {
+      made.push(message.subject);
+    },
+  });
+  await watcher.flush();
+  const client = await nats.client();
+  const answers = await collect(client.do.submitAll(Array.from({ length: 200 }, () => ({}))));
+  expect(answers.filter(({ call }) => call)).toHaveLength(200);
+  await watcher.flush();
+  expect(made.filter((subject) => subject.endsWith(".TEST"))).toHaveLength(1);
 });
