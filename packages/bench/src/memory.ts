@@ -9,7 +9,7 @@ interface Memory {
 }
 
 /** Reads the memory of a process. Throws when there is none, or no /proc. */
-export function readMemory(pid: number): Memory {
+function readMemory(pid: number): Memory {
   const status = readFileSync(`/proc/${pid}/status`, "utf8");
   const bytes = (name: string) => 1024 * Number(status.match(`${name}:\\s+(\\d+) kB`)?.[1] ?? 0);
   return { rss: bytes("VmRSS"), peakRss: bytes("VmHWM") };
