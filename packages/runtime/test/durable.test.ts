@@ -451,6 +451,25 @@ describe("an attempt that fails", () => {
   });
 });
 
+test("a handler that blocks the event loop within the documented limit runs once", async () => {
+  let runs = 0;
+  await nats.worker({
+    do: () => {
+      runs++;
+      // Two thirds of its ack_wait, which is 1 s, less what a busy machine takes.
+      const end = performance.now() + 600;
+      while (performance.now() < end) {
+        // Nothing else runs meanwhile, no heartbeat either.
+      }
+      return { index: runs };
+    },
+  });
+  const client = await nats.client();
+  const calls = await Promise.all([client.do({}), client.do({}), client.do({})]);
+  expect(calls.map(({ index }) => index)).toEqual([1, 2, 3]);
+  expect(runs).toBe(3);
+});
+
 describe("a call's own time", () => {
   test("ends the wait and the attempt", async () => {
     const aborted = gate();
