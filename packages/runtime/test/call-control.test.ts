@@ -443,7 +443,13 @@ describe("load", () => {
     );
     const results = await Promise.all(calls.map((call) => call.result()));
     expect(results.map(({ index }) => index)).toEqual([0, 1, 2]);
-    await short.do({});
+    // An end is stored before its request leaves the queue.
+    await until(() =>
+      short.do({}).then(
+        () => true,
+        ({ code }) => code !== Code.ResourceExhausted,
+      ),
+    );
     await worker.drain();
   });
 
