@@ -444,12 +444,15 @@ describe("load", () => {
     const results = await Promise.all(calls.map((call) => call.result()));
     expect(results.map(({ index }) => index)).toEqual([0, 1, 2]);
     // An end is stored before its request leaves the queue.
-    await until(() =>
-      short.do({}).then(
-        () => true,
-        ({ code }) => code !== Code.ResourceExhausted,
-      ),
-    );
+    await until(async () => {
+      try {
+        await short.do({});
+        return true;
+      } catch (error) {
+        expect(error).toMatchObject({ code: Code.ResourceExhausted });
+        return false;
+      }
+    });
     await worker.drain();
   });
 
