@@ -43,6 +43,7 @@ test("what it tries has no effect", async () => {
   });
   const client = await shop.client(service);
   await client.order({});
+  await until(async () => (await state()).pending === 0);
   const before = await state();
   expect(await complaints(image, here())).toEqual({ code: 0, findings: [] });
   expect(await state()).toEqual(before);

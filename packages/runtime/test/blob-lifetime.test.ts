@@ -131,6 +131,11 @@ describe("the objects of a request", () => {
     const submit = () => copy.submit({ file: blobOf(content) }, { callId: "shared" });
     await expect((await submit()).result()).rejects.toMatchObject({ code: Code.InvalidArgument });
     const letter = await theLetter(connection);
+    const queued = async () => {
+      const reply = await connection.nats.request("$JS.API.STREAM.INFO.BLOB");
+      return (reply.json() as { state: { messages: number } }).state.messages;
+    };
+    await until(async () => (await queued()) === 0);
     // Its log is older than its retention.
     await connection.nats.request("$JS.API.STREAM.PURGE.BLOB_LOG");
     isMended = true;

@@ -171,6 +171,19 @@ describe("a dead letter", () => {
   });
 });
 
+test("delayed calls whose method is gone are buried, too, wherever they wait", async () => {
+  await nats.worker({ do: () => ({}) });
+  const { nats: nc } = await nats.connect();
+  const prefix = "test.v1.TestService";
+  await nc.request(`${prefix}.later.Gone._._.one`, "x");
+  await nc.request(`${prefix}.due.queue.Gone._._.two`, "x");
+  const self = await operator();
+  expect(await self.buryStrays()).toBe(2);
+  expect(await self.buryStrays()).toBe(0);
+  const letters = await collect(self.deadLetters({ method: "Gone" }));
+  expect(letters.map(({ callId }) => callId).sort()).toEqual(["one", "two"]);
+});
+
 describe("a pause", () => {
   test("lets nothing start until it is over", async () => {
     let runs = 0;

@@ -39,7 +39,7 @@ describe("subjects", () => {
     );
     expect(entrySubject(binding, call)).toBe("test.v1.TestService.log.Count._._.invoice-42.entry");
     expect(progressSubject(binding, call)).toBe(
-      "test.v1.TestService.log.Count._._.invoice-42.progress",
+      "test.v1.TestService.progress.Count._._.invoice-42.progress",
     );
     expect(liveSubject(binding, call)).toBe("test.v1.TestService.live.Count._._.invoice-42.*");
   });

@@ -21,7 +21,6 @@ import {
   getLast,
   getNext,
   publishStored,
-  SequenceConflict,
   untilAnswered,
 } from "../wire/jetstream.js";
 import type { Link } from "../wire/link.js";
@@ -142,8 +141,9 @@ export class DeadLetter {
       // It is replayed, or discarded.
       return;
     }
+    const queued = await this.findQueued(method);
     const last = await lastEntry(link, method, call);
-    if (!last || last.outcome === "failed") {
+    if (!queued && (!last || last.outcome === "failed")) {
       if (last) {
         await this.forget(method, last.sequence);
       }
@@ -166,19 +166,34 @@ export class DeadLetter {
   }
 
   private async queueAnew(method: MethodBinding): Promise<void> {
-    const { link, service, stored, call } = this;
+    const { link, stored, call, sequence } = this;
     const headers = copyRequestHeaders(stored)
       .add(Header.replay, 1)
+      .add(Header.letter, sequence)
       .add(Header.expectedLastSubjectSequence, 0);
     const subject = `${method.queueSubject}.${call.suffix}`;
-    try {
-      await publishStored(link, subject, stored.data, headers);
-    } catch (error) {
-      const isTaken = error instanceof SequenceConflict;
-      if (!(isTaken && (await getLast(link, service.stream, subject)))) {
-        throw error;
+    await publishStored(link, subject, stored.data, headers);
+  }
+
+  /**
+   * The request, when a replay that was cut short has queued it. Throws Unavailable
+   * while the one that failed is there yet: its worker is about to acknowledge it.
+   */
+  private async findQueued(method: MethodBinding): Promise<Msg | undefined> {
+    const { link, service, call, sequence } = this;
+    for (const { subject } of method.queues) {
+      const request = await getLast(link, service.stream, `${subject}.${call.suffix}`);
+      if (request && request.headers?.get(Header.letter) !== `${sequence}`) {
+        throw new ConnectError(
+          `call "${call.callId}" is still in its queue: it has failed just now, or its worker was lost when it had`,
+          Code.Unavailable,
+        );
+      }
+      if (request) {
+        return request;
       }
     }
+    return undefined;
   }
 
   /** What the names of the request's objects begin with. */

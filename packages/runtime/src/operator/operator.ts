@@ -4,7 +4,7 @@ import type { Msg } from "@nats-io/nats-core";
 import { type Connection, internals } from "../connection.js";
 import { bindService, type ServiceBinding } from "../wire/binding.js";
 import { parseCallSubject } from "../wire/call-id.js";
-import { acceptedAt, lastEntry } from "../wire/call-search.js";
+import { acceptedAt, lastEntry, queueOfDue } from "../wire/call-search.js";
 import { storeDeadLetter } from "../wire/dead-letter.js";
 import { storeEnd } from "../wire/end-entry.js";
 import { Header } from "../wire/header.js";
@@ -129,22 +129,30 @@ class ServiceOperator implements Operator {
   }
 
   async buryStrays(): Promise<number> {
+    const { stream, laterStream } = this.service;
+    return (await this.buryStraysOf(stream)) + (await this.buryStraysOf(laterStream));
+  }
+
+  private async buryStraysOf(stream: string): Promise<number> {
     const { link, service } = this;
+    const { prefix } = service;
     const known = new Set([...service.methods.values()].map(({ desc }) => desc.name));
     let buried = 0;
     for (let from = 1; ; ) {
-      const request = await getNext(link, service.stream, `${service.prefix}.>`, from);
+      const request = await getNext(link, stream, `${prefix}.>`, from);
       if (!request) {
         return buried;
       }
       const seq = Number(request.headers?.get(Header.sequence));
       from = seq + 1;
-      const subject = request.headers?.get(Header.subject) ?? "";
-      const [, method = "", ...suffix] = subject.slice(service.prefix.length + 1).split(".");
+      const stored = request.headers?.get(Header.subject) ?? "";
+      const subject = stored.startsWith(`${prefix}.due.`) ? queueOfDue(prefix, stored) : stored;
+      const [, method = ""] = subject.slice(prefix.length + 1).split(".");
       if (known.has(method) || request.headers?.has(Header.withdrawn)) {
         continue;
       }
-      await this.bury(method, suffix.join("."), request, seq);
+      await this.bury(method, subject, request);
+      await callApi(link, `STREAM.MSG.DELETE.${stream}`, { seq, no_erase: true });
       buried++;
     }
   }
@@ -153,7 +161,7 @@ class ServiceOperator implements Operator {
     return await sweepObjects(this.link, this.service, olderThanMs);
   }
 
-  private async bury(method: string, suffix: string, request: Msg, seq: number): Promise<void> {
+  private async bury(method: string, subject: string, request: Msg): Promise<void> {
     const { link, service } = this;
     const error = new ConnectError(
       `${service.desc.typeName} has no method ${method}`,
@@ -165,22 +173,22 @@ class ServiceOperator implements Operator {
       deadSubject: `${prefix}.dead.${method}`,
       logSubject: `${prefix}.log.${method}`,
     };
-    const call = parseCallSubject(service, request.headers?.get(Header.subject) ?? "");
+    const call = parseCallSubject(service, subject);
     const last = call && (await lastEntry(link, gone, call));
     if (call && last?.kind !== "end") {
       // Whoever waits for it has the schema that knows its method.
       await storeEnd(link, gone, call, last, request, "failed", error);
     }
+    const [, , ...suffix] = subject.slice(prefix.length + 1).split(".");
     await storeDeadLetter(
       link,
       gone,
-      suffix,
+      suffix.join("."),
       request,
       error,
       last?.attempt ?? 0,
       acceptedAt(request),
     );
-    await callApi(link, `STREAM.MSG.DELETE.${service.stream}`, { seq, no_erase: true });
   }
 
   private async setPause(name: string, pause: { pause_until?: string }): Promise<void> {

@@ -215,7 +215,7 @@ export function operator(service: ServiceBinding): Rights {
     },
     {
       publish: [
-        ...[stream, deadStream].flatMap((each) => [
+        ...[stream, service.laterStream, deadStream].flatMap((each) => [
           api("DIRECT.GET", each),
           api("STREAM.MSG.DELETE", each),
         ]),

@@ -38,6 +38,8 @@ export const Header = {
   attempts: "Jetrpc-Attempts",
   /** The google.rpc.Status of a dead letter, in base64. */
   status: "Jetrpc-Status",
+  /** Sequence of the dead letter that a queued request was replayed from. */
+  letter: "Jetrpc-Dead-Letter",
   /** How the call ends whose request is withdrawn, on what took its place. */
   withdrawn: "Jetrpc-Withdrawn",
   contentType: "Content-Type",

@@ -22,8 +22,14 @@ const ErrorCode = {
   consumerOffline: 10119,
 } as const;
 
-/** How long a server may take for one answer of JetStream, in ms. */
+/** How long a server may take for one answer of JetStream's API, in ms. */
 const apiTimeoutMs = 5_000;
+
+/**
+ * The same for storing and reading a message, in ms. A cluster that elects a leader
+ * drops what comes meanwhile: the sooner it is sent again, the sooner calls go on.
+ */
+const messageTimeoutMs = 2_000;
 
 /** How long to try to reach the server, in ms. */
 const patienceMs = 30_000;
@@ -54,7 +60,7 @@ export function publishStored(
   headers: HeaderBlock | undefined,
 ): Promise<number> {
   return link
-    .request({ subject, payload, headers, timeoutMs: apiTimeoutMs })
+    .request({ subject, payload, headers, timeoutMs: messageTimeoutMs })
     .then((reply) => readAck(reply, subject));
 }
 
@@ -207,7 +213,7 @@ export async function getLast(
   const reply = await link.request({
     subject: `$JS.API.DIRECT.GET.${stream}.${subject}`,
     payload: new Uint8Array(0),
-    timeoutMs: apiTimeoutMs,
+    timeoutMs: messageTimeoutMs,
   });
   return found(link, stream, reply);
 }
@@ -222,7 +228,7 @@ export async function getNext(
   const reply = await link.request({
     subject: `$JS.API.DIRECT.GET.${stream}`,
     payload: new TextEncoder().encode(JSON.stringify({ seq: from, next_by_subj: subject })),
-    timeoutMs: apiTimeoutMs,
+    timeoutMs: messageTimeoutMs,
   });
   return found(link, stream, reply);
 }

@@ -29,6 +29,7 @@ export class Link {
   readonly mux: Mux;
   private readonly disconnectListeners = new Set<() => void>();
   private readonly reconnectListeners = new Set<() => void>();
+  private readonly denialListeners = new Set<(subject: string, cause: Error) => void>();
   /**
    * Resolves when the connection is closed: with the reason, unless it was asked for.
    * Unauthenticated means that the credentials were refused.
@@ -162,6 +163,12 @@ export class Link {
     return () => this.reconnectListeners.delete(listener);
   }
 
+  /** Calls the listener when something may not be published, until the returned function is called. */
+  onPublishDenied(listener: (subject: string, cause: Error) => void): () => void {
+    this.denialListeners.add(listener);
+    return () => this.denialListeners.delete(listener);
+  }
+
   /**
    * Waits until the connection is there. Throws Unavailable when it is not there
    * after `timeoutMs`, and {@link lost} when it is closed for good.
@@ -202,6 +209,9 @@ export class Link {
         status.error.operation === "publish"
       ) {
         this.mux.denied(status.error.subject, status.error);
+        for (const listener of [...this.denialListeners]) {
+          listener(status.error.subject, status.error);
+        }
       }
     }
     // Closed: whoever waits must not wait for ever.

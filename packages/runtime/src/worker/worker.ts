@@ -2,7 +2,7 @@ import type { DescMethod, DescService } from "@bufbuild/protobuf";
 import { Code, ConnectError, type Interceptor } from "@connectrpc/connect";
 import { nuid } from "@nats-io/nats-core";
 import { type Connection, internals } from "../connection.js";
-import { bindService, type MethodBinding } from "../wire/binding.js";
+import { bindService, type MethodBinding, type ServiceBinding } from "../wire/binding.js";
 import { type MessageLimits, messageLimits } from "../wire/codec.js";
 import type { Link } from "../wire/link.js";
 import { provision } from "../wire/provision.js";
@@ -119,7 +119,7 @@ class ServiceWorker implements Worker {
       slots: new Slots(options.directConcurrency ?? 0),
       onDenied: (subject, cause) => {
         this.denied ??= new ConnectError(
-          `these credentials may not subscribe to ${subject}: ask for the permission`,
+          `these credentials may not use ${subject}: ask for the permission`,
           Code.PermissionDenied,
           undefined,
           undefined,
@@ -148,6 +148,7 @@ class ServiceWorker implements Worker {
   }
 
   async start(service: DescService, impl: object): Promise<void> {
+    this.watchPulls(bindService(service));
     const { interceptors = [], answerUnimplemented = false } = this.options;
     const handlers = findHandlers(service, impl, answerUnimplemented);
     const durable = [...handlers.keys()].filter((method) => method.delivery === "durable");
@@ -179,8 +180,10 @@ class ServiceWorker implements Worker {
     }
     this.microService = new MicroService(this.link, bindService(service), this.served);
     this.microService.start();
-    // The server knows of every subscription when it answers.
+    // The server knows of every subscription when it answers, and has refused what it
+    // refuses; the NATS client tells of that a turn later.
     await this.link.nats.flush();
+    await new Promise((resolve) => setTimeout(resolve));
     const denied = this.denied ?? this.link.mux.deafness;
     if (denied) {
       void this.drain();
@@ -191,6 +194,18 @@ class ServiceWorker implements Worker {
   drain(): Promise<void> {
     this.draining ??= this.stop();
     return this.draining;
+  }
+
+  /** A pull that may not be made is not answered: it would be waited for in silence. */
+  private watchPulls({ stream, laterStream }: ServiceBinding): void {
+    const pulls = [stream, laterStream].map((each) => `$JS.API.CONSUMER.MSG.NEXT.${each}.`);
+    const stopListening = this.link.onPublishDenied((subject, error) => {
+      if (pulls.some((pull) => subject.startsWith(pull))) {
+        this.settings.onDenied(subject, error);
+        this.settings.log({ level: "error", message: "a pull is not permitted", error });
+      }
+    });
+    void this.closed.catch(() => undefined).then(stopListening);
   }
 
   private serveDirect(served: ServedMethod): void {
