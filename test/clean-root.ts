@@ -1,7 +1,7 @@
 import { type ChildProcessWithoutNullStreams, spawn } from "node:child_process";
 import { once } from "node:events";
 import { existsSync } from "node:fs";
-import { mkdtemp, rm } from "node:fs/promises";
+import { mkdtemp } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
@@ -86,6 +86,5 @@ export class CleanRoot {
     const exit = once(this.keeper, "exit");
     this.keeper.stdin.end();
     await exit;
-    await rm(this.folder, { recursive: true, force: true });
   }
 }
