@@ -21,7 +21,6 @@ export const canMakeCleanRoot =
 export class CleanRoot {
   private constructor(
     private readonly keeper: ChildProcessWithoutNullStreams,
-    private readonly folder: string,
     private readonly pid: number,
   ) {}
 
@@ -39,7 +38,7 @@ export class CleanRoot {
         throw new Error(`no clean root can be made: ${complaint}`);
       }),
     ]);
-    const root = new CleanRoot(keeper, folder, Number(line));
+    const root = new CleanRoot(keeper, Number(line));
     for (let attempt = 0; attempt < 200; attempt++) {
       const { stdout } = await root.run("systemctl", "is-system-running");
       if (/^(running|degraded)$/m.test(stdout)) {
