@@ -16,6 +16,8 @@ if [ $# = 1 ]; then
   wait
   echo 0 >"$folder/cgroup.procs"
   until find "$group" -depth -type d -exec rmdir {} + 2>/dev/null; do sleep 0.1; done
+  umount "$folder"
+  rmdir "$folder"
   exit
 fi
 

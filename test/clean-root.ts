@@ -1,7 +1,7 @@
 import { type ChildProcessWithoutNullStreams, spawn } from "node:child_process";
 import { once } from "node:events";
 import { existsSync } from "node:fs";
-import { mkdtemp, rm } from "node:fs/promises";
+import { mkdtemp } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
@@ -21,7 +21,6 @@ export const canMakeCleanRoot =
 export class CleanRoot {
   private constructor(
     private readonly keeper: ChildProcessWithoutNullStreams,
-    private readonly folder: string,
     private readonly pid: number,
   ) {}
 
@@ -39,7 +38,7 @@ export class CleanRoot {
         throw new Error(`no clean root can be made: ${complaint}`);
       }),
     ]);
-    const root = new CleanRoot(keeper, folder, Number(line));
+    const root = new CleanRoot(keeper, Number(line));
     for (let attempt = 0; attempt < 200; attempt++) {
       const { stdout } = await root.run("systemctl", "is-system-running");
       if (/^(running|degraded)$/m.test(stdout)) {
@@ -86,6 +85,5 @@ export class CleanRoot {
     const exit = once(this.keeper, "exit");
     this.keeper.stdin.end();
     await exit;
-    await rm(this.folder, { recursive: true, force: true });
   }
 }

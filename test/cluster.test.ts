@@ -8,10 +8,13 @@ import {
 } from "@jetrpc/runtime";
 import { connect } from "@jetrpc/runtime/node";
 import { type NatsCluster, type NatsServer, startNatsCluster } from "@jetrpc/testing";
-import { afterEach, beforeEach, expect, test } from "vitest";
+import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { ClusterService, Kind } from "../packages/chaos/src/gen/chaos/v1/chaos_pb.js";
 import type { ChaosClient } from "../packages/chaos/src/service.js";
 import { Load } from "./load.js";
+
+// An election takes up to 9 s, and several are needed.
+vi.setConfig({ testTimeout: 180_000, hookTimeout: 120_000 });
 
 /** Three servers with a copy of each stream, two workers, and a client that does not stop. */
 let cluster: NatsCluster;

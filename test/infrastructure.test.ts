@@ -8,8 +8,11 @@ import { Code } from "@jetrpc/runtime";
 import { connect } from "@jetrpc/runtime/node";
 import { findNatsServer, type NatsServer, startNats } from "@jetrpc/testing";
 import { nkeyAuthenticator } from "@nats-io/transport-node";
-import { describe, expect, onTestFinished, test } from "vitest";
+import { describe, expect, onTestFinished, test, vi } from "vitest";
 import { freePorts } from "../packages/testing/src/free-ports.js";
+
+// Three servers of a cluster have to find each other.
+vi.setConfig({ testTimeout: 120_000 });
 
 const folder = join(import.meta.dirname, "../infrastructure/nats-server");
 
