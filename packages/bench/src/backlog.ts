@@ -3,7 +3,7 @@
 import { writeFileSync } from "node:fs";
 import { parseArgs } from "node:util";
 import { Load } from "./load.js";
-import { type MemorySeen, MemoryWatch } from "./memory.js";
+import { type ProcessSeen, ProcessWatch } from "./process-watch.js";
 import { formatColumns } from "./report.js";
 import { readNumbers, runCommand } from "./settings.js";
 
@@ -15,15 +15,15 @@ const usage = `npm run bench:backlog -- [options]
 /** Bytes of a request, and of its response. */
 const payloadBytes = 128;
 
-/** A backlog, as `--json` writes it. Memory in bytes. */
+/** A backlog, as `--json` writes it. */
 interface Row {
   readonly calls: number;
   readonly queueSeconds: number;
   readonly drainSeconds: number;
-  readonly client: MemorySeen;
-  readonly workers: readonly MemorySeen[];
-  readonly serverQueueing: MemorySeen;
-  readonly serverDraining: MemorySeen;
+  readonly client: ProcessSeen;
+  readonly workers: readonly ProcessSeen[];
+  readonly serverQueueing: ProcessSeen;
+  readonly serverDraining: ProcessSeen;
   /** On the server's disk when all was queued, and when all was drained. */
   readonly queuedBytes: number;
   readonly drainedBytes: number;
@@ -33,10 +33,13 @@ async function measure(calls: number, report: (line: string) => void): Promise<R
   await using load = await Load.start();
   const submitter = await load.spawn("submit");
   report(`queueing ${calls} calls`);
-  const watches = [submitter, load.server].map(({ pid }) => new MemoryWatch(pid));
+  const watches = [submitter, load.server].map(({ pid }) => new ProcessWatch(pid));
   const request = { unary: calls, streamed: 0, payloadBytes, sample: 0 };
   const { seconds: queueSeconds } = await load.submit(submitter, request);
-  const [client, serverQueueing] = watches.map((watch) => watch.stop()) as [MemorySeen, MemorySeen];
+  const [client, serverQueueing] = watches.map((watch) => watch.stop()) as [
+    ProcessSeen,
+    ProcessSeen,
+  ];
   const { queued, bytes: queuedBytes } = await load.state();
   if (queued !== calls) {
     throw new Error(`${calls} calls were accepted, and ${queued} are queued`);
@@ -46,12 +49,12 @@ async function measure(calls: number, report: (line: string) => void): Promise<R
   await Promise.race(starts);
   const begin = performance.now();
   const workers = await Promise.all(starts);
-  const draining = [load.server, ...workers].map(({ pid }) => new MemoryWatch(pid));
+  const draining = [load.server, ...workers].map(({ pid }) => new ProcessWatch(pid));
   await load.drained();
   const drainSeconds = (performance.now() - begin) / 1000;
   const [serverDraining, ...workersSeen] = draining.map((watch) => watch.stop()) as [
-    MemorySeen,
-    ...MemorySeen[],
+    ProcessSeen,
+    ...ProcessSeen[],
   ];
   const { logged, bytes: drainedBytes } = await load.state();
   if (logged !== calls) {
@@ -72,15 +75,19 @@ async function measure(calls: number, report: (line: string) => void): Promise<R
 
 function format(rows: readonly Row[]): string {
   const rate = (calls: number, seconds: number) => `${Math.round(calls / seconds)}`;
+  const cpu = (calls: number, seen: readonly ProcessSeen[]) =>
+    `${Math.round(seen.reduce((sum, { cpuUs }) => sum + cpuUs, 0) / calls)}`;
   const megabytes = (bytes: number) => `${Math.round(bytes / 1e6)}`;
-  const most = (seen: MemorySeen) =>
+  const most = (seen: ProcessSeen) =>
     `${megabytes(seen.most)} (${seen.growth < 0 ? "" : "+"}${megabytes(seen.growth)})`;
   const lines = rows.map((row) => [
     `${row.calls} calls`,
     row.queueSeconds.toFixed(1),
     rate(row.calls, row.queueSeconds),
+    cpu(row.calls, [row.client, row.serverQueueing]),
     row.drainSeconds.toFixed(1),
     rate(row.calls, row.drainSeconds),
+    cpu(row.calls, [...row.workers, row.serverDraining]),
     most(row.client),
     ...row.workers.map(most),
     megabytes(row.serverQueueing.most),
@@ -93,8 +100,10 @@ function format(rows: readonly Row[]): string {
     "MB: the most (growth)",
     "queue s",
     "calls/s",
+    "CPU us/call",
     "drain s",
     "calls/s",
+    "CPU us/call",
     "client",
     "worker 1",
     "worker 2",

@@ -22,7 +22,12 @@ test.skipIf(process.platform !== "linux")("queues and drains backlogs", async ()
   const file = join(folder, "backlog.json");
   const { stdout } = await bench("backlog", "--calls", "300,600", "--json", file);
   expect(stdout).toContain("600 calls");
-  const seen = { first: expect.any(Number), most: expect.any(Number), growth: expect.any(Number) };
+  const seen = {
+    first: expect.any(Number),
+    most: expect.any(Number),
+    growth: expect.any(Number),
+    cpuUs: expect.any(Number),
+  };
   expect(JSON.parse(await readFile(file, "utf8"))).toMatchObject(
     [300, 600].map((calls) => ({
       calls,
