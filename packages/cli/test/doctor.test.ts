@@ -2,7 +2,7 @@ import { once } from "node:events";
 import { type AddressInfo, createServer } from "node:net";
 import { join } from "node:path";
 import { type NatsServer, startNats } from "@jetrpc/testing";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { jetrpc, linesOf, serviceOf, useShop } from "./support.js";
 
 const shop = useShop();
@@ -43,7 +43,7 @@ test("what it tries has no effect", async () => {
   });
   const client = await shop.client(service);
   await client.order({});
-  await until(async () => (await state()).pending === 0);
+  await vi.waitUntil(async () => (await state()).pending === 0, { timeout: 30_000 });
   const before = await state();
   expect(await complaints(image, here())).toEqual({ code: 0, findings: [] });
   expect(await state()).toEqual(before);
