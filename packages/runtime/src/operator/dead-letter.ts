@@ -16,13 +16,7 @@ import { lastEntry } from "../wire/call-search.js";
 import { decode, decodeJson, encodingOf } from "../wire/codec.js";
 import { copyRequestHeaders, errorOf } from "../wire/dead-letter.js";
 import { Header, readMetadata } from "../wire/header.js";
-import {
-  callApi,
-  getLast,
-  getNext,
-  publishStored,
-  untilAnswered,
-} from "../wire/jetstream.js";
+import { callApi, getLast, getNext, publishStored, untilAnswered } from "../wire/jetstream.js";
 import type { Link } from "../wire/link.js";
 import { objectsOf, releaseObjects, removeObjects } from "../wire/payload-store.js";
 
