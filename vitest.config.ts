@@ -16,10 +16,11 @@ const secured = [
 
 export default defineConfig({
   test: {
-    // Servers, workers and compilers are started: two cores take their time.
+    // Servers, workers and compilers are started: two cores take their time, and most
+    // tests wait for something.
     testTimeout: 60_000,
     hookTimeout: 60_000,
-    maxWorkers: 2,
+    maxWorkers: 3,
     projects: [
       {
         extends: true,

@@ -38,7 +38,8 @@ describe.each(parties)("kill -9 of the %s", (party) => {
       }
       const log = logAfter(party, row);
       const outcome = outcomeOf(log);
-      expect(log.includes(" ") ? withoutClaims(call.log) : outcomeOf(call.log)).toBe(log);
+      const found = log.includes(" ") ? withoutClaims(call.log) : outcomeOf(call.log);
+      expect([found, ...withoutRepeats(found)]).toContain(log);
       expect(findDisorder(call.log)).toBeUndefined();
       const end = scenario.edge === "given up" ? "Internal" : ends[outcome];
       expect(call.attached).toBe(scenario.method === "flow" ? `${end} 0 1 2` : end);
@@ -72,6 +73,26 @@ describe.each(parties)("kill -9 of the %s", (party) => {
 
 function withoutClaims(log: string): string {
   return log.replace(/(attempt \d+) \d+ \d+/g, "$1");
+}
+
+/**
+ * The same log with one attempt less, and so on: on a busy machine one that is held up
+ * for long is taken over by another one.
+ */
+function withoutRepeats(log: string): string[] {
+  const entries = log.split(", ").map((text) => text.split(" "));
+  return entries.flatMap(([kind, attempt], index) => {
+    const next = entries[index + 1];
+    if (kind !== "attempt" || next?.[0] !== "attempt" || Number(next[1]) !== Number(attempt) + 1) {
+      return [];
+    }
+    const rest = entries
+      .filter((_, i) => i !== index)
+      .map(([name = "", number = "", ...more]) =>
+        [name, Number(number) > Number(attempt) ? Number(number) - 1 : number, ...more].join(" "),
+      );
+    return [rest.join(", "), ...withoutRepeats(rest.join(", "))];
+  });
 }
 
 /** The first entry of a log that may not follow those before it. */
