@@ -1,6 +1,6 @@
 import { setTimeout as delay } from "node:timers/promises";
 import type { NatsServer } from "@jetrpc/testing";
-import { connect } from "@nats-io/transport-node";
+import { connect, type Msg } from "@nats-io/transport-node";
 import type { Member } from "./arena.js";
 import type { Random } from "./random.js";
 
@@ -83,7 +83,10 @@ export function nextFault(random: Random, targets: Targets, names: RegExp): Faul
       `CONSUMER.LEADER.STEPDOWN.${stream}.Count`,
     ];
     for (const api of leaders) {
-      faults.push({ name: "leader step-down", run: () => ask(servers, [`$JS.API.${api}`]) });
+      faults.push({
+        name: "leader step-down",
+        run: async () => void (await ask(servers, [`$JS.API.${api}`])),
+      });
     }
   }
   const chosen = faults.filter(({ name }) => names.test(name));
@@ -134,30 +137,24 @@ async function fillStore(servers: readonly NatsServer[], ms: number): Promise<vo
 
 /** Deletes a stream; false when nobody says that it is gone. */
 async function isGone(servers: readonly NatsServer[], stream: string): Promise<boolean> {
-  let isThere = true;
-  try {
-    const nats = await connect({ servers: servers.map(({ url }) => url), timeout: 2000 });
-    const reply = await nats
-      .request(`$JS.API.STREAM.DELETE.${stream}`, undefined, { timeout: 3000 })
-      .catch(() => undefined);
-    const answer = reply?.json() as { success?: boolean; error?: { err_code: number } } | undefined;
-    isThere = !(answer?.success || answer?.error?.err_code === streamNotFound);
-    await nats.close();
-  } catch {
-    // No server is there right now.
-  }
-  return !isThere;
+  const reply = await ask(servers, [`$JS.API.STREAM.DELETE.${stream}`]);
+  const answer = reply?.json() as { success?: boolean; error?: { err_code: number } } | undefined;
+  return answer?.success === true || answer?.error?.err_code === streamNotFound;
 }
 
-/** Sends requests to whichever server answers. What is not answered is left at that. */
+/**
+ * Sends requests to whichever server answers, and returns the last answer. What is not
+ * answered is left at that.
+ */
 async function ask(
   servers: readonly NatsServer[],
   ...requests: (readonly [string, (string | Uint8Array)?])[]
-): Promise<void> {
+): Promise<Msg | undefined> {
+  let reply: Msg | undefined;
   try {
     const nats = await connect({ servers: servers.map(({ url }) => url), timeout: 2000 });
     for (const [subject, payload] of requests) {
-      const reply = await nats.request(subject, payload, { timeout: 3000 }).catch(() => undefined);
+      reply = await nats.request(subject, payload, { timeout: 3000 }).catch(() => undefined);
       if (subject === "filler" && reply?.string().includes('"error"')) {
         break;
       }
@@ -166,4 +163,5 @@ async function ask(
   } catch {
     // No server is there right now.
   }
+  return reply;
 }

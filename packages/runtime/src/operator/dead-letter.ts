@@ -18,6 +18,7 @@ import { copyRequestHeaders, errorOf } from "../wire/dead-letter.js";
 import { Header, readMetadata } from "../wire/header.js";
 import { callApi, getLast, getNext, publishStored, untilAnswered } from "../wire/jetstream.js";
 import type { Link } from "../wire/link.js";
+import { requestSpace } from "../wire/object-name.js";
 import { objectsOf, releaseObjects, removeObjects } from "../wire/payload-store.js";
 
 /** A call that failed for good. */
@@ -192,7 +193,7 @@ export class DeadLetter {
 
   /** What the names of the request's objects begin with. */
   private get space(): string {
-    return `queue.${this.method}.${this.call.suffix}`;
+    return requestSpace({ desc: { name: this.method } }, this.call);
   }
 
   private async remove(): Promise<void> {

@@ -1,4 +1,5 @@
 import type { MethodBinding, ServiceBinding } from "../wire/binding.js";
+import { bucketStream, chunkSubject } from "../wire/object-name.js";
 
 /** Subjects that someone may publish to and subscribe to; the latter with ` <queue>` for a group only. */
 export interface Rights {
@@ -61,16 +62,13 @@ interface Objects {
 }
 
 /** Storing, reading and removing large payloads and Blobs. */
-export function useObjects(
-  { payloadBucket }: ServiceBinding,
-  { written, read }: Objects,
-): readonly string[] {
-  const stream = `OBJ_${payloadBucket}`;
-  const chunks = (names: string) => `$O.${payloadBucket}.C.${names}`;
+export function useObjects(service: ServiceBinding, { written, read }: Objects): readonly string[] {
+  const stream = bucketStream(service);
+  const chunks = (names: string) => chunkSubject(service, names);
   return [
     ...written.map(chunks),
     // Names are in base64 here: what is written only describes the objects.
-    `$O.${payloadBucket}.M.*`,
+    `$O.${service.payloadBucket}.M.*`,
     ...written.map((names) => readLast(stream, chunks(names))),
     ...read.flatMap((names) => readAll(stream, chunks(names))),
   ];

@@ -2,6 +2,7 @@ import type { MethodBinding, ServiceBinding } from "../wire/binding.js";
 import { discoverySubject, microName, type Verb } from "../wire/discovery.js";
 import { describeInfrastructure } from "../wire/infrastructure.js";
 import { queueGroup } from "../wire/link.js";
+import { bucketStream, directSpace } from "../wire/object-name.js";
 import {
   api,
   consume,
@@ -97,7 +98,7 @@ function directWorker(method: MethodBinding): Rights {
 
 /** Objects of direct calls are of no owner: their names are hard to guess. */
 function directObjects(method: MethodBinding): readonly string[] {
-  const names = [`rpc.${method.desc.name}.*`];
+  const names = [`${directSpace(method)}.*`];
   return useObjects(method.service, { written: names, read: names });
 }
 
@@ -202,7 +203,7 @@ export function operator(service: ServiceBinding): Rights {
       publish: [
         ...useObjects(service, { written: [">"], read: [">"] }),
         // To find what is of no call.
-        ...readAll(`OBJ_${service.payloadBucket}`, `$O.${service.payloadBucket}.>`),
+        ...readAll(bucketStream(service), `$O.${service.payloadBucket}.>`),
         ...methods.flatMap((method) => [
           ...method.queues.map(({ subject }) => readLast(stream, `${subject}.>`)),
           readLast(logStream, `${method.logSubject}.>`),
@@ -223,7 +224,6 @@ export function operator(service: ServiceBinding): Rights {
         ...methods.flatMap(({ queues, queueSubject }) => [
           ...queues.map(({ consumer }) => api("CONSUMER.PAUSE", stream, consumer)),
           `${queueSubject}.>`,
-          readLast(stream, `${queueSubject}.>`),
         ]),
         // A call whose method is gone gets its end and its dead letter.
         `${service.prefix}.dead.>`,

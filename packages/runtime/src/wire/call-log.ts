@@ -30,6 +30,11 @@ export function isAsLate(claim: Claim, other: Claim): boolean {
     : claim.request > other.request;
 }
 
+/** True when both are the same: each is as late as the other. */
+export function isSame(claim: Claim | undefined, other: Claim): boolean {
+  return claim !== undefined && isAsLate(claim, other) && isAsLate(other, claim);
+}
+
 /** An entry as it is stored. */
 export interface Entry {
   readonly kind: EntryKind;

@@ -2,21 +2,14 @@ import type { Msg } from "@nats-io/nats-core";
 import type { ServiceBinding } from "./binding.js";
 import { type Entry, parseEntry } from "./call-log.js";
 import type { Link } from "./link.js";
-import { readStream } from "./stream-reader.js";
+import { readStream, type StreamRange } from "./stream-reader.js";
 
 /** Entries asked for at once: a bound on memory, as each may have max_payload bytes. */
 const batchSize = 64;
 const headersBatchSize = 1024;
 
 /** What {@link readLog} reads. */
-export interface LogRange {
-  /** Subject of the log's entries. */
-  readonly subject: string;
-  /** First sequence to read; 0 for all. */
-  readonly from: number;
-  /** Leaves the payloads on the server. */
-  readonly headersOnly?: boolean;
-}
+type LogRange = Pick<StreamRange, "subject" | "from" | "headersOnly">;
 
 /** An entry that was read from the log. */
 export interface StoredEntry extends Entry {

@@ -3,9 +3,14 @@ import { Code, ConnectError } from "@connectrpc/connect";
 import type { MethodBinding, ServiceBinding } from "./binding.js";
 import type { CallName } from "./call-id.js";
 
+/** A method, or what is left of one that no schema has any more. */
+interface Named {
+  readonly desc: { readonly name: string };
+}
+
 /** What the names of the objects of a request begin with. */
-export function requestSpace(method: MethodBinding, call: CallName): string {
-  return `queue.${method.desc.name}.${call.suffix}`;
+export function requestSpace({ desc }: Named, call: CallName): string {
+  return `queue.${desc.name}.${call.suffix}`;
 }
 
 /** What the names of the objects of a durable response begin with. */

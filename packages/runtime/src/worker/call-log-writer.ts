@@ -8,6 +8,7 @@ import {
   type EntryKind,
   entrySubject,
   formatEntry,
+  isSame,
   type Outcome,
 } from "../wire/call-log.js";
 import { lastEntry } from "../wire/call-search.js";
@@ -284,8 +285,7 @@ export class CallLogWriter {
       state.last === entry.kind &&
       state.attempt === attempt &&
       state.outcome === entry.outcome &&
-      (entry.kind !== "attempt" ||
-        (state.claim?.request === claim.request && state.claim.delivery === claim.delivery))
+      (entry.kind !== "attempt" || isSame(state.claim, claim))
     );
   }
 

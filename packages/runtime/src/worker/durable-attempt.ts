@@ -10,6 +10,7 @@ import {
   type Claim,
   type EntryKind,
   isAsLate,
+  isSame,
   type Outcome,
   progressSubject,
 } from "../wire/call-log.js";
@@ -240,7 +241,7 @@ export class DurableAttempt {
         throw new LostClaim(state.outcome);
       }
       if (state.claim && isAsLate(state.claim, claimed)) {
-        if (!isMade || !isAsLate(claimed, state.claim)) {
+        if (!isMade || !isSame(state.claim, claimed)) {
           // A later delivery was begun while this one lay in a process that stood still.
           throw new LostClaim(undefined);
         }
