@@ -72,16 +72,27 @@ export class TestUsers {
   }
 }
 
+/** Also when the server has not yet removed the files of a stream of that name from disk. */
+const STORE_FAILED = 10049;
+
 /** Does what `jetrpc apply` does: the others may not. */
 export async function makeStreams(
   { nats }: Connection,
   services: readonly DescService[],
 ): Promise<void> {
   const create = async (api: string, config: object) => {
-    const reply = await nats.request(`$JS.API.${api}`, JSON.stringify(config), { timeout: 10_000 });
-    const { error } = reply.json() as { error?: object };
-    if (error) {
-      throw new Error(`${api}: ${JSON.stringify(error)}`);
+    for (let tries = 1; ; tries++) {
+      const reply = await nats.request(`$JS.API.${api}`, JSON.stringify(config), {
+        timeout: 10_000,
+      });
+      const { error } = reply.json() as { error?: { err_code: number } };
+      if (!error) {
+        return;
+      }
+      if (error.err_code !== STORE_FAILED || tries === 50) {
+        throw new Error(`${api}: ${JSON.stringify(error)}`);
+      }
+      await new Promise((resolve) => setTimeout(resolve, 100));
     }
   };
   for (const service of services) {
