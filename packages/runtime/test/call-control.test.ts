@@ -285,6 +285,18 @@ describe("a deadline", () => {
     expect(runs).toBe(1);
   });
 
+  test("ends a queued call that nobody waits for when its status is read", async () => {
+    const call = await (await nats.client()).do.submit({}, { timeoutMs: 200 });
+    expect((await call.status()).state).toBe("queued");
+    await until(async () => (await call.status()).state !== "queued");
+    expect(await call.status()).toMatchObject({
+      state: "expired",
+      attempts: [],
+      error: { code: Code.DeadlineExceeded },
+    });
+    await until(async () => (await queued()) === 0);
+  });
+
   test("of a call that is waited for leaves nothing in the queue", async () => {
     await expect((await nats.client()).do({}, { timeoutMs: 200 })).rejects.toMatchObject({
       code: Code.DeadlineExceeded,

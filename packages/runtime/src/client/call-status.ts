@@ -3,13 +3,22 @@ import { type Progress, ProgressSchema } from "../gen/jetrpc/v1/call_pb.js";
 import type { MethodBinding } from "../wire/binding.js";
 import type { CallName } from "../wire/call-id.js";
 import { CallState, entrySubject, progressSubject } from "../wire/call-log.js";
-import { acceptedAt, findKnownCall, notFound } from "../wire/call-search.js";
+import {
+  acceptedAt,
+  deadlineOf,
+  type FoundCall,
+  findKnownCall,
+  notFound,
+} from "../wire/call-search.js";
 import { decode } from "../wire/codec.js";
 import { Header } from "../wire/header.js";
 import { getLast } from "../wire/jetstream.js";
 import type { Link } from "../wire/link.js";
 import { readLog, type StoredEntry } from "../wire/log-reader.js";
 import { isStatus, statusOfHeaders } from "../wire/status.js";
+import { endCall } from "./end-call.js";
+
+const never = Number.POSITIVE_INFINITY;
 
 /**
  * The states of a durable call; docs/durable-calls.md has what leads from one to
@@ -59,16 +68,13 @@ export interface CallStatus {
   readonly error?: ConnectError;
 }
 
-/** Reads how far a call is. Errors: NotFound; Unavailable. */
+/** Reads how far a call is; ends it first when its time is over. Errors: NotFound; Unavailable. */
 export async function readStatus(
   link: Link,
   method: MethodBinding,
   call: CallName,
 ): Promise<CallStatus> {
-  const found = await findKnownCall(link, method, call);
-  if (!found) {
-    throw notFound(method, call);
-  }
+  const found = await findInTime(link, method, call);
   const fold = new StatusFold();
   const [progress] = await Promise.all([
     getLast(link, method.service.progressStream, progressSubject(method, call)),
@@ -92,6 +98,19 @@ export async function readStatus(
     ...(progress && { progress: decode(ProgressSchema, progress.data, Code.Internal) }),
     ...(fold.error && { error: fold.error }),
   };
+}
+
+async function findInTime(link: Link, method: MethodBinding, call: CallName): Promise<FoundCall> {
+  for (;;) {
+    const found = await findKnownCall(link, method, call);
+    if (!found) {
+      throw notFound(method, call);
+    }
+    if (found.last?.kind === "end" || Date.now() < (deadlineOf(found) ?? never)) {
+      return found;
+    }
+    await endCall(link, method, call, "expired");
+  }
 }
 
 class StatusFold {
