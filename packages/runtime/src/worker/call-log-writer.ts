@@ -247,7 +247,8 @@ export class CallLogWriter {
         return;
       } catch (error) {
         if (error instanceof SequenceConflict && !isInDoubt) {
-          await this.checkClaim();
+          // It was sent once: what is there in its place is not of this attempt.
+          await this.areStored([], before);
         }
         if (!mayRepeat(error) || Date.now() >= giveUpAt || this.link.nats.isClosed()) {
           throw error;
@@ -259,7 +260,11 @@ export class CallLogWriter {
     }
   }
 
-  /** Looks whether entries are there whose acknowledgement was lost: all of them, or some of a batch. */
+  /**
+   * Looks whether entries are there whose acknowledgement was lost: all of them, or some
+   * of a batch. Throws {@link LostClaim} when something else is, {@link LostEntries} when
+   * less is there than was.
+   */
   private async areStored(entries: readonly NewEntry[], before: number): Promise<boolean> {
     const { sequence } = this;
     const state = await this.readState();
@@ -287,20 +292,6 @@ export class CallLogWriter {
       state.outcome === entry.outcome &&
       (entry.kind !== "attempt" || isSame(state.claim, claim))
     );
-  }
-
-  /**
-   * An append was refused that was made once: what is there in its place is not of
-   * this attempt. Throws {@link LostClaim} unless nothing is there, or not any more.
-   */
-  private async checkClaim(): Promise<void> {
-    const { sequence, stored } = this;
-    const state = await this.readState();
-    const lost = findLostClaim(state, this.attempt);
-    if (lost || state.sequence > sequence) {
-      throw lost ?? new LostClaim(undefined);
-    }
-    refuseLoss(state.sequence < sequence || this.stored < stored);
   }
 
   private publish(entries: readonly NewEntry[]): Promise<number> {
