@@ -48,6 +48,7 @@ export class Link {
     this.mux = new Mux(nats, this.pulse, options.inboxPrefix);
     this.payloads = new PayloadStore(this);
     this.closed = nats.closed().then((error) => {
+      this.pulse.rest();
       this.reason ??= error ? givenUp(error) : undefined;
       return this.reason;
     });

@@ -32,14 +32,19 @@ export class Pulse {
     this.timer ??= setInterval(() => this.beat(), beatMs);
   }
 
+  /** Rests until a further call: a timer would keep the process from ending. */
+  rest(): void {
+    clearInterval(this.timer);
+    this.timer = undefined;
+  }
+
   private beat(): void {
     let isNeeded = false;
     for (const beat of this.beats) {
       isNeeded = beat() || isNeeded;
     }
     if (!isNeeded) {
-      clearInterval(this.timer);
-      this.timer = undefined;
+      this.rest();
     }
   }
 }
