@@ -2,6 +2,9 @@ import { defineConfig } from "vitest/config";
 
 /** Tests that run once more with users who may do what their role needs, and no more. */
 const secured = [
+  "blob",
+  "blob-lifetime",
+  "blob-recovery",
   "call-control",
   "crash",
   "direct",
@@ -11,6 +14,8 @@ const secured = [
   "interop",
   "limits",
   "operator",
+  "protocol",
+  "recovery",
   "stream",
 ];
 
@@ -37,7 +42,7 @@ export default defineConfig({
         extends: true,
         test: {
           name: "least-privilege",
-          include: [`packages/runtime/test/{${secured.join()}}.test.ts`],
+          include: [`packages/runtime/test/{${secured.join()}}.test.ts`, "test/pdf.test.ts"],
           env: { JETRPC_TEST_SECURED: "1" },
         },
       },

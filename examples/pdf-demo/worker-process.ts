@@ -13,15 +13,18 @@ export interface WorkerProcess extends AsyncDisposable {
   kill(): Promise<void>;
 }
 
-/** Starts a worker. Resolves when it takes calls, or at once when it need not wait. */
+/**
+ * Starts a worker, with more environment than this process has if need be. Resolves when
+ * it takes calls, or at once when it need not wait.
+ */
 export async function startWorker(
   url: string,
-  { waits = false }: { waits?: boolean } = {},
+  { waits = false, env = {} }: { waits?: boolean; env?: NodeJS.ProcessEnv } = {},
 ): Promise<WorkerProcess> {
   const child = spawn(process.execPath, [main], {
     // The pipe of stdin ends with this process, and the worker with the pipe.
     stdio: ["pipe", "pipe", "inherit"],
-    env: { ...process.env, NATS_URL: url, PDF_EXIT_WITH_STDIN: "1" },
+    env: { ...process.env, NATS_URL: url, PDF_EXIT_WITH_STDIN: "1", ...env },
   });
   const exited = once(child, "exit");
   const ready = Promise.race([

@@ -14,9 +14,10 @@ import {
   useBlobs,
 } from "./blob-support.js";
 import { BlobService } from "./gen/test/v1/blob_pb.js";
+import { isSecured } from "./secured.js";
 import { collect, gate, until, useNats } from "./support.js";
 
-const nats = useNats();
+const nats = useNats([BlobService]);
 const blobs = useBlobs(nats);
 
 const content = bytes(2 * chunk + 1);
@@ -48,7 +49,7 @@ describe("the objects of a request", () => {
         return {};
       },
     });
-    await (await blobs.client(connection)).copy({ file: blobOf(content), data: large });
+    await (await blobs.client()).copy({ file: blobOf(content), data: large });
     expect(seen).toEqual(Array(3).fill(sha256(content)));
     await untilReleased(connection);
     // What takes their place goes, too.
@@ -57,7 +58,7 @@ describe("the objects of a request", () => {
 
   test("go when the call is canceled, queued or running", async () => {
     const connection = await nats.connect();
-    const copy = (await blobs.client(connection)).copy;
+    const copy = (await blobs.client()).copy;
     const queued = await copy.submit({ file: blobOf(content), data: large });
     expect(await requestChunks(connection)).toBe(3 + Math.ceil(large.length / chunk));
     await queued.cancel();
@@ -84,7 +85,7 @@ describe("the objects of a request", () => {
       throw new ConnectError("no", Code.InvalidArgument);
     };
     await blobs.worker({ copy: refuse });
-    const copy = (await blobs.client(connection)).copy;
+    const copy = (await blobs.client()).copy;
     const call = await copy.submit({ file: blobOf(content), data: large }, { callId: "dead" });
     await expect(call.result()).rejects.toMatchObject({ code: Code.InvalidArgument });
     const letter = await theLetter(connection);
@@ -105,7 +106,7 @@ describe("the objects of a request", () => {
         return request;
       },
     });
-    const copy = (await blobs.client(connection)).copy;
+    const copy = (await blobs.client()).copy;
     const call = await copy.submit({ file: blobOf(content), data: large }, { callId: "again" });
     await expect(call.result()).rejects.toMatchObject({ code: Code.InvalidArgument });
     isMended = true;
@@ -127,7 +128,7 @@ describe("the objects of a request", () => {
         return {};
       },
     });
-    const copy = (await blobs.client(connection)).copy;
+    const copy = (await blobs.client()).copy;
     const submit = () => copy.submit({ file: blobOf(content) }, { callId: "shared" });
     await expect((await submit()).result()).rejects.toMatchObject({ code: Code.InvalidArgument });
     const letter = await theLetter(connection);
@@ -148,7 +149,7 @@ describe("the objects of a request", () => {
 describe("the bucket", () => {
   test("keeps what is queued for ever, and results a day longer than their log", async () => {
     const connection = await nats.connect();
-    const copy = (await blobs.client(connection)).copy;
+    const copy = (await blobs.client()).copy;
     const call = await copy.submit({ file: blobOf(content), data: large });
     await blobs.worker(copier);
     const ttls = new Map<string, string>();
@@ -167,7 +168,8 @@ describe("the bucket", () => {
     expect(config).toMatchObject({ max_age: 0, discard: "new", allow_msg_ttl: true });
   });
 
-  test("that differs from the schema is shown", async () => {
+  // To whom may look at it: an administrator, where there is one.
+  test.skipIf(isSecured)("that differs from the schema is shown", async () => {
     const connection = await nats.connect();
     const other = {
       name: "OBJ_BLOB_PAYLOAD",
@@ -185,7 +187,7 @@ describe("the bucket", () => {
 describe("a sweep", () => {
   test("removes what is old and whose call is gone, and nothing else", async () => {
     const connection = await nats.connect();
-    const copy = (await blobs.client(connection)).copy;
+    const copy = (await blobs.client()).copy;
     const sweep = () => operator(connection).sweepPayloads({ olderThanMs: 0 });
     // Two that are queued, one of them for later; one that is dead; one with a result.
     await copy.submit({ file: blobOf(content) }, { callId: "queued" });
@@ -232,7 +234,7 @@ describe("a sweep", () => {
 
   test("leaves what an upload goes on with meanwhile", async () => {
     const connection = await nats.connect();
-    const copy = (await blobs.client(connection)).copy;
+    const copy = (await blobs.client()).copy;
     await copy.submit({ file: blobOf(content) }, { callId: "first" });
     const [subject = ""] = Object.keys(await objects(connection));
     const removal = headers();

@@ -16,10 +16,11 @@ import {
   sha256,
   useBlobs,
 } from "./blob-support.js";
+import { BlobService } from "./gen/test/v1/blob_pb.js";
 import { useProcesses } from "./process.js";
 import { until, useNats } from "./support.js";
 
-const nats = useNats();
+const nats = useNats([BlobService]);
 const blobs = useBlobs(nats);
 const start = useProcesses();
 
@@ -119,26 +120,26 @@ describe("a call id that is given", () => {
     const connection = await nats.connect();
     const path = await film("film");
     const stopAfter = 70 * chunk;
-    const first = start("blob-client.mjs", { NATS_URL: nats.server.url }, path, `${stopAfter}`);
+    const first = start("blob-client.mjs", nats.environment("client"), path, `${stopAfter}`);
     await first.says("stopped");
     // Four batches; what is read of the fifth is lost with the process.
     const before = 64;
     await until(async () => (await requestChunks(connection)) === before);
     await first.end("SIGKILL");
     const { last_seq } = await state(connection);
-    const second = start("blob-client.mjs", { NATS_URL: nats.server.url }, path);
+    const second = start("blob-client.mjs", nats.environment("client"), path);
     await second.says("submitted");
     // What was there is there; only the rest was stored, with a mark that it goes on.
     expect(await requestChunks(connection)).toBe(chunks + 1);
     expect((await state(connection)).last_seq).toBe(last_seq + 1 + (chunks - before) + 1);
     await blobs.worker(copier);
-    const { file } = await (await blobs.client(connection)).copy.attach("film").result();
+    const { file } = await (await blobs.client()).copy.attach("film").result();
     expect(sha256(await read(file))).toBe(sha256(content));
   });
 
   test("is the same call for the same file, whatever it is read from", async () => {
     const connection = await nats.connect();
-    const copy = (await blobs.client(connection)).copy;
+    const copy = (await blobs.client()).copy;
     const path = await film("same");
     const info = { fileName: "same" };
     const callId = "same";
@@ -164,20 +165,19 @@ describe("a call id that is given", () => {
   });
 
   test("and two processes that upload at once: one object, one call", async () => {
-    const connection = await nats.connect();
     const path = await film("twice");
     const clients = await Promise.all([1, 2, 3].map(() => blobs.client()));
     await Promise.all(
       clients.map((each) => each.copy.submit({ file: fileBlob(path) }, { callId: "twice" })),
     );
     await blobs.worker(copier);
-    const { file } = await (await blobs.client(connection)).copy.attach("twice").result();
+    const { file } = await (await blobs.client()).copy.attach("twice").result();
     expect(file?.digest).toBe(sha256(content));
   });
 
   test("and a file that changes while it is read are FailedPrecondition", async () => {
     const connection = await nats.connect();
-    const copy = (await blobs.client(connection)).copy;
+    const copy = (await blobs.client()).copy;
     let version = 0;
     const file = blobOf(() => pieces(bytes(2 * chunk, version++), chunk));
     await expect(copy.submit({ file }, { callId: "changing" })).rejects.toMatchObject({
@@ -189,7 +189,7 @@ describe("a call id that is given", () => {
 
   test("and a part that is damaged: the upload begins anew", async () => {
     const connection = await nats.connect();
-    const copy = (await blobs.client(connection)).copy;
+    const copy = (await blobs.client()).copy;
     const callId = "damaged";
     let reading = 0;
     const failing = blobOf(() =>

@@ -45,13 +45,16 @@ export function useBlobs(nats: ReturnType<typeof useNats>) {
       return folder;
     },
     async client(connection?: Connection): Promise<BlobClient> {
-      return createClient<BlobClient>(BlobService, connection ?? (await nats.connect()));
+      return createClient<BlobClient>(
+        BlobService,
+        connection ?? (await nats.connect({ as: "client" })),
+      );
     },
     async worker(
       impl: BlobImpl,
       options: WorkerOptions & { connection?: Connection } = {},
     ): Promise<Worker> {
-      const { connection = await nats.connect(), ...rest } = options;
+      const { connection = await nats.connect({ as: "worker" }), ...rest } = options;
       return startWorker(BlobService, impl, connection, rest);
     },
   };

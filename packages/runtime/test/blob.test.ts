@@ -1,7 +1,7 @@
 import { readdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { create } from "@bufbuild/protobuf";
-import { type Blob, blobOf, Code, type Connection, createClient, openBlob } from "@jetrpc/runtime";
+import { type Blob, blobOf, Code, createClient, openBlob } from "@jetrpc/runtime";
 import { BlobSchema } from "@jetrpc/runtime/jetrpc/v1/blob_pb.js";
 import { fileBlob, saveBlob } from "@jetrpc/runtime/node";
 import { Objm } from "@nats-io/obj";
@@ -18,10 +18,10 @@ import {
   untilReleased,
   useBlobs,
 } from "./blob-support.js";
-import { DirectBlobService } from "./gen/test/v1/blob_pb.js";
+import { BlobService, DirectBlobService } from "./gen/test/v1/blob_pb.js";
 import { collect, gate, until, useNats } from "./support.js";
 
-const nats = useNats();
+const nats = useNats([BlobService]);
 const blobs = useBlobs(nats);
 
 describe("a Blob", () => {
@@ -124,7 +124,7 @@ describe("Blobs in every place", () => {
     const connection = await nats.connect();
     const data = bytes(2_000_000);
     const sent = { file: blobOf(bytes(10)), data };
-    const result = await (await blobs.client(connection)).copy(sent);
+    const result = await (await blobs.client()).copy(sent);
     expect(Buffer.compare(result.data, data)).toBe(0);
     expect(Buffer.compare(await read(result.file), bytes(10))).toBe(0);
     await untilReleased(connection);
@@ -164,7 +164,7 @@ describe("Blobs in every place", () => {
 describe("a Blob is refused", () => {
   test("that was made by hand, before anything is stored", async () => {
     const connection = await nats.connect();
-    const copy = (await blobs.client(connection)).copy;
+    const copy = (await blobs.client()).copy;
     const byHand = { object: "queue.Copy._._.other.x.0", size: 3n };
     for (const file of [byHand, create(BlobSchema, byHand), { ...blobOf(bytes(3)) }]) {
       await expect(copy({ file })).rejects.toMatchObject({
@@ -189,7 +189,7 @@ describe("a Blob is refused", () => {
 
   test("whose source fails or gives no bytes; nothing of it stays", async () => {
     const connection = await nats.connect();
-    const copy = (await blobs.client(connection)).copy;
+    const copy = (await blobs.client()).copy;
     await expect(copy({ file: fileBlob(join(blobs.folder, "nowhere")) })).rejects.toMatchObject({
       code: Code.FailedPrecondition,
       rawMessage: expect.stringContaining("ENOENT"),
@@ -257,9 +257,9 @@ describe("a Blob is refused", () => {
 
 describe("the object of a Blob", () => {
   /** A call whose result has a Blob of three chunks. */
-  async function result(connection: Connection): Promise<Blob> {
+  async function result(): Promise<Blob> {
     await blobs.worker(copier);
-    const { file } = await (await blobs.client(connection)).copy({
+    const { file } = await (await blobs.client()).copy({
       file: blobOf(bytes(3 * chunk)),
     });
     return file as Blob;
@@ -267,7 +267,7 @@ describe("the object of a Blob", () => {
 
   test("is one for every client of Object Store, and says whose it is", async () => {
     const connection = await nats.connect();
-    const file = await result(connection);
+    const file = await result();
     const bucket = await new Objm(connection.nats).open("BLOB_PAYLOAD");
     const info = await bucket.info(file.object);
     expect(info).toMatchObject({ size: 3 * chunk, chunks: 3, digest: file.digest, deleted: false });
@@ -281,7 +281,7 @@ describe("the object of a Blob", () => {
 
   test("that was changed is DataLoss, at the end", async () => {
     const connection = await nats.connect();
-    const file = await result(connection);
+    const file = await result();
     const subject = `$O.BLOB_PAYLOAD.C.${file.object}`;
     const [, ...rest] = await collect(openBlob(file));
     await connection.nats.request(
@@ -299,7 +299,7 @@ describe("the object of a Blob", () => {
 
   test("that is gone is DataLoss that names it", async () => {
     const connection = await nats.connect();
-    const file = await result(connection);
+    const file = await result();
     await (await new Objm(connection.nats).open("BLOB_PAYLOAD")).delete(file.object);
     await expect(read(file)).rejects.toMatchObject({
       code: Code.DataLoss,

@@ -9,7 +9,7 @@ import { Certificates } from "./certificates.js";
 import { useCleanEnvironment } from "./clean-environment.js";
 import { TestService } from "./gen/test/v1/test_pb.js";
 import { OperatorMode } from "./operator-mode.js";
-import { useNats } from "./support.js";
+import { type TestClient, useNats } from "./support.js";
 
 const nats = useNats();
 const environment = useCleanEnvironment();
@@ -201,7 +201,7 @@ test("a connection that is closed keeps no process from ending", async () => {
   const before = timers();
   const worker = await nats.worker({ get: () => ({}), do: () => ({}) });
   const connection = await nats.connect();
-  const client = createClient(TestService, connection);
+  const client = createClient<TestClient>(TestService, connection);
   await client.get({});
   await client.do({});
   await connection.close();

@@ -13,6 +13,12 @@ import {
 import { nkeyAuthenticator } from "@nats-io/nats-core";
 import { describeInfrastructure } from "../src/wire/infrastructure.js";
 
+/**
+ * Set where the same tests run once more, with users who may do what their role needs
+ * and nothing else: then the administrator makes the streams.
+ */
+export const isSecured = process.env["JETRPC_TEST_SECURED"] === "1";
+
 /** May do everything: sets the stage, and does what tests do by hand. */
 const root: Permissions = {
   publish: { allow: [">"], deny: [] },

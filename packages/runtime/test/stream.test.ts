@@ -1,7 +1,8 @@
 import { Code, ConnectError } from "@jetrpc/runtime";
 import { describe, expect, test } from "vitest";
 import { useProcesses } from "./process.js";
-import { collect, gate, isSecured, until, useNats } from "./support.js";
+import { isSecured } from "./secured.js";
+import { collect, gate, until, useNats } from "./support.js";
 
 const nats = useNats();
 const start = useProcesses();

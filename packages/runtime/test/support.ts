@@ -1,3 +1,4 @@
+import type { DescService } from "@bufbuild/protobuf";
 import {
   type BidiStreamingMethod,
   type ClientStreamingMethod,
@@ -25,7 +26,7 @@ import {
   ShortService,
   TestService,
 } from "./gen/test/v1/test_pb.js";
-import { makeStreams, TestUsers } from "./secured.js";
+import { isSecured, makeStreams, TestUsers } from "./secured.js";
 
 type I = typeof RequestSchema;
 type O = typeof ResponseSchema;
@@ -61,15 +62,9 @@ export interface TestConnection extends ConnectionOptions {
   keep?: boolean;
 }
 
-/**
- * Set where the same tests run once more, with users who may do what their role needs
- * and nothing else: then the administrator makes the streams.
- */
-export const isSecured = process.env["JETRPC_TEST_SECURED"] === "1";
+const testServices = [TestService, ShortService, InteropService, UnimplementedService];
 
-const services = [TestService, ShortService, InteropService, UnimplementedService];
-
-function createUsers(): TestUsers {
+function createUsers(services: readonly DescService[]): TestUsers {
   const be = (grant: Omit<Grant, "service">) => services.map((service) => ({ ...grant, service }));
   const owners = ["_", "acme", "a", "b", "stranger"];
   return new TestUsers({
@@ -83,10 +78,10 @@ function createUsers(): TestUsers {
 }
 
 /** A server for all tests of a file, and what each test opens on it. */
-export function useNats() {
+export function useNats(services: readonly DescService[] = testServices) {
   let server: NatsServer;
   const open: (() => Promise<unknown>)[] = [];
-  const users = isSecured ? createUsers() : undefined;
+  const users = isSecured ? createUsers(services) : undefined;
   const userOf = (role: TestRole, owner = "_") => (role === "client" ? `client-${owner}` : role);
   const asRoot = async (url: string, work: (root: Connection) => Promise<void>) => {
     const root = await connect({ nats: { servers: url, ...users?.options("root") } });
