@@ -33,13 +33,11 @@ import {
   retryDelayOf,
   toCallerError,
 } from "../wire/status.js";
+import { AttemptContext } from "./attempt-context.js";
 import { CallLogWriter, LostClaim, LostEntries, type NewEntry } from "./call-log-writer.js";
-import { type DurableHandlerContext, LazyHandlerContext, type ProgressReport } from "./context.js";
+import type { ProgressReport } from "./context.js";
 import type { LogLevel } from "./log.js";
 import type { ServedMethod } from "./settings.js";
-
-/** Shortest time between two reports of progress, in ms. */
-const progressIntervalMs = 250;
 
 /** An attempt that has not ended by then is noted in the log, in ms. */
 const announceAfterMs = 250;
@@ -610,52 +608,4 @@ function addMetadata(
     block.addTrailer(trailer);
   }
   return block;
-}
-
-const ended = new ConnectError("the call has ended", Code.Canceled);
-
-/** Context of one attempt. */
-class AttemptContext extends LazyHandlerContext implements DurableHandlerContext {
-  private pending: ProgressReport | undefined;
-  private progressTimer: ReturnType<typeof setTimeout> | undefined;
-  private reportedAt = 0;
-
-  constructor(
-    method: MethodBinding,
-    request: Msg,
-    timeoutMs: number,
-    readonly callId: string,
-    readonly attempt: number,
-    readonly resumeFrom: number,
-    private readonly send: (report: ProgressReport) => void,
-  ) {
-    super(method, request, timeoutMs);
-  }
-
-  /** Sends the first report at once and then at most one in each interval. */
-  progress(report: ProgressReport): void {
-    this.pending = report;
-    const wait = this.reportedAt + progressIntervalMs - Date.now();
-    if (wait <= 0) {
-      this.flushProgress();
-    } else {
-      this.progressTimer ??= setTimeout(() => this.flushProgress(), wait);
-    }
-  }
-
-  flushProgress(): void {
-    clearTimeout(this.progressTimer);
-    this.progressTimer = undefined;
-    if (this.pending) {
-      this.send(this.pending);
-      this.pending = undefined;
-      this.reportedAt = Date.now();
-    }
-  }
-
-  finish(): void {
-    clearTimeout(this.progressTimer);
-    this.pending = undefined;
-    this.abort(ended);
-  }
 }

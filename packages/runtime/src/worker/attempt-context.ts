@@ -1,0 +1,55 @@
+import { Code, ConnectError } from "@connectrpc/connect";
+import type { Msg } from "@nats-io/nats-core";
+import type { MethodBinding } from "../wire/binding.js";
+import { type DurableHandlerContext, LazyHandlerContext, type ProgressReport } from "./context.js";
+
+/** Shortest time between two reports of progress, in ms. */
+const progressIntervalMs = 250;
+
+const ended = new ConnectError("the call has ended", Code.Canceled);
+
+/** What the handler of one attempt of a durable call is given. */
+export class AttemptContext extends LazyHandlerContext implements DurableHandlerContext {
+  private pending: ProgressReport | undefined;
+  private progressTimer: ReturnType<typeof setTimeout> | undefined;
+  private reportedAt = 0;
+
+  constructor(
+    method: MethodBinding,
+    request: Msg,
+    timeoutMs: number,
+    readonly callId: string,
+    readonly attempt: number,
+    readonly resumeFrom: number,
+    private readonly send: (report: ProgressReport) => void,
+  ) {
+    super(method, request, timeoutMs);
+  }
+
+  /** Sends the first report at once and then at most one in each interval. */
+  progress(report: ProgressReport): void {
+    this.pending = report;
+    const wait = this.reportedAt + progressIntervalMs - Date.now();
+    if (wait <= 0) {
+      this.flushProgress();
+    } else {
+      this.progressTimer ??= setTimeout(() => this.flushProgress(), wait);
+    }
+  }
+
+  flushProgress(): void {
+    clearTimeout(this.progressTimer);
+    this.progressTimer = undefined;
+    if (this.pending) {
+      this.send(this.pending);
+      this.pending = undefined;
+      this.reportedAt = Date.now();
+    }
+  }
+
+  finish(): void {
+    clearTimeout(this.progressTimer);
+    this.pending = undefined;
+    this.abort(ended);
+  }
+}
