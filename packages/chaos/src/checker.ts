@@ -117,10 +117,13 @@ export class Checker {
     return { verdict, failures };
   }
 
-  /** `<prefix>.<kind>.<Method>.<owner>.<session>.<id>[.entry]` */
+  /** `<prefix>.<kind>.<Method>.<owner>.<session>.<id>[.entry]`; a due call's kind has two tokens. */
   private keyOf(subject: string): string {
-    const [, ...rest] = subject.slice(this.binding.prefix.length + 1).split(".");
-    return rest.slice(0, 4).join(".");
+    return subject
+      .replace(/\.entry$/, "")
+      .split(".")
+      .slice(-4)
+      .join(".");
   }
 
   private note(logs: Map<string, Logged>, message: JsMsg): void {

@@ -65,10 +65,11 @@ async function convert({ file, kind, milliseconds }: ConvertRequest, { attempt }
   const pieces = openBlob(file);
   // What goes wrong does so while one file is read and the other one is written.
   async function* result() {
-    let index = 0;
+    let isBegun = false;
     for await (const piece of turned(pieces)) {
       yield piece;
-      if (index++ === 1) {
+      if (!isBegun) {
+        isBegun = true;
         await behave(kind, milliseconds, attempt);
       }
       await delay(milliseconds / 20);
