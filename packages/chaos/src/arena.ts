@@ -1,10 +1,14 @@
 import { setTimeout as delay } from "node:timers/promises";
 import type { NatsServer } from "@jetrpc/testing";
 import { Child } from "./child.js";
-import type { FromClient } from "./message.js";
+import type { BoundedLog } from "./evidence.js";
+import type { FromClient, Upload } from "./message.js";
 import { TcpProxy } from "./tcp-proxy.js";
 
-/** A worker or client, behind proxies of its own. It comes back when it dies. */
+/**
+ * A worker or client, behind proxies of its own. It comes back when it dies, and is
+ * told what it uploaded then.
+ */
 export class Member {
   /** True while it has to stay dead. */
   private isDown = false;
@@ -19,12 +23,24 @@ export class Member {
     script: "worker" | "client",
     servers: readonly NatsServer[],
     env: () => Record<string, string>,
-    hear: (message: FromClient) => void = () => undefined,
+    log: BoundedLog,
+    hear: (message: Exclude<FromClient, { uploads: unknown }>) => void,
   ): Promise<Member> {
     const proxies = await Promise.all(servers.map(({ port }) => TcpProxy.start(port)));
     const url = proxies.map(({ port }) => `nats://127.0.0.1:${port}`).join(",");
-    const spawn = () =>
-      Child.start(script, { NATS_URL: url, ...env() }, (message) => hear(message as FromClient));
+    let uploads: Upload | null = null;
+    const hearAll = (message: unknown) => {
+      const said = message as FromClient;
+      if ("uploads" in said) {
+        ({ uploads } = said);
+      } else {
+        hear(said);
+      }
+    };
+    const spawn = () => {
+      const upload = uploads?.callId !== undefined && { CHAOS_UPLOAD: JSON.stringify(uploads) };
+      return Child.start(script, { NATS_URL: url, ...upload, ...env() }, log, hearAll);
+    };
     return new Member(spawn(), proxies, spawn);
   }
 

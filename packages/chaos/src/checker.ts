@@ -1,10 +1,14 @@
 import { fromBinary } from "@bufbuild/protobuf";
-import { bindService } from "@jetrpc/runtime";
+import type { Connection, ServiceBinding } from "@jetrpc/runtime";
 import { type JsMsg, jetstream } from "@nats-io/jetstream";
-import { connect, type NatsConnection } from "@nats-io/transport-node";
-import { CountResponseSchema, WorkResponseSchema } from "./gen/chaos/v1/chaos_pb.js";
-import type { Accepted } from "./message.js";
-import { serviceFor } from "./service.js";
+import { FileChecker } from "./file-checker.js";
+import {
+  ConvertResponseSchema,
+  CountResponseSchema,
+  WorkResponseSchema,
+} from "./gen/chaos/v1/chaos_pb.js";
+import type { Accepted, FromClient } from "./message.js";
+import { suffixOf } from "./post-mortem.js";
 
 /** What became of the calls. */
 export interface Verdict {
@@ -19,6 +23,21 @@ export interface Verdict {
   doubled: number;
   /** Not ended although everything is well again. */
   stuck: number;
+  /** Objects of requests that are gone, after a sweep. */
+  left: number;
+}
+
+/** Something that is not as it has to be. */
+export interface Failure {
+  readonly verdict: "lost" | "doubled" | "stuck" | "left";
+  readonly call?: Accepted | undefined;
+  readonly why: string;
+}
+
+/** What was found, and how it is counted. */
+export interface Findings {
+  readonly verdict: Verdict;
+  readonly failures: readonly Failure[];
 }
 
 /** What the log of a call holds. */
@@ -32,67 +51,79 @@ interface Logged {
 /** Knows every accepted call, and what the servers have of it. */
 export class Checker {
   private readonly accepted = new Map<string, Accepted>();
+  /** Calls whose file a client has read. */
+  private readonly read = new Set<string>();
   /** What clients found wrong. */
-  readonly wrong: string[] = [];
-  private readonly binding;
+  private readonly wrong: Failure[] = [];
 
-  private constructor(
-    private readonly nats: NatsConnection,
-    nodes: number,
-  ) {
-    this.binding = bindService(serviceFor(nodes));
-  }
-
-  static async start(servers: string[], nodes: number): Promise<Checker> {
-    const nats = await connect({
-      servers,
-      maxReconnectAttempts: -1,
-      reconnectTimeWait: 200,
-      ignoreClusterUpdates: true,
-    });
-    return new Checker(nats, nodes);
-  }
+  constructor(
+    private readonly connection: Connection,
+    private readonly binding: ServiceBinding,
+  ) {}
 
   get count(): number {
     return this.accepted.size;
   }
 
-  accept(call: Accepted): void {
-    this.accepted.set(this.key(call), call);
+  hear(message: Exclude<FromClient, { uploads: unknown }>): void {
+    if ("accepted" in message) {
+      this.accepted.set(keyOfCall(message.accepted), message.accepted);
+    } else if ("read" in message) {
+      this.read.add(keyOfCall(message.read));
+    } else {
+      this.wrong.push({ verdict: "lost", call: message.call, why: message.wrong });
+    }
   }
 
-  /** Compares what was promised with what is there. Explains the first of each kind. */
-  async check(explain: (line: string) => void): Promise<Verdict> {
+  /** Counts something that no call is named for. */
+  miss(why: string): void {
+    this.wrong.push({ verdict: "lost", why });
+  }
+
+  /** Counts in what only shows when all calls have ended: see {@link FileChecker}. */
+  async checkFiles({ verdict, failures }: Findings): Promise<Findings> {
+    const all = [...this.accepted.values()].filter((call) => call.method === "Convert");
+    const unread = all.filter((call) => !this.read.has(keyOfCall(call)));
+    const found = [
+      ...this.wrong,
+      ...(await new FileChecker(this.connection, this.binding).check(all, unread)),
+    ];
+    const count = { ...verdict };
+    for (const { verdict } of found) {
+      count[verdict]++;
+    }
+    return { verdict: count, failures: [...failures, ...found] };
+  }
+
+  /** Compares what was promised with what is there. */
+  async check(): Promise<Findings> {
     const { logStream, deadStream, stream, laterStream } = this.binding;
     // In the order that calls go, so that one that moves meanwhile is seen at least once.
     const queued = new Set([...(await this.queued(laterStream)), ...(await this.queued(stream))]);
     const logs = new Map<string, Logged>();
-    await this.read(logStream, (message) => this.note(logs, message));
+    await this.readStream(logStream, (message) => this.note(logs, message));
     const dead = new Set<string>();
-    await this.read(deadStream, (message) => void dead.add(this.keyOf(message.subject)));
-    const verdict = { accepted: this.count, done: 0, dead: 0, lost: 0, doubled: 0, stuck: 0 };
+    await this.readStream(deadStream, (message) => void dead.add(this.keyOf(message.subject)));
+    const accepted = this.count;
+    const verdict = { accepted, done: 0, dead: 0, lost: 0, doubled: 0, stuck: 0, left: 0 };
+    const failures: Failure[] = [];
     for (const [key, call] of this.accepted) {
-      const what = judge(call, logs.get(key), dead.has(key), queued.has(key));
-      verdict[what.verdict]++;
-      if (what.why) {
-        explain(`${what.verdict}: ${key}: ${what.why}`);
+      const judged = judge(call, logs.get(key), dead.has(key), queued.has(key));
+      verdict[judged.verdict]++;
+      if (judged.verdict !== "done" && judged.verdict !== "dead") {
+        failures.push({ verdict: judged.verdict, call, why: judged.why ?? "" });
       }
     }
-    return verdict;
+    return { verdict, failures };
   }
 
-  close(): Promise<void> {
-    return this.nats.close();
-  }
-
-  private key({ method, callId }: Accepted): string {
-    return `${method}._.${callId.includes(".") ? callId : `_.${callId}`}`;
-  }
-
-  /** `<prefix>.<kind>.<Method>.<owner>.<session>.<id>[.entry]` */
+  /** `<prefix>.<kind>.<Method>.<owner>.<session>.<id>[.entry]`; a due call's kind has two tokens. */
   private keyOf(subject: string): string {
-    const [, ...rest] = subject.slice(this.binding.prefix.length + 1).split(".");
-    return rest.slice(0, 4).join(".");
+    return subject
+      .replace(/\.entry$/, "")
+      .split(".")
+      .slice(-4)
+      .join(".");
   }
 
   private note(logs: Map<string, Logged>, message: JsMsg): void {
@@ -111,8 +142,8 @@ export class Checker {
     }
   }
 
-  private async read(stream: string, take: (message: JsMsg) => void): Promise<void> {
-    const consumer = await jetstream(this.nats).consumers.get(stream);
+  private async readStream(stream: string, take: (message: JsMsg) => void): Promise<void> {
+    const consumer = await jetstream(this.connection.nats).consumers.get(stream);
     let { num_pending: pending } = await consumer.info();
     while (pending > 0) {
       for await (const message of await consumer.fetch({ max_messages: 500, expires: 5000 })) {
@@ -126,7 +157,7 @@ export class Checker {
   private async queued(stream: string): Promise<Set<string>> {
     const keys = new Set<string>();
     for (let from = 1; ; ) {
-      const reply = await this.nats.request(
+      const reply = await this.connection.nats.request(
         `$JS.API.DIRECT.GET.${stream}`,
         JSON.stringify({ seq: from, next_by_subj: ">" }),
         { timeout: 5000 },
@@ -139,6 +170,10 @@ export class Checker {
       keys.add(this.keyOf(subject));
     }
   }
+}
+
+function keyOfCall(call: Accepted): string {
+  return `${call.method}.${suffixOf(call)}`;
 }
 
 interface Judgement {
@@ -183,9 +218,15 @@ function checkResult(call: Accepted, { result, indexes }: Logged): string | unde
       ? undefined
       : `it has ${indexes.length} of ${call.messages} messages`;
   }
-  const { value } = fromBinary(WorkResponseSchema, result);
   if (call.fails) {
     return "it had to fail, and succeeded";
   }
+  if (call.method === "Convert") {
+    const { file } = fromBinary(ConvertResponseSchema, result);
+    return file?.digest === call.digest
+      ? undefined
+      : `its file has ${file?.digest}, not ${call.digest}`;
+  }
+  const { value } = fromBinary(WorkResponseSchema, result);
   return value === call.value ? undefined : `its result is ${value}, not ${call.value}`;
 }

@@ -1,6 +1,7 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { fileURLToPath } from "node:url";
+import type { BoundedLog } from "./evidence.js";
 
 /**
  * Runs a program, which a watcher kills when this process is gone, however it
@@ -25,17 +26,19 @@ export class Child {
     process.on("error", () => undefined);
   }
 
-  /** Starts `<script>.js` with the servers that it connects to. */
+  /** Starts `<script>.js` with the servers that it connects to; `log` gets its stderr. */
   static start(
     script: "worker" | "client",
     env: Record<string, string>,
-    hear: (message: unknown) => void = () => undefined,
+    log: BoundedLog,
+    hear: (message: unknown) => void,
   ): Child {
     const path = fileURLToPath(new URL(`${script}.js`, import.meta.url));
     const child = spawn("/bin/sh", ["-c", launcher, script, process.execPath, path], {
       env: { ...process.env, ...env },
-      stdio: ["ignore", "ignore", "inherit", "ipc", "pipe"],
+      stdio: ["ignore", "ignore", "pipe", "ipc", "pipe"],
     });
+    child.stderr?.on("data", (text) => log.write(text));
     child.on("message", hear);
     return new Child(child);
   }

@@ -11,6 +11,8 @@ export interface Targets {
   readonly clients: readonly Member[];
   /** Name of the queue stream. */
   readonly stream: string;
+  /** What the servers may store. */
+  readonly storeMegabytes: number;
 }
 
 /** A harm that is done, and undone when `run` resolves. */
@@ -21,7 +23,7 @@ export interface Fault {
 
 /** Chooses what goes wrong next, among the faults with a name that matches. */
 export function nextFault(random: Random, targets: Targets, names: RegExp): Fault {
-  const { servers, workers, clients, stream } = targets;
+  const { servers, workers, clients, stream, storeMegabytes } = targets;
   const server = random.pick(servers);
   const member = random.pick(random.chance(0.6) ? workers : clients);
   const shortly = random.between(200, 3_000);
@@ -73,7 +75,7 @@ export function nextFault(random: Random, targets: Targets, names: RegExp): Faul
         server.resume();
       },
     },
-    { name: "full store of the servers", run: () => fillStore(servers, shortly) },
+    { name: "full store of the servers", run: () => fillStore(servers, storeMegabytes, shortly) },
   ];
   if (servers.length > 1) {
     const leaders = [
@@ -81,6 +83,8 @@ export function nextFault(random: Random, targets: Targets, names: RegExp): Faul
       `STREAM.LEADER.STEPDOWN.${stream}_LOG`,
       `CONSUMER.LEADER.STEPDOWN.${stream}.Work`,
       `CONSUMER.LEADER.STEPDOWN.${stream}.Count`,
+      `CONSUMER.LEADER.STEPDOWN.${stream}.Convert`,
+      `STREAM.LEADER.STEPDOWN.OBJ_${stream}_PAYLOAD`,
     ];
     for (const api of leaders) {
       faults.push({
@@ -115,7 +119,11 @@ async function restart(server: NatsServer): Promise<void> {
 const streamNotFound = 10059;
 
 /** Fills what the servers may store, and makes room again. */
-async function fillStore(servers: readonly NatsServer[], ms: number): Promise<void> {
+async function fillStore(
+  servers: readonly NatsServer[],
+  megabytes: number,
+  ms: number,
+): Promise<void> {
   const config = {
     name: "FILLER",
     subjects: ["filler"],
@@ -125,7 +133,10 @@ async function fillStore(servers: readonly NatsServer[], ms: number): Promise<vo
   try {
     await ask(servers, ["$JS.API.STREAM.CREATE.FILLER", JSON.stringify(config)]);
     const megabyte = new Uint8Array(1_000_000);
-    await ask(servers, ...Array.from({ length: 300 }, () => ["filler", megabyte] as const));
+    await ask(
+      servers,
+      ...Array.from({ length: megabytes + 50 }, () => ["filler", megabyte] as const),
+    );
     await delay(ms);
   } finally {
     // However many servers are down just now: a store that stays full ends every call's way.

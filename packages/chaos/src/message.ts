@@ -7,7 +7,32 @@ export type Accepted =
       /** True when it has to fail. */
       readonly fails: boolean;
     }
-  | { readonly method: "Count"; readonly callId: string; readonly messages: number };
+  | { readonly method: "Count"; readonly callId: string; readonly messages: number }
+  | {
+      readonly method: "Convert";
+      readonly callId: string;
+      /** Digest of the file that comes back. */
+      readonly digest: string;
+      readonly fails: boolean;
+    };
+
+/** A conversion that is submitted. */
+export interface Upload {
+  /** Undefined for one that nobody can go on with. */
+  readonly callId?: string;
+  readonly kind: number;
+  readonly milliseconds: number;
+  /** Of what the file holds. */
+  readonly seed: number;
+  /** Of the file, in bytes. */
+  readonly size: number;
+}
 
 /** What a client process says. */
-export type FromClient = { readonly accepted: Accepted } | { readonly wrong: string };
+export type FromClient =
+  | { readonly accepted: Accepted }
+  /** What is uploaded from now on; null when it is done. */
+  | { readonly uploads: Upload | null }
+  /** It has read the file that came back. */
+  | { readonly read: Accepted }
+  | { readonly wrong: string; readonly call: Accepted };

@@ -1,6 +1,8 @@
 import type { DurableServerStreamingMethod, DurableUnaryMethod } from "@jetrpc/runtime";
 import {
   ClusterService,
+  type ConvertRequestSchema,
+  type ConvertResponseSchema,
   type CountRequestSchema,
   type CountResponseSchema,
   SingleService,
@@ -17,4 +19,5 @@ export function serviceFor(nodes: number): typeof SingleService | typeof Cluster
 export interface ChaosClient {
   work: DurableUnaryMethod<typeof WorkRequestSchema, typeof WorkResponseSchema>;
   count: DurableServerStreamingMethod<typeof CountRequestSchema, typeof CountResponseSchema>;
+  convert: DurableUnaryMethod<typeof ConvertRequestSchema, typeof ConvertResponseSchema>;
 }

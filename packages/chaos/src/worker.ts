@@ -1,14 +1,24 @@
 // A worker of the attack. Its environment says where it connects to.
 import { setTimeout as delay } from "node:timers/promises";
-import { Code, ConnectError } from "@jetrpc/runtime";
+import { blobOf, Code, ConnectError, openBlob } from "@jetrpc/runtime";
 import { serve } from "@jetrpc/runtime/node";
-import { type CountRequest, Kind, type WorkRequest } from "./gen/chaos/v1/chaos_pb.js";
+import { turned } from "./content.js";
+import {
+  type ConvertRequest,
+  type CountRequest,
+  Kind,
+  type WorkRequest,
+} from "./gen/chaos/v1/chaos_pb.js";
+import { say } from "./say.js";
 import { serviceFor } from "./service.js";
 
-async function work(
-  { kind, value, milliseconds }: WorkRequest,
-  { attempt }: { readonly attempt: number },
-) {
+/** Which attempt it is. */
+interface Context {
+  readonly attempt: number;
+}
+
+/** Does what a call asks for beside its result. */
+async function behave(kind: Kind, milliseconds: number, attempt: number): Promise<void> {
   switch (kind) {
     case Kind.SLOW:
       await delay(milliseconds);
@@ -34,6 +44,10 @@ async function work(
     }
     default:
   }
+}
+
+async function work({ kind, value, milliseconds }: WorkRequest, { attempt }: Context) {
+  await behave(kind, milliseconds, attempt);
   return { value };
 }
 
@@ -44,18 +58,45 @@ async function* count({ messages, milliseconds }: CountRequest) {
   }
 }
 
+async function convert({ file, kind, milliseconds }: ConvertRequest, { attempt }: Context) {
+  if (!file) {
+    throw new ConnectError("no file", Code.DataLoss);
+  }
+  const pieces = openBlob(file);
+  // What goes wrong does so while one file is read and the other one is written.
+  async function* result() {
+    let isBegun = false;
+    for await (const piece of turned(pieces)) {
+      yield piece;
+      if (!isBegun) {
+        isBegun = true;
+        await behave(kind, milliseconds, attempt);
+      }
+      await delay(milliseconds / 20);
+    }
+  }
+  return { file: blobOf(result()) };
+}
+
 process.on("disconnect", () => process.exit());
+say("started");
 
 for (;;) {
   try {
     await serve(
       serviceFor(Number(process.env["CHAOS_NODES"])),
-      { work, count },
-      { concurrency: 8, drainTimeoutMs: 1000 },
+      { work, count, convert },
+      {
+        concurrency: 8,
+        drainTimeoutMs: 1000,
+        logger: ({ message, ...fields }) => say(message, fields),
+      },
     );
+    say("serves");
     break;
-  } catch {
+  } catch (error) {
     // The servers are down: like a supervisor it tries again.
+    say("cannot serve yet", { error });
     await delay(500);
   }
 }

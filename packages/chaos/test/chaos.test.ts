@@ -17,5 +17,5 @@ test("refuses options that it does not know", async () => {
 // What is wrong is in the error that a failed run rejects with, seed and all.
 test("half a minute of the attack loses, doubles and forgets nothing", async () => {
   const { stdout } = await run(process.execPath, [main, "--seconds", "30"]);
-  expect(stdout).toMatch(/^accepted [1-9]\d* done \d+ dead \d+ lost 0 doubled 0 stuck 0$/m);
+  expect(stdout).toMatch(/^accepted [1-9]\d* done \d+ dead \d+ lost 0 doubled 0 stuck 0 left 0$/m);
 }, 240_000);

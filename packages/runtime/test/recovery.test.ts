@@ -1,10 +1,12 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { create, toBinary } from "@bufbuild/protobuf";
+import { createOperator } from "@jetrpc/runtime/operator";
 import { startNats } from "@jetrpc/testing";
 import { headers } from "@nats-io/transport-node";
-import { expect, test } from "vitest";
-import { ResponseSchema } from "./gen/test/v1/test_pb.js";
+import { expect, onTestFinished, test } from "vitest";
+import { ResponseSchema, TestService } from "./gen/test/v1/test_pb.js";
 import { collect, until, useNats } from "./support.js";
+import { Stops, WireTap } from "./wire-tap.js";
 
 const nats = useNats();
 
@@ -82,4 +84,34 @@ test("what a killed server brings back of calls that have ended leaves the queue
   expect(worker.logged.map(({ message }) => message)).toContain(
     "a forgotten request was put in again",
   );
+});
+
+test("a call that fails while it is cancelled has its dead letter although its worker is lost", async () => {
+  const root = await nats.connect();
+  const stops = new Stops();
+  const tap = await WireTap.start(nats.server.port, stops);
+  onTestFinished(() => tap.close());
+  const client = await nats.client({ url: tap.url });
+  const call = await client.do.submit({ text: "kept" }, { callId: "torn" });
+  const withdrawing = stops.add("torn", "before", ({ headers }) =>
+    headers.includes("Jetrpc-Withdrawn"),
+  );
+  const isCancelled = call.cancel();
+  await withdrawing;
+  // What a worker does whose next step is the dead letter.
+  const entry = headers();
+  entry.set("Jetrpc-Entry", "end 1 failed");
+  entry.set("Nats-Expected-Last-Subject-Sequence", "0");
+  const status = Buffer.from("08031203626164", "hex");
+  await root.nats.request("test.v1.TestService.log.Do._._.torn.entry", status, { headers: entry });
+  stops.release();
+  expect(await isCancelled).toBe(false);
+
+  await nats.worker({ do: () => ({}) });
+  const operator = createOperator(root, TestService);
+  const letters = () => collect(operator.deadLetters());
+  await until(async () => (await letters()).length > 0);
+  const [letter] = await letters();
+  expect(letter).toMatchObject({ callId: "torn", attempts: 1, error: { rawMessage: "bad" } });
+  expect(await letter?.request()).toMatchObject({ text: "kept" });
 });

@@ -85,8 +85,10 @@ function placeOf(method: MethodBinding, request: Msg): Place {
 }
 
 /**
- * Puts in the place of a request what is enough to write the end of its call, for
- * ever or for some seconds. Throws SequenceConflict when it is not there any more.
+ * Puts in the place of a request what is enough to write the end of its call: for
+ * ever, with all that a dead letter needs if the call has failed meanwhile, or, when
+ * the end is stored, for some seconds. Throws SequenceConflict when the request is
+ * not there any more.
  */
 function withdraw(
   link: Link,
@@ -101,5 +103,6 @@ function withdraw(
   if (seconds !== undefined) {
     headers.add(Header.ttl, `${seconds}s`);
   }
-  return publishStored(link, subject, new Uint8Array(0), headers);
+  const payload = seconds === undefined ? request.data : new Uint8Array(0);
+  return publishStored(link, subject, payload, headers);
 }

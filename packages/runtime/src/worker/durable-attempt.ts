@@ -145,13 +145,16 @@ export class DurableAttempt {
   /** Whoever withdrew the request may not have come to write the end of its call. */
   private async endWithdrawn(outcome: "cancelled" | "expired"): Promise<void> {
     try {
-      const { hasEnded, attempt } = await this.writer.readState();
-      if (!hasEnded) {
-        this.writer.attempt = attempt;
-        const origin = (block: HeaderBlock) => this.addOrigin(block);
-        await this.writer.append(statusEntry("end", endError(outcome), origin, outcome));
-        this.link.cancel(this.method.cancelSubject, this.call.suffix);
+      const state = await this.writer.readState();
+      if (state.outcome) {
+        // A worker that ended it meanwhile may not have come to store its dead letter.
+        await this.afterEnd(state.outcome);
+        return;
       }
+      this.writer.attempt = state.attempt;
+      const origin = (block: HeaderBlock) => this.addOrigin(block);
+      await this.writer.append(statusEntry("end", endError(outcome), origin, outcome));
+      this.link.cancel(this.method.cancelSubject, this.call.suffix);
       this.acknowledge();
     } catch (error) {
       if (error instanceof LostClaim) {

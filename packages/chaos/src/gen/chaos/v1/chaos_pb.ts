@@ -6,6 +6,8 @@
 
 import type { GenEnum, GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import { enumDesc, fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
+import type { Blob } from "@jetrpc/runtime/jetrpc/v1/blob_pb.js";
+import { file_jetrpc_v1_blob } from "@jetrpc/runtime/jetrpc/v1/blob_pb.js";
 import { file_jetrpc_v1_options } from "@jetrpc/runtime/jetrpc/v1/options_pb.js";
 import type { Message } from "@bufbuild/protobuf";
 
@@ -13,7 +15,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file chaos/v1/chaos.proto.
  */
 export const file_chaos_v1_chaos: GenFile = /*@__PURE__*/
-  fileDesc("ChRjaGFvcy92MS9jaGFvcy5wcm90bxIIY2hhb3MudjEiUAoLV29ya1JlcXVlc3QSHAoEa2luZBgBIAEoDjIOLmNoYW9zLnYxLktpbmQSDQoFdmFsdWUYAiABKAUSFAoMbWlsbGlzZWNvbmRzGAMgASgFIh0KDFdvcmtSZXNwb25zZRINCgV2YWx1ZRgBIAEoBSI2CgxDb3VudFJlcXVlc3QSEAoIbWVzc2FnZXMYASABKAUSFAoMbWlsbGlzZWNvbmRzGAIgASgFIh4KDUNvdW50UmVzcG9uc2USDQoFaW5kZXgYASABKAUqfQoES2luZBIUChBLSU5EX1VOU1BFQ0lGSUVEEAASDgoKS0lORF9RVUlDSxABEg0KCUtJTkRfU0xPVxACEg4KCktJTkRfRkxBS1kQAxIMCghLSU5EX0JBRBAEEg8KC0tJTkRfREVBRExZEAUSEQoNS0lORF9CTE9DS0lORxAGMsUBCg1TaW5nbGVTZXJ2aWNlElAKBFdvcmsSFS5jaGFvcy52MS5Xb3JrUmVxdWVzdBoWLmNoYW9zLnYxLldvcmtSZXNwb25zZSIZsv8YFRgUIgUQgOHrFyIGEIDKte4BMgIIAhJVCgVDb3VudBIWLmNoYW9zLnYxLkNvdW50UmVxdWVzdBoXLmNoYW9zLnYxLkNvdW50UmVzcG9uc2UiGbL/GBUYFCIFEIDh6xciBhCAyrXuATICCAIwARoLsv8YBwoFQ0hBT1MyyAEKDkNsdXN0ZXJTZXJ2aWNlElAKBFdvcmsSFS5jaGFvcy52MS5Xb3JrUmVxdWVzdBoWLmNoYW9zLnYxLldvcmtSZXNwb25zZSIZsv8YFRgUIgUQgOHrFyIGEIDKte4BMgIIAhJVCgVDb3VudBIWLmNoYW9zLnYxLkNvdW50UmVxdWVzdBoXLmNoYW9zLnYxLkNvdW50UmVzcG9uc2UiGbL/GBUYFCIFEIDh6xciBhCAyrXuATICCAIwARoNsv8YCQoFQ0hBT1MYA2IGcHJvdG8z", [file_jetrpc_v1_options]);
+  fileDesc("ChRjaGFvcy92MS9jaGFvcy5wcm90bxIIY2hhb3MudjEiUAoLV29ya1JlcXVlc3QSHAoEa2luZBgBIAEoDjIOLmNoYW9zLnYxLktpbmQSDQoFdmFsdWUYAiABKAUSFAoMbWlsbGlzZWNvbmRzGAMgASgFIh0KDFdvcmtSZXNwb25zZRINCgV2YWx1ZRgBIAEoBSI2CgxDb3VudFJlcXVlc3QSEAoIbWVzc2FnZXMYASABKAUSFAoMbWlsbGlzZWNvbmRzGAIgASgFIh4KDUNvdW50UmVzcG9uc2USDQoFaW5kZXgYASABKAUiYwoOQ29udmVydFJlcXVlc3QSHAoEa2luZBgBIAEoDjIOLmNoYW9zLnYxLktpbmQSFAoMbWlsbGlzZWNvbmRzGAIgASgFEh0KBGZpbGUYAyABKAsyDy5qZXRycGMudjEuQmxvYiIwCg9Db252ZXJ0UmVzcG9uc2USHQoEZmlsZRgBIAEoCzIPLmpldHJwYy52MS5CbG9iKn0KBEtpbmQSFAoQS0lORF9VTlNQRUNJRklFRBAAEg4KCktJTkRfUVVJQ0sQARINCglLSU5EX1NMT1cQAhIOCgpLSU5EX0ZMQUtZEAMSDAoIS0lORF9CQUQQBBIPCgtLSU5EX0RFQURMWRAFEhEKDUtJTkRfQkxPQ0tJTkcQBjKgAgoNU2luZ2xlU2VydmljZRJQCgRXb3JrEhUuY2hhb3MudjEuV29ya1JlcXVlc3QaFi5jaGFvcy52MS5Xb3JrUmVzcG9uc2UiGbL/GBUYFCIFEIDh6xciBhCAyrXuATICCAISVQoFQ291bnQSFi5jaGFvcy52MS5Db3VudFJlcXVlc3QaFy5jaGFvcy52MS5Db3VudFJlc3BvbnNlIhmy/xgVGBQiBRCA4esXIgYQgMq17gEyAggCMAESWQoHQ29udmVydBIYLmNoYW9zLnYxLkNvbnZlcnRSZXF1ZXN0GhkuY2hhb3MudjEuQ29udmVydFJlc3BvbnNlIhmy/xgVGBQiBRCA4esXIgYQgMq17gEyAggCGguy/xgHCgVDSEFPUzKjAgoOQ2x1c3RlclNlcnZpY2USUAoEV29yaxIVLmNoYW9zLnYxLldvcmtSZXF1ZXN0GhYuY2hhb3MudjEuV29ya1Jlc3BvbnNlIhmy/xgVGBQiBRCA4esXIgYQgMq17gEyAggCElUKBUNvdW50EhYuY2hhb3MudjEuQ291bnRSZXF1ZXN0GhcuY2hhb3MudjEuQ291bnRSZXNwb25zZSIZsv8YFRgUIgUQgOHrFyIGEIDKte4BMgIIAjABElkKB0NvbnZlcnQSGC5jaGFvcy52MS5Db252ZXJ0UmVxdWVzdBoZLmNoYW9zLnYxLkNvbnZlcnRSZXNwb25zZSIZsv8YFRgUIgUQgOHrFyIGEIDKte4BMgIIAhoNsv8YCQoFQ0hBT1MYA2IGcHJvdG8z", [file_jetrpc_v1_blob, file_jetrpc_v1_options]);
 
 /**
  * @generated from message chaos.v1.WorkRequest
@@ -103,6 +105,54 @@ export const CountResponseSchema: GenMessage<CountResponse> = /*@__PURE__*/
   messageDesc(file_chaos_v1_chaos, 3);
 
 /**
+ * A file that comes back with each of its bits turned.
+ *
+ * @generated from message chaos.v1.ConvertRequest
+ */
+export type ConvertRequest = Message<"chaos.v1.ConvertRequest"> & {
+  /**
+   * @generated from field: chaos.v1.Kind kind = 1;
+   */
+  kind: Kind;
+
+  /**
+   * How long it takes to read each piece, and what kind asks for.
+   *
+   * @generated from field: int32 milliseconds = 2;
+   */
+  milliseconds: number;
+
+  /**
+   * @generated from field: jetrpc.v1.Blob file = 3;
+   */
+  file?: Blob | undefined;
+};
+
+/**
+ * Describes the message chaos.v1.ConvertRequest.
+ * Use `create(ConvertRequestSchema)` to create a new message.
+ */
+export const ConvertRequestSchema: GenMessage<ConvertRequest> = /*@__PURE__*/
+  messageDesc(file_chaos_v1_chaos, 4);
+
+/**
+ * @generated from message chaos.v1.ConvertResponse
+ */
+export type ConvertResponse = Message<"chaos.v1.ConvertResponse"> & {
+  /**
+   * @generated from field: jetrpc.v1.Blob file = 1;
+   */
+  file?: Blob | undefined;
+};
+
+/**
+ * Describes the message chaos.v1.ConvertResponse.
+ * Use `create(ConvertResponseSchema)` to create a new message.
+ */
+export const ConvertResponseSchema: GenMessage<ConvertResponse> = /*@__PURE__*/
+  messageDesc(file_chaos_v1_chaos, 5);
+
+/**
  * How a call goes.
  *
  * @generated from enum chaos.v1.Kind
@@ -184,6 +234,14 @@ export const SingleService: GenService<{
     input: typeof CountRequestSchema;
     output: typeof CountResponseSchema;
   },
+  /**
+   * @generated from rpc chaos.v1.SingleService.Convert
+   */
+  convert: {
+    methodKind: "unary";
+    input: typeof ConvertRequestSchema;
+    output: typeof ConvertResponseSchema;
+  },
 }> = /*@__PURE__*/
   serviceDesc(file_chaos_v1_chaos, 0);
 
@@ -208,6 +266,14 @@ export const ClusterService: GenService<{
     methodKind: "server_streaming";
     input: typeof CountRequestSchema;
     output: typeof CountResponseSchema;
+  },
+  /**
+   * @generated from rpc chaos.v1.ClusterService.Convert
+   */
+  convert: {
+    methodKind: "unary";
+    input: typeof ConvertRequestSchema;
+    output: typeof ConvertResponseSchema;
   },
 }> = /*@__PURE__*/
   serviceDesc(file_chaos_v1_chaos, 1);

@@ -1,0 +1,53 @@
+import { appendFileSync, cpSync, mkdtempSync, renameSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import type { NatsServer } from "@jetrpc/testing";
+
+/** What one file of a log may hold; the one before it is kept as well. */
+const logLimitBytes = 8 * 1024 * 1024;
+
+/** A log that keeps its last 8 to 16 MB. */
+export class BoundedLog {
+  private bytes = 0;
+
+  constructor(private readonly path: string) {}
+
+  write(text: string | Uint8Array): void {
+    if (this.bytes > logLimitBytes) {
+      renameSync(this.path, `${this.path}.old`);
+      this.bytes = 0;
+    }
+    appendFileSync(this.path, text);
+    this.bytes += text.length;
+  }
+}
+
+/** A temporary folder with what tells why an attack failed. */
+export class Evidence {
+  readonly folder = mkdtempSync(join(tmpdir(), "jetrpc-chaos-"));
+  private readonly own = this.log("attack");
+
+  /** A log of this name. */
+  log(name: string): BoundedLog {
+    return new BoundedLog(join(this.folder, `${name}.log`));
+  }
+
+  /** Notes what the attack itself does. */
+  note(line: string): void {
+    this.own.write(`${new Date().toISOString()} ${line}\n`);
+  }
+
+  /** Kills the servers, and keeps their stores and logs. */
+  async keep(servers: readonly NatsServer[]): Promise<void> {
+    for (const [index, server] of servers.entries()) {
+      await server.kill();
+      const path = join(this.folder, `server-${index + 1}`);
+      cpSync(server.storeDir, path, { recursive: true });
+      cpSync(server.logFile, `${path}.log`);
+    }
+  }
+
+  remove(): void {
+    rmSync(this.folder, { recursive: true, force: true });
+  }
+}

@@ -1,0 +1,103 @@
+import type { ServiceBinding } from "@jetrpc/runtime";
+import type { Msg, NatsConnection } from "@nats-io/transport-node";
+import type { Accepted } from "./message.js";
+
+/** `<owner>.<session>.<id>` of a call: its place in every subject. */
+export function suffixOf({ callId }: Pick<Accepted, "callId">): string {
+  return callId.includes(".") ? `_.${callId}` : `_._.${callId}`;
+}
+
+/** What the servers have of a call, a line for each message. */
+export async function describeCall(
+  nats: NatsConnection,
+  binding: ServiceBinding,
+  call: Accepted,
+): Promise<string[]> {
+  const { prefix, stream, logStream, deadStream, laterStream, payloadBucket } = binding;
+  const place = `${call.method}.${suffixOf(call)}`;
+  const found: string[] = [];
+  for (const [name, subject] of [
+    [stream, `${prefix}.queue.${place}`],
+    [laterStream, `${prefix}.later.${place}`],
+    [laterStream, `${prefix}.due.queue.${place}`],
+    [logStream, `${prefix}.log.${place}.entry`],
+    [deadStream, `${prefix}.dead.${place}`],
+    [`OBJ_${payloadBucket}`, `$O.${payloadBucket}.C.*.${place}.>`],
+  ] as const) {
+    found.push(...(await messagesOf(nats, name, subject)));
+  }
+  return found.length > 0 ? found : ["no server has anything of it"];
+}
+
+/** The first messages of a subject: a stream may have many. */
+async function messagesOf(nats: NatsConnection, stream: string, subject: string) {
+  const lines: string[] = [];
+  for (let from = 1; lines.length < 60; ) {
+    const body = JSON.stringify({ seq: from, next_by_subj: subject });
+    const { headers, data } = await nats.request(`$JS.API.DIRECT.GET.${stream}`, body);
+    const sequence = Number(headers?.get("Nats-Sequence"));
+    if (!headers || !sequence) {
+      break;
+    }
+    lines.push(`${stream} ${sequence}: ${describe(headers)}, ${data.length} bytes`);
+    from = sequence + 1;
+  }
+  return lines;
+}
+
+function describe(headers: NonNullable<Msg["headers"]>): string {
+  const own = [...headers].flatMap(([name, values]) =>
+    /^(jetrpc-(?!status)|nats-(ttl|schedul))/i.test(name) ? [`${name}: ${values.join()}`] : [],
+  );
+  const stored = [headers.get("Nats-Time-Stamp"), headers.get("Nats-Subject")];
+  return [...stored, ...own].join(", ");
+}
+
+/** How far the streams with requests and their consumers are, a line for each. */
+export async function describeQueues(
+  nats: NatsConnection,
+  { stream, laterStream }: ServiceBinding,
+): Promise<string[]> {
+  const lines: string[] = [];
+  for (const name of [stream, laterStream]) {
+    const { state } = await ask<StreamInfo>(nats, `STREAM.INFO.${name}`);
+    const { messages, first_seq, last_seq, lost } = state;
+    lines.push(
+      `${name}: ${messages} messages, ${first_seq} to ${last_seq}` +
+        (lost ? `, lost ${lost.msgs?.join(" ")}` : ""),
+    );
+    const { consumers } = await ask<ConsumerList>(nats, `CONSUMER.LIST.${name}`);
+    for (const each of consumers ?? []) {
+      lines.push(
+        `${name} ${each.name}: ack floor ${each.ack_floor.stream_seq}, delivered to ${each.delivered.stream_seq}, ` +
+          `num_pending ${each.num_pending}, num_ack_pending ${each.num_ack_pending}`,
+      );
+    }
+  }
+  return lines;
+}
+
+interface StreamInfo {
+  readonly state: {
+    readonly messages: number;
+    readonly first_seq: number;
+    readonly last_seq: number;
+    /** What the server found missing when it started. */
+    readonly lost?: { readonly msgs: readonly number[] | null };
+  };
+}
+
+interface ConsumerList {
+  readonly consumers?: readonly {
+    readonly name: string;
+    readonly ack_floor: { readonly stream_seq: number };
+    readonly delivered: { readonly stream_seq: number };
+    readonly num_pending: number;
+    readonly num_ack_pending: number;
+  }[];
+}
+
+async function ask<T>(nats: NatsConnection, api: string): Promise<T> {
+  const reply = await nats.request(`$JS.API.${api}`, undefined, { timeout: 5000 });
+  return reply.json() as T;
+}

@@ -1,0 +1,67 @@
+import { parseArgs } from "node:util";
+
+export const usage = `npm run chaos -- [options]
+
+  --seconds N   how long everything is attacked (default 60)
+  --seed S      repeats the same attack (default: a new one)
+  --calls N     ends the attack when so many calls are accepted
+  --nodes 1|3   one nats-server, or a cluster of three (default 1)
+  --faults RE   only the faults whose names this regular expression matches
+  --json FILE   writes the verdict to FILE`;
+
+/** What an attack is to be. */
+export interface Settings {
+  readonly seconds: number;
+  readonly seed: number;
+  readonly calls: number;
+  readonly nodes: 1 | 3;
+  readonly faults: RegExp;
+  readonly json: string | undefined;
+}
+
+/** Options that are not understood. */
+export class UsageError extends Error {}
+
+/** Reads the command line. Throws {@link UsageError}. */
+export function readSettings(args: string[]): Settings {
+  const { values } = parse(args);
+  const number = (name: "seconds" | "seed" | "calls", otherwise: number) => {
+    const value = values[name] === undefined ? otherwise : Number(values[name]);
+    if (!Number.isInteger(value) || value < 1) {
+      throw new UsageError(`--${name} ${values[name]} must be a whole number from 1`);
+    }
+    return value;
+  };
+  const nodes = values.nodes ?? "1";
+  if (nodes !== "1" && nodes !== "3") {
+    throw new UsageError(`--nodes ${nodes} must be 1 or 3`);
+  }
+  return {
+    seconds: number("seconds", 60),
+    seed: number("seed", 1 + Math.floor(Math.random() * 2 ** 31)),
+    calls: number("calls", Number.MAX_SAFE_INTEGER),
+    nodes: nodes === "1" ? 1 : 3,
+    faults: readFaults(values.faults),
+    json: values.json,
+  };
+}
+
+function readFaults(pattern = ""): RegExp {
+  try {
+    return new RegExp(pattern);
+  } catch (error) {
+    throw new UsageError(`--faults: ${(error as Error).message}`);
+  }
+}
+
+function parse(args: string[]) {
+  const text = { type: "string" } as const;
+  try {
+    return parseArgs({
+      args,
+      options: { seconds: text, seed: text, calls: text, nodes: text, faults: text, json: text },
+    });
+  } catch (error) {
+    throw new UsageError((error as Error).message);
+  }
+}
