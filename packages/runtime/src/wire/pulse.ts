@@ -32,14 +32,19 @@ export class Pulse {
     this.timer ??= setInterval(() => this.beat(), beatMs);
   }
 
+  /** The connection is closed: a beat that is not due yet would keep the process alive. */
+  stop(): void {
+    clearInterval(this.timer);
+    this.timer = undefined;
+  }
+
   private beat(): void {
     let isNeeded = false;
     for (const beat of this.beats) {
       isNeeded = beat() || isNeeded;
     }
     if (!isNeeded) {
-      clearInterval(this.timer);
-      this.timer = undefined;
+      this.stop();
     }
   }
 }
