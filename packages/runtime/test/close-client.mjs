@@ -14,6 +14,7 @@ const client = createClient(TestService, connection);
 await client.get({});
 await connection.close();
 await worker.closed;
+await client.get({}).catch(() => undefined);
 setImmediate(() => {
   console.log(
     "timers left:",

@@ -198,7 +198,7 @@ export class Submission {
     const { timeoutMs, notBefore } = options;
     const headers = new HeaderBlock();
     if (timeoutMs !== undefined && timeoutMs > 0) {
-      headers.add(Header.timeout, Math.ceil(timeoutMs));
+      headers.addTimeout(timeoutMs);
     }
     if (digest !== undefined) {
       headers.add(Header.digest, digest);

@@ -58,7 +58,7 @@ export class Link {
     this.mux = new Mux(nats, this.pulse, inboxPrefix && checkInboxPrefix(inboxPrefix));
     this.payloads = new PayloadStore(this);
     this.closed = nats.closed().then((error) => {
-      this.pulse.stop();
+      this.pulse.end();
       this.reason ??= error ? givenUp(error) : undefined;
       return this.reason;
     });
