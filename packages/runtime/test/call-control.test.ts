@@ -34,6 +34,25 @@ async function reaches(
 }
 
 describe("cancel()", () => {
+  test("is no trouble that a worker warns of", async () => {
+    const started = gate();
+    const worker = await nats.worker({
+      do: async (_request, context) => {
+        started.open();
+        await new Promise((resolve) => context.signal.addEventListener("abort", resolve));
+        return {};
+      },
+    });
+    const call = await (await nats.client()).do.submit({});
+    await started.opened;
+    await call.cancel();
+    await until(async () => (await queued()) === 0);
+    await worker.drain();
+    expect(worker.logged.map(({ level, message }) => [level, message])).toEqual([
+      ["info", "a call was cancelled"],
+    ]);
+  });
+
   test("removes a queued call, which never runs", async () => {
     const client = await nats.client();
     const call = await client.do.submit({ text: "x" }, { callId: "queued" });
@@ -323,6 +342,18 @@ describe("a deadline", () => {
 });
 
 describe("notBefore", () => {
+  test("may be long ago, and is no year that the server cannot read", async () => {
+    await nats.worker({ do: () => ({ text: "done" }) });
+    const client = await nats.client();
+    const call = await client.do.submit({}, { notBefore: new Date(Date.UTC(-1200, 0)) });
+    expect(await call.result()).toMatchObject({ text: "done" });
+    const notBefore = new Date(Date.UTC(10_000, 0));
+    await expect(client.do.submit({}, { notBefore })).rejects.toMatchObject({
+      code: Code.InvalidArgument,
+      rawMessage: expect.stringContaining("notBefore"),
+    });
+  });
+
   test("starts a call at its time, not earlier", async () => {
     let startedAt = 0;
     await nats.worker({

@@ -2,14 +2,13 @@ import { writeFileSync } from "node:fs";
 import { createServer, connect as dial } from "node:net";
 import { join } from "node:path";
 import { inspect } from "node:util";
-import { Code, createClient } from "@jetrpc/runtime";
+import { Code } from "@jetrpc/runtime";
 import { startNats } from "@jetrpc/testing";
 import { expect, test } from "vitest";
 import { Certificates } from "./certificates.js";
 import { useCleanEnvironment } from "./clean-environment.js";
-import { TestService } from "./gen/test/v1/test_pb.js";
 import { OperatorMode } from "./operator-mode.js";
-import { type TestClient, useNats } from "./support.js";
+import { useNats } from "./support.js";
 
 const nats = useNats();
 const environment = useCleanEnvironment();
@@ -194,18 +193,4 @@ test("a connection that is closed says so, without a reason", async () => {
   const connection = await environment.connect({ NATS_URL: nats.server.url });
   await connection.close();
   expect(await connection.closed).toBeUndefined();
-});
-
-test("a connection that is closed keeps no process from ending", async () => {
-  const timers = () => process.getActiveResourcesInfo().filter((kind) => kind === "Timeout").length;
-  const before = timers();
-  const worker = await nats.worker({ get: () => ({}), do: () => ({}) });
-  const connection = await nats.connect();
-  const client = createClient<TestClient>(TestService, connection);
-  await client.get({});
-  await client.do({});
-  await connection.close();
-  await worker.drain();
-  await worker.connection.close();
-  expect(timers()).toBeLessThanOrEqual(before);
 });

@@ -1,5 +1,5 @@
 import { DurationSchema } from "@bufbuild/protobuf/wkt";
-import { Code, ConnectError, permanent } from "@jetrpc/runtime";
+import { Code, ConnectError, mayHaveRun, permanent } from "@jetrpc/runtime";
 import { describe, expect, test } from "vitest";
 import { collect, gate, until, useNats } from "./support.js";
 
@@ -121,6 +121,30 @@ describe("a durable unary call", () => {
     await expect(collect(client.count.attach("nowhere").progress())).rejects.toMatchObject(
       expected,
     );
+  });
+
+  test("a call whose signal has fired before is not submitted", async () => {
+    let runs = 0;
+    await nats.worker({
+      do: () => ({ index: ++runs }),
+      async *count() {
+        yield { index: ++runs };
+      },
+    });
+    const client = await nats.client();
+    const signal = AbortSignal.abort();
+    const unary = await client.do({}, { signal }).catch((error) => error);
+    expect(unary).toMatchObject({ code: Code.Canceled });
+    expect(mayHaveRun(unary)).toBe(false);
+    const stream = client.count({}, { signal })[Symbol.asyncIterator]().next();
+    await expect(stream).rejects.toMatchObject({ code: Code.Canceled });
+    expect((await client.do({})).index).toBe(1);
+  });
+
+  test("attach() refuses what is no call id", async () => {
+    const client = await nats.client();
+    expect(() => client.do.attach(undefined as never)).toThrow(/call id undefined must be/);
+    expect(() => client.do.attach("a b")).toThrow(/call id "a b" must be/);
   });
 
   test.each(["", "with space", "a.b", "*", ">", "x".repeat(129), "ü"])(

@@ -205,3 +205,15 @@ describe("the life of workers", () => {
     expect((await client.get({})).text).toBe("here");
   });
 });
+
+test.each([
+  ["concurrency", 0],
+  ["concurrency", 1.5],
+  ["directConcurrency", -1],
+  ["drainTimeoutMs", Number.NaN],
+])("no worker starts with %s %d", async (option, value) => {
+  await expect(nats.worker({ get: () => ({}) }, { [option]: value })).rejects.toMatchObject({
+    code: Code.InvalidArgument,
+    rawMessage: expect.stringContaining(`${option} is ${value}`),
+  });
+});

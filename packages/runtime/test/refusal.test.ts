@@ -134,6 +134,16 @@ const failures: Record<string, Failure> = {
       return at(address);
     },
   },
+  "an impossible inbox prefix": {
+    code: Code.InvalidArgument,
+    says: ['"_INBOX.*"', "NATS_INBOX_PREFIX", "wildcards"],
+    set: (address) => at(address, { NATS_INBOX_PREFIX: "_INBOX.*" }),
+  },
+  "an impossible owner": {
+    code: Code.InvalidArgument,
+    says: ['"a.b"', "JETRPC_OWNER"],
+    set: (address) => at(address, { JETRPC_OWNER: "a.b" }),
+  },
   "a malformed seed": {
     code: Code.InvalidArgument,
     says: ["NATS_NKEY_SEED", "SU"],

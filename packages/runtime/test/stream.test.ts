@@ -352,19 +352,23 @@ describe("the end", () => {
 
   test("a signal and a deadline end both sides", async () => {
     let aborted = 0;
+    const started = gate();
     await nats.worker({
-      async *down(_request, context) {
-        await new Promise((resolve) => context.signal.addEventListener("abort", resolve));
+      async *down(_request, { signal }) {
+        started.open();
+        if (!signal.aborted) {
+          await new Promise((resolve) => signal.addEventListener("abort", resolve));
+        }
         aborted++;
       },
     });
     const client = await nats.client();
     const controller = new AbortController();
     const call = collect(client.down({}, { signal: controller.signal }));
-    setTimeout(() => controller.abort(), 50);
+    void started.opened.then(() => controller.abort());
     await expect(call).rejects.toMatchObject({ code: Code.Canceled });
     await until(() => aborted === 1);
-    await expect(collect(client.down({}, { timeoutMs: 50 }))).rejects.toMatchObject({
+    await expect(collect(client.down({}, { timeoutMs: 300 }))).rejects.toMatchObject({
       code: Code.DeadlineExceeded,
     });
     await until(() => aborted === 2);

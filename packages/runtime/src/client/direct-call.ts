@@ -164,7 +164,7 @@ export function requestHeaders({ timeoutMs, header }: CallArguments): HeaderBloc
   }
   if (timeoutMs !== undefined && timeoutMs > 0) {
     headers ??= new HeaderBlock();
-    headers.add(Header.timeout, Math.ceil(timeoutMs));
+    headers.addTimeout(timeoutMs);
   }
   return headers;
 }

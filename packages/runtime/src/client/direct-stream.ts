@@ -16,6 +16,7 @@ import { isOversize } from "../wire/payload-store.js";
 import { canceled } from "../wire/pending-reply.js";
 import { decodeStatus, isStatus, neverRan } from "../wire/status.js";
 import { StreamSide } from "../wire/stream-side.js";
+import { startTimer } from "../wire/timer.js";
 import { type CallArguments, requestHeaders } from "./direct-call.js";
 import { explainNoWorker } from "./no-worker.js";
 
@@ -49,7 +50,7 @@ class ClientStream<I extends DescMessage, O extends DescMessage>
   private header: Headers | undefined;
   private resolveOpen: (response: StreamResponse<I, O>) => void = () => undefined;
   private rejectOpen: (error: ConnectError) => void = () => undefined;
-  private timer: ReturnType<typeof setTimeout> | undefined;
+  private stopTimer: (() => void) | undefined;
   /** The request waits where busy workers look. */
   private isWaiting = false;
   private isClosed = false;
@@ -158,7 +159,7 @@ class ClientStream<I extends DescMessage, O extends DescMessage>
     }
     signal?.addEventListener("abort", this.aborted);
     if (timeoutMs > 0) {
-      this.timer = setTimeout(() => this.expire(timeoutMs), Math.min(timeoutMs, 2 ** 31 - 1));
+      this.stopTimer = startTimer(() => this.expire(timeoutMs), timeoutMs);
     }
     let payload: Uint8Array = new Uint8Array(0);
     if (this.desc.methodKind === "server_streaming") {
@@ -311,7 +312,7 @@ class ClientStream<I extends DescMessage, O extends DescMessage>
     }
     this.isClosed = true;
     this.link.mux.close(this.token);
-    clearTimeout(this.timer);
+    this.stopTimer?.();
     this.call.signal?.removeEventListener("abort", this.aborted);
     this.opening = undefined;
     this.deleteObject();

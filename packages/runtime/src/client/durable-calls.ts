@@ -15,6 +15,7 @@ import { getLast, untilAnswered } from "../wire/jetstream.js";
 import type { Link } from "../wire/link.js";
 import { responseSpace } from "../wire/object-name.js";
 import { decodeStatus, isStatus } from "../wire/status.js";
+import { startTimer } from "../wire/timer.js";
 import type { Call, StreamingCall, SubmitOptions, UnaryCall, WaitOptions } from "./call.js";
 import { CallFollower, type FollowFrom } from "./call-follower.js";
 import { readStatus } from "./call-status.js";
@@ -261,16 +262,16 @@ export function limitWait(
     abort();
   }
   signal?.addEventListener("abort", abort);
-  const timer =
+  const stopTimer =
     timeoutMs !== undefined && timeoutMs > 0
-      ? setTimeout(() => {
+      ? startTimer(() => {
           const text = `the call did not end within ${timeoutMs} ms`;
           follower.stop(new ConnectError(text, Code.DeadlineExceeded));
           onTimeout();
         }, timeoutMs)
       : undefined;
   return () => {
-    clearTimeout(timer);
+    stopTimer?.();
     signal?.removeEventListener("abort", abort);
     follower.close();
   };

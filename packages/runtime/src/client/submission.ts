@@ -198,7 +198,7 @@ export class Submission {
     const { timeoutMs, notBefore } = options;
     const headers = new HeaderBlock();
     if (timeoutMs !== undefined && timeoutMs > 0) {
-      headers.add(Header.timeout, Math.ceil(timeoutMs));
+      headers.addTimeout(timeoutMs);
     }
     if (digest !== undefined) {
       headers.add(Header.digest, digest);
@@ -208,7 +208,7 @@ export class Submission {
     }
     if (notBefore) {
       const target = dueSubject(this.method, this.queue.subject, this.call);
-      headers.add(Header.schedule, `@at ${notBefore.toISOString()}`);
+      headers.add(Header.schedule, `@at ${new Date(Math.max(0, Number(notBefore))).toISOString()}`);
       headers.add(Header.scheduleTarget, target);
     }
     if (this.payload !== undefined) {
@@ -253,8 +253,10 @@ function findQueue(
       Code.InvalidArgument,
     );
   }
-  if (notBefore && Number.isNaN(notBefore.getTime())) {
-    throw new ConnectError("notBefore is no valid date", Code.InvalidArgument);
+  // The server reads years of four digits.
+  if (notBefore && !(Number(notBefore) < Date.UTC(10_000, 0))) {
+    const text = "notBefore must be a valid Date before the year 10000";
+    throw new ConnectError(text, Code.InvalidArgument);
   }
   return queue;
 }

@@ -19,6 +19,8 @@ import type { Entry } from "../wire/call-log.js";
 import type { MessageLimits } from "../wire/codec.js";
 import { type HeadersInit, readMetadata } from "../wire/header.js";
 import type { Link } from "../wire/link.js";
+import { canceled } from "../wire/pending-reply.js";
+import { neverRan } from "../wire/status.js";
 import type { CallFollower } from "./call-follower.js";
 import { type CallArguments, callDirect } from "./direct-call.js";
 import { callDirectStream } from "./direct-stream.js";
@@ -56,6 +58,7 @@ export function createTransport(
     call: CallArguments,
     input: MessageInitShape<I>,
   ): Promise<UnaryResponse<I, O>> {
+    checkSignal(call);
     const name = calls.name(undefined);
     const follower = calls.follow(binding, name, "new");
     const release = limitWait(follower, waitOptions(call), () => calls.expire(binding, name));
@@ -93,6 +96,7 @@ export function createTransport(
       return callDirectStream<I, O>(link, binding, desc, input, call, limits);
     }
     const request = await only(input, desc);
+    checkSignal(call);
     const name = calls.name(undefined);
     const follower = calls.follow(binding, name, "new");
     const release = limitWait(follower, waitOptions(call), () => calls.expire(binding, name));
@@ -172,6 +176,13 @@ export function createTransport(
       );
     },
   };
+}
+
+/** What was given up before it was submitted is not. */
+function checkSignal({ signal }: CallArguments): void {
+  if (signal?.aborted) {
+    throw neverRan(canceled(signal));
+  }
 }
 
 function toHeaders(init: HeadersInit | undefined): Headers | undefined {

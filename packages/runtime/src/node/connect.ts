@@ -7,6 +7,8 @@ import {
   createConnection,
   internals,
 } from "../connection.js";
+import { checkOwner } from "../wire/call-id.js";
+import { checkInboxPrefix } from "../wire/inbox-prefix.js";
 import type { Link } from "../wire/link.js";
 import { useSha256 } from "../wire/sha256.js";
 import { dial, whyRefused } from "./dial.js";
@@ -45,6 +47,12 @@ export async function connect(options: ConnectOptions = {}): Promise<Connection>
   });
   const owner = options.owner ?? environment["JETRPC_OWNER"];
   const { inboxPrefix } = settings.nats;
+  if (inboxPrefix) {
+    checkInboxPrefix(inboxPrefix);
+  }
+  if (owner) {
+    checkOwner(owner);
+  }
   const nats = await dial(settings);
   useSha256(() => createHash("sha256"));
   try {

@@ -16,7 +16,7 @@ const token = /^[A-Za-z0-9_=+@:-]{1,128}$/;
 export function checkOwner(owner: string): string {
   if (!token.test(owner)) {
     throw new ConnectError(
-      `owner "${owner}" must be 1 to 128 letters, digits or any of _ = + @ : -`,
+      `owner "${owner}" must be 1 to 128 letters, digits or any of _ = + @ : -: correct JETRPC_OWNER, or owner`,
       Code.InvalidArgument,
     );
   }
@@ -25,9 +25,9 @@ export function checkOwner(owner: string): string {
 
 /** Checks a call id that a caller gives. Throws Code.InvalidArgument. */
 export function checkCallId(callId: string): string {
-  if (!token.test(callId)) {
+  if (typeof callId !== "string" || !token.test(callId)) {
     throw new ConnectError(
-      `call id "${callId}" must be 1 to 128 letters, digits or any of _ = + @ : -`,
+      `call id ${JSON.stringify(callId)} must be 1 to 128 letters, digits or any of _ = + @ : -`,
       Code.InvalidArgument,
     );
   }
@@ -40,7 +40,8 @@ export function checkCallId(callId: string): string {
  * `_.<id>` for an id that the caller gave.
  */
 function callTokens(callId: string): string {
-  const dot = callId.indexOf(".");
+  // Whoever has no types may give anything.
+  const dot = String(callId).indexOf(".");
   if (dot < 0) {
     return `${givenSession}.${checkCallId(callId)}`;
   }

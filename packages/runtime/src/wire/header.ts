@@ -85,6 +85,11 @@ export class HeaderBlock {
     return this;
   }
 
+  /** Adds the time that the caller leaves, in ms; Infinity as a number that all languages have. */
+  addTimeout(ms: number): this {
+    return this.add(Header.timeout, Math.min(Math.ceil(ms), Number.MAX_SAFE_INTEGER));
+  }
+
   /** Adds metadata: `Headers` refuses names and values that could break a line. */
   addMetadata(metadata: Headers): this {
     metadata.forEach((value, name) => {

@@ -1,10 +1,19 @@
 import { Code, ConnectError } from "@connectrpc/connect";
-import { errors, type Msg, type NatsConnection, type Subscription } from "@nats-io/nats-core";
+import {
+  errors,
+  type Msg,
+  type NatsConnection,
+  type Payload,
+  type PublishOptions,
+  type Subscription,
+} from "@nats-io/nats-core";
 import { checkOwner } from "./call-id.js";
+import { checkInboxPrefix } from "./inbox-prefix.js";
 import { Mux } from "./mux.js";
 import { PayloadStore } from "./payload-store.js";
 import { PendingReply, type Request } from "./pending-reply.js";
 import { Pulse } from "./pulse.js";
+import { startTimer } from "./timer.js";
 
 /** Queue group of all workers of a method: each request goes to one of them. */
 export const queueGroup = "q";
@@ -45,10 +54,11 @@ export class Link {
     readonly options: LinkOptions,
   ) {
     this.owner = checkOwner(options.owner);
-    this.mux = new Mux(nats, this.pulse, options.inboxPrefix);
+    const { inboxPrefix } = options;
+    this.mux = new Mux(nats, this.pulse, inboxPrefix && checkInboxPrefix(inboxPrefix));
     this.payloads = new PayloadStore(this);
     this.closed = nats.closed().then((error) => {
-      this.pulse.rest();
+      this.pulse.end();
       this.reason ??= error ? givenUp(error) : undefined;
       return this.reason;
     });
@@ -98,6 +108,23 @@ export class Link {
   }
 
   /**
+   * Publishes what nobody waits for. Dropped when the connection is closed or about to be:
+   * the NATS client throws then, and whoever publishes in a timer could not catch it.
+   */
+  publish(subject: string, payload?: Payload, options?: PublishOptions): void {
+    try {
+      this.nats.publish(subject, payload, options);
+    } catch (error) {
+      if (
+        !(error instanceof errors.DrainingConnectionError) &&
+        !(error instanceof errors.ClosedConnectionError)
+      ) {
+        throw error;
+      }
+    }
+  }
+
+  /**
    * Publishes with the next request, or a moment later: a write to the socket costs more
    * than all else, and what is in no hurry needs none of its own. Dropped when the
    * connection is lost meanwhile.
@@ -114,7 +141,7 @@ export class Link {
   flushLate(): void {
     for (const { subject, payload } of this.late) {
       if (this.connected) {
-        this.nats.publish(subject, payload);
+        this.publish(subject, payload);
       }
     }
     this.late.length = 0;
@@ -148,7 +175,7 @@ export class Link {
   /** Tells the workers of a method that the caller who listens on a subject has left. */
   cancel(cancelSubject: string, replySubject: string): void {
     if (this.connected) {
-      this.nats.publish(cancelSubject, replySubject);
+      this.publish(cancelSubject, replySubject);
     }
   }
 
@@ -178,11 +205,11 @@ export class Link {
     if (!this.connected && !this.nats.isClosed()) {
       await new Promise<void>((resolve) => {
         const done = () => {
-          clearTimeout(timer);
+          stopTimer();
           stopListening();
           resolve();
         };
-        const timer = setTimeout(done, timeoutMs);
+        const stopTimer = startTimer(done, timeoutMs);
         const stopListening = this.onReconnect(done);
       });
     }

@@ -17,6 +17,7 @@ export const silentBeats = 6;
 export class Pulse {
   private readonly beats = new Set<() => boolean>();
   private timer: ReturnType<typeof setInterval> | undefined;
+  private isOver = false;
 
   /** Calls back at each beat; it returns whether it has calls that need one. */
   add(beat: () => boolean): void {
@@ -29,11 +30,18 @@ export class Pulse {
 
   /** There is a call that needs beats. */
   start(): void {
-    this.timer ??= setInterval(() => this.beat(), beatMs);
+    if (!this.isOver) {
+      this.timer ??= setInterval(() => this.beat(), beatMs);
+    }
   }
 
-  /** Rests until a further call: a timer would keep the process from ending. */
-  rest(): void {
+  /** The connection is closed: a beat to come would keep the process alive. */
+  end(): void {
+    this.isOver = true;
+    this.rest();
+  }
+
+  private rest(): void {
     clearInterval(this.timer);
     this.timer = undefined;
   }

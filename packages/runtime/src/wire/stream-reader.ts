@@ -68,7 +68,7 @@ export async function* readStream(
   } finally {
     // Not waited for: the server removes it by itself when this is lost.
     if (info && link.connected) {
-      link.nats.publish(`$JS.API.CONSUMER.DELETE.${stream}.${name}`);
+      link.publish(`$JS.API.CONSUMER.DELETE.${stream}.${name}`);
     }
   }
 }

@@ -79,7 +79,7 @@ export abstract class StreamSide<In> {
     } else if (++this.quiet >= quietBeats && this.peer && this.link.connected) {
       this.quiet = 0;
       // Where nobody listens any more, the server says so to the reply subject.
-      this.link.nats.publish(this.peer + heartbeatSuffix, nothing, { reply: this.own });
+      this.link.publish(this.peer + heartbeatSuffix, nothing, { reply: this.own });
     }
   }
 
@@ -90,7 +90,7 @@ export abstract class StreamSide<In> {
       return;
     }
     this.quiet = 0;
-    this.link.nats.publish(
+    this.link.publish(
       this.peer,
       payload,
       headers ? { headers: headers.asHeaders(), ...(reply && { reply }) } : undefined,

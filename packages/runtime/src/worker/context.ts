@@ -9,6 +9,7 @@ import {
 import type { Msg } from "@nats-io/nats-core";
 import type { MethodBinding } from "../wire/binding.js";
 import { isEmpty, methodUrl, readMetadata } from "../wire/header.js";
+import { startTimer } from "../wire/timer.js";
 
 /** What a handler may report of its progress. */
 export interface ProgressReport {
@@ -47,7 +48,7 @@ export class LazyHandlerContext implements HandlerContext {
   readonly protocolName = "jetrpc";
   private controller: AbortController | undefined;
   private abortReason: { readonly reason: unknown } | undefined;
-  private timer: ReturnType<typeof setTimeout> | undefined;
+  private stopTimer: (() => void) | undefined;
   private readonly endsAt: number | undefined;
   private header: Headers | undefined;
   private trailer: Headers | undefined;
@@ -82,7 +83,7 @@ export class LazyHandlerContext implements HandlerContext {
       } else if (this.endsAt !== undefined) {
         const abort = () =>
           this.abort(new ConnectError("the deadline is over", Code.DeadlineExceeded));
-        this.timer = setTimeout(abort, this.endsAt - Date.now());
+        this.stopTimer = startTimer(abort, this.endsAt - Date.now());
       }
     }
     return this.controller.signal;
@@ -124,7 +125,7 @@ export class LazyHandlerContext implements HandlerContext {
 
   /** Fires the signal, at the end of every call. The first reason counts. */
   abort(reason: unknown): void {
-    clearTimeout(this.timer);
+    this.stopTimer?.();
     this.abortReason ??= { reason };
     this.controller?.abort(this.abortReason.reason);
   }

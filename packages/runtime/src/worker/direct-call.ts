@@ -112,7 +112,7 @@ export class UnaryCall implements DirectCall {
   tick(): void {
     if (++this.quiet >= quietBeats && this.request.reply && this.link.connected) {
       this.quiet = 0;
-      this.link.nats.publish(this.request.reply + heartbeatSuffix, nothing);
+      this.link.publish(this.request.reply + heartbeatSuffix, nothing);
     }
   }
 
@@ -207,6 +207,6 @@ export class UnaryCall implements DirectCall {
     if (!reply || this.link.nats.isClosed()) {
       return;
     }
-    this.link.nats.publish(reply, payload, headers ? { headers: headers.asHeaders() } : undefined);
+    this.link.publish(reply, payload, headers ? { headers: headers.asHeaders() } : undefined);
   }
 }

@@ -242,7 +242,7 @@ export class DirectResponder {
       request: { reply },
     } of this.waiting) {
       if (reply && this.link.connected) {
-        this.link.nats.publish(reply + heartbeatSuffix);
+        this.link.publish(reply + heartbeatSuffix);
       }
     }
     return this.running.size + this.waiting.length > 0;
@@ -251,7 +251,7 @@ export class DirectResponder {
   private refuse(request: Msg, error: ConnectError): void {
     if (request.reply && this.link.connected) {
       const { headers, payload } = encodeStatus(error);
-      this.link.nats.publish(request.reply, payload, { headers: headers.asHeaders() });
+      this.link.publish(request.reply, payload, { headers: headers.asHeaders() });
     }
   }
 }

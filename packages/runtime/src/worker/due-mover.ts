@@ -19,7 +19,7 @@ const retryMs = 1_000;
 export function createDueMover(link: Link, method: MethodBinding, log: Logger): Puller {
   const { service } = method;
   const giveBack = async (message: Msg) => {
-    link.nats.publish(message.reply ?? "", `-NAK ${JSON.stringify({ delay: nanos(retryMs) })}`);
+    link.publish(message.reply ?? "", `-NAK ${JSON.stringify({ delay: nanos(retryMs) })}`);
   };
   return new Puller(link, concurrency, {
     stream: service.laterStream,
@@ -27,12 +27,12 @@ export function createDueMover(link: Link, method: MethodBinding, log: Logger): 
     async run(message) {
       if (!isOwn(service, message)) {
         log({ level: "error", message: `${message.subject} was scheduled for another call` });
-        link.nats.publish(message.reply ?? "", "+TERM");
+        link.publish(message.reply ?? "", "+TERM");
         return;
       }
       try {
         await move(link, service, message);
-        link.nats.publish(message.reply ?? "", "+ACK");
+        link.publish(message.reply ?? "", "+ACK");
       } catch (error) {
         log({ level: "warn", message: "a call that is due could not be queued yet", error });
         if (link.connected) {

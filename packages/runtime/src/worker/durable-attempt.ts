@@ -452,9 +452,14 @@ export class DurableAttempt {
     try {
       if (thrown instanceof LostClaim) {
         this.context?.abort(thrown.toConnectError());
-        this.report("warn", "an attempt lost its claim", thrown);
-        if (thrown.outcome) {
-          await this.afterEnd(thrown.outcome);
+        const { outcome } = thrown;
+        if (outcome !== "cancelled" && outcome !== "expired") {
+          this.report("warn", "an attempt lost its claim", thrown);
+        } else if (this.context) {
+          this.report("info", outcome === "expired" ? "a call expired" : "a call was cancelled");
+        }
+        if (outcome) {
+          await this.afterEnd(outcome);
         }
       } else if (thrown === shutdown) {
         await this.writer.append({ kind: "release", payload: new Uint8Array(0) });
@@ -542,7 +547,7 @@ export class DurableAttempt {
       return;
     }
     const headers = new HeaderBlock().add(Header.entry, `progress ${this.writer.attempt}`);
-    this.link.nats.publish(
+    this.link.publish(
       progressSubject(this.method, this.call),
       encode(ProgressSchema, report, Code.Internal),
       { headers: headers.asHeaders() },
@@ -553,7 +558,7 @@ export class DurableAttempt {
   private answer(how: string): void {
     // Lost when disconnected: then the server delivers again, and the log decides.
     if (this.request.reply && this.link.connected) {
-      this.link.nats.publish(this.request.reply, how);
+      this.link.publish(this.request.reply, how);
     }
   }
 

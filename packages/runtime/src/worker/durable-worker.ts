@@ -173,6 +173,6 @@ export class DurableWorker {
         return;
       }
     }
-    link.nats.publish(request.reply ?? "", "+TERM");
+    link.publish(request.reply ?? "", "+TERM");
   }
 }

@@ -114,19 +114,27 @@ export class PriorityPuller {
   }
 
   private async pull(queue: Pulled, wait: boolean, waiting: Pull[] = []): Promise<Msg | undefined> {
-    const pull = new Pull(this.link, queue, wait);
-    this.pulls.add(pull);
-    waiting.push(pull);
+    let pull: Pull | undefined;
     try {
+      pull = new Pull(this.link, queue, wait);
+      this.pulls.add(pull);
+      waiting.push(pull);
       return await pull.message;
     } catch (error) {
+      if (!pull) {
+        // The connection is closed, or about to be.
+        this.isStopping = true;
+        return undefined;
+      }
       await this.pause(pauseMs);
       if (!this.isStopping && this.link.connected) {
         await queue.refused(String(error));
       }
       return undefined;
     } finally {
-      this.pulls.delete(pull);
+      if (pull) {
+        this.pulls.delete(pull);
+      }
     }
   }
 
@@ -169,7 +177,7 @@ class Pull {
     const patience = wait
       ? { expires: nanos(expiresMs), idle_heartbeat: nanos(silenceMs / 4) }
       : { no_wait: true };
-    link.nats.publish(
+    link.publish(
       `$JS.API.CONSUMER.MSG.NEXT.${stream}.${consumer}`,
       JSON.stringify({ batch: 1, ...patience }),
       { reply: inbox },

@@ -91,7 +91,7 @@ export class Puller {
     }
     this.outstanding += free;
     this.heardAt = Date.now();
-    this.link.nats.publish(
+    this.link.publish(
       `$JS.API.CONSUMER.MSG.NEXT.${this.pulled.stream}.${this.pulled.consumer}`,
       JSON.stringify({
         batch: free,

@@ -6,6 +6,7 @@ import { bindService, type MethodBinding, type ServiceBinding } from "../wire/bi
 import { type MessageLimits, messageLimits } from "../wire/codec.js";
 import type { Link } from "../wire/link.js";
 import { provision } from "../wire/provision.js";
+import { startTimer } from "../wire/timer.js";
 import { DirectResponder } from "./direct-responder.js";
 import { createDueMover } from "./due-mover.js";
 import { DurableWorker } from "./durable-worker.js";
@@ -81,6 +82,7 @@ export async function startWorker<S extends DescService>(
   connection: Connection,
   options: WorkerOptions = {},
 ): Promise<Worker> {
+  checkOptions(options);
   const { link } = connection[internals];
   const worker = new ServiceWorker(link, options);
   try {
@@ -134,6 +136,7 @@ class ServiceWorker implements Worker {
     });
     void link.closed.then((error) => {
       for (const durable of this.durables) {
+        void durable.stop();
         durable.close();
       }
       for (const helper of this.helpers) {
@@ -225,9 +228,9 @@ class ServiceWorker implements Worker {
     const { responders, durables, helpers } = this;
     this.microService?.drain();
     await Promise.all([...responders, ...durables, ...helpers].map((each) => each.stop()));
-    const timer = setTimeout(() => this.release(), this.options.drainTimeoutMs ?? 30_000);
+    const stopTimer = startTimer(() => this.release(), this.options.drainTimeoutMs ?? 30_000);
     await Promise.all([...responders, ...durables, ...helpers].map((each) => each.idle()));
-    clearTimeout(timer);
+    stopTimer();
     this.microService?.stop();
     if (this.link.connected) {
       // What was acknowledged last is on its way.
@@ -245,6 +248,25 @@ class ServiceWorker implements Worker {
       durable.abort();
     }
   }
+}
+
+function checkOptions({
+  concurrency = 1,
+  directConcurrency = 1,
+  drainTimeoutMs = 0,
+}: WorkerOptions) {
+  for (const [name, value] of Object.entries({ concurrency, directConcurrency })) {
+    if (!Number.isSafeInteger(value) || value < 1) {
+      throw impossible(name, value, "a whole number of 1 or more");
+    }
+  }
+  if (!(drainTimeoutMs >= 0)) {
+    throw impossible("drainTimeoutMs", drainTimeoutMs, "0 or more");
+  }
+}
+
+function impossible(option: string, value: unknown, must: string): ConnectError {
+  return new ConnectError(`${option} is ${value}, and must be ${must}`, Code.InvalidArgument);
 }
 
 function findHandlers(
