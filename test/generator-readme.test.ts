@@ -1,7 +1,8 @@
-import { execFileSync } from "node:child_process";
+import { execFile } from "node:child_process";
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { promisify } from "node:util";
 import { afterAll, expect, test } from "vitest";
 
 /** Does what the generator's README says, in a repository that is not this one. */
@@ -9,12 +10,12 @@ const top = join(import.meta.dirname, "..");
 const folder = mkdtempSync(join(tmpdir(), "jetrpc-generator-"));
 afterAll(() => rmSync(folder, { recursive: true }));
 
-function run(command: string, args: string[], cwd = folder): string {
-  return execFileSync(command, args, { cwd, encoding: "utf8", stdio: ["ignore", "pipe", "pipe"] });
+async function run(command: string, args: string[], cwd = folder): Promise<string> {
+  return (await promisify(execFile)(command, args, { cwd })).stdout;
 }
 
-function install(...args: string[]): void {
-  run("npm", ["install", "--no-audit", "--no-fund", "--prefer-offline", ...args]);
+async function install(...args: string[]): Promise<void> {
+  await run("npm", ["install", "--no-audit", "--no-fund", "--prefer-offline", ...args]);
 }
 
 /** The blocks of a page in one language. */
@@ -24,12 +25,13 @@ function blocks(page: string, language: string): string[] {
   return Array.from(text.matchAll(fence), ([, block = ""]) => block);
 }
 
-test("a repository of one's own generates packages that are built", () => {
-  const tarballs = ["runtime", "protoc-gen-jetrpc"].map((name) => {
+test("a repository of one's own generates packages that are built", async () => {
+  const tarballs: string[] = [];
+  for (const name of ["runtime", "protoc-gen-jetrpc"]) {
     const args = ["pack", "--json", "--pack-destination", folder];
-    const packed = JSON.parse(run("npm", args, join(top, "packages", name)));
-    return `./${(packed as { filename: string }[])[0]?.filename}`;
-  });
+    const packed = JSON.parse(await run("npm", args, join(top, "packages", name)));
+    tarballs.push(`./${(packed as { filename: string }[])[0]?.filename}`);
+  }
   const { devDependencies } = JSON.parse(readFileSync(join(top, "package.json"), "utf8"));
   const tools = ["@bufbuild/buf", "@bufbuild/protoc-gen-es"];
   const [buf = "", generate = ""] = blocks("packages/protoc-gen-jetrpc/README.md", "yaml");
@@ -48,14 +50,14 @@ test("a repository of one's own generates packages that are built", () => {
     JSON.stringify({ name: "own", private: true, type: "module", workspaces: ["gen/**"] }),
   );
 
-  install(...tarballs, ...tools.map((tool) => `${tool}@${devDependencies[tool]}`));
-  run("npx", ["buf", "generate"]);
-  install();
-  run("npm", ["run", "build", "--workspaces"]);
+  await install(...tarballs, ...tools.map((tool) => `${tool}@${devDependencies[tool]}`));
+  await run("npx", ["buf", "generate"]);
+  await install();
+  await run("npm", ["run", "build", "--workspaces"]);
 
   for (const file of ["index.js", "index.cjs", "index.d.ts"]) {
     expect(existsSync(join(folder, "gen/greet/v1/dist", file))).toBe(true);
   }
   const program = `import { greetBinding } from "@acme/greet-v1-client"; console.log(greetBinding.stream)`;
-  expect(run(process.execPath, ["--input-type=module", "-e", program])).toBe("GREET\n");
+  expect(await run(process.execPath, ["--input-type=module", "-e", program])).toBe("GREET\n");
 }, 120_000);
