@@ -191,6 +191,8 @@ describe("a direct unary call", () => {
     }
     const garbage = await ask("{ no json");
     expect(garbage.headers?.get("Nats-Service-Error-Code")).toBe("3");
+    const untold = await ask('{ "text": "hello" }', "application/protobuf");
+    expect(untold.headers?.get("Nats-Service-Error")).toContain("Content-Type: application/json");
     const unknown = await ask("<xml/>", "text/xml");
     expect(unknown.headers?.get("Nats-Service-Error")).toContain("text/xml");
   });

@@ -19,9 +19,11 @@ export function encode<D extends DescMessage>(
   init: MessageInitShape<D>,
   code: Code,
 ): Uint8Array {
-  return attempt(`cannot serialize ${schema.typeName}`, code, () =>
-    toBinary(schema, normalize(schema, init)),
-  );
+  try {
+    return toBinary(schema, normalize(schema, init));
+  } catch (cause) {
+    throw failure(`cannot serialize ${schema.typeName}`, code, cause);
+  }
 }
 
 /** Content type of a message in protobuf's JSON mapping. */
@@ -55,9 +57,11 @@ export function encodeJson<D extends DescMessage>(
   init: MessageInitShape<D>,
   code: Code,
 ): Uint8Array {
-  return attempt(`cannot serialize ${schema.typeName} as JSON`, code, () =>
-    new TextEncoder().encode(toJsonString(schema, normalize(schema, init))),
-  );
+  try {
+    return new TextEncoder().encode(toJsonString(schema, normalize(schema, init)));
+  } catch (cause) {
+    throw failure(`cannot serialize ${schema.typeName} as JSON`, code, cause);
+  }
 }
 
 /** Parses a message of JSON; no bytes are the message without a field. Throws `code`. */
@@ -66,9 +70,11 @@ export function decodeJson<D extends DescMessage>(
   bytes: Uint8Array,
   code: Code,
 ): MessageShape<D> {
-  return attempt(`cannot parse the JSON of ${schema.typeName}`, code, () =>
-    fromJsonString(schema, new TextDecoder().decode(bytes) || "{}"),
-  );
+  try {
+    return fromJsonString(schema, new TextDecoder().decode(bytes) || "{}");
+  } catch (cause) {
+    throw failure(`cannot parse the JSON of ${schema.typeName}`, code, cause);
+  }
 }
 
 /** Makes a message of what a caller or handler gave. */
@@ -85,11 +91,17 @@ export function decode<D extends DescMessage>(
   bytes: Uint8Array,
   code: Code,
 ): MessageShape<D> {
-  return attempt(`cannot parse ${bytes.length} bytes as ${schema.typeName}`, code, () =>
+  try {
     // `bytes` fields are parts of their input.
-    fromBinary(schema, holdsBytes(schema) ? keep(bytes) : bytes),
-  );
+    return fromBinary(schema, holdsBytes(schema) ? keep(bytes) : bytes);
+  } catch (cause) {
+    const hint = bytes[0] === openingBrace ? jsonHint : "";
+    throw failure(`cannot parse ${bytes.length} bytes as ${schema.typeName}${hint}`, code, cause);
+  }
 }
+
+const openingBrace = 0x7b;
+const jsonHint = ` (JSON needs the header "Content-Type: ${jsonType}", written so)`;
 
 /** How large serialized messages may be. */
 export interface MessageLimits {
@@ -149,11 +161,7 @@ function findBytes(schema: DescMessage, seen: Set<DescMessage>): boolean {
   );
 }
 
-function attempt<T>(what: string, code: Code, work: () => T): T {
-  try {
-    return work();
-  } catch (cause) {
-    const why = cause instanceof Error ? cause.message : String(cause);
-    throw new ConnectError(`${what}: ${why}`, code, undefined, undefined, cause);
-  }
+function failure(what: string, code: Code, cause: unknown): ConnectError {
+  const why = cause instanceof Error ? cause.message : String(cause);
+  return new ConnectError(`${what}: ${why}`, code, undefined, undefined, cause);
 }
