@@ -28,18 +28,20 @@ export class Member {
   ): Promise<Member> {
     const proxies = await Promise.all(servers.map(({ port }) => TcpProxy.start(port)));
     const url = proxies.map(({ port }) => `nats://127.0.0.1:${port}`).join(",");
-    let uploads: Upload | null = null;
+    const uploads = new Map<string, Upload>();
     const hearAll = (message: unknown) => {
       const said = message as FromClient;
-      if ("uploads" in said) {
-        ({ uploads } = said);
-      } else {
+      if (!("uploads" in said)) {
         hear(said);
+      } else if (said.isDone) {
+        uploads.delete(said.uploads.callId);
+      } else {
+        uploads.set(said.uploads.callId, said.uploads);
       }
     };
     const spawn = () => {
-      const upload = uploads?.callId !== undefined && { CHAOS_UPLOAD: JSON.stringify(uploads) };
-      return Child.start(script, { NATS_URL: url, ...upload, ...env() }, log, hearAll);
+      const half = { CHAOS_UPLOADS: JSON.stringify([...uploads.values()]) };
+      return Child.start(script, { NATS_URL: url, ...half, ...env() }, log, hearAll);
     };
     return new Member(spawn(), proxies, spawn);
   }

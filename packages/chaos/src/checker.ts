@@ -80,14 +80,14 @@ export class Checker {
     this.wrong.push({ verdict: "lost", why });
   }
 
-  /** Counts in what only shows when all calls have ended: see {@link FileChecker}. */
+  /** Counts in what clients saw, and what the files of calls show when all have ended. */
   async checkFiles({ verdict, failures }: Findings): Promise<Findings> {
-    const all = [...this.accepted.values()].filter((call) => call.method === "Convert");
-    const unread = all.filter((call) => !this.read.has(keyOfCall(call)));
-    const found = [
-      ...this.wrong,
-      ...(await new FileChecker(this.connection, this.binding).check(all, unread)),
-    ];
+    const found = [...this.wrong];
+    if (verdict.stuck === 0) {
+      const all = [...this.accepted.values()].filter((call) => call.method === "Convert");
+      const unread = all.filter((call) => !this.read.has(keyOfCall(call)));
+      found.push(...(await new FileChecker(this.connection, this.binding).check(all, unread)));
+    }
     const count = { ...verdict };
     for (const { verdict } of found) {
       count[verdict]++;

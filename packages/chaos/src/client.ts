@@ -18,7 +18,7 @@ import { Random } from "./random.js";
 import { say } from "./say.js";
 import { type ChaosClient, serviceFor } from "./service.js";
 
-const { CHAOS_NODES, CHAOS_SEED, CHAOS_NAME, CHAOS_PAUSE_MS, CHAOS_UPLOAD } = process.env;
+const { CHAOS_NODES, CHAOS_SEED, CHAOS_NAME, CHAOS_PAUSE_MS, CHAOS_UPLOADS } = process.env;
 const random = new Random(Number(CHAOS_SEED));
 const service = serviceFor(Number(CHAOS_NODES));
 const pauseMs = Number(CHAOS_PAUSE_MS);
@@ -96,9 +96,7 @@ function planShortCall(client: ChaosClient): Plan {
 }
 
 async function planConversion(client: ChaosClient, unfinished?: Upload): Promise<Plan> {
-  const options: SubmitOptions = unfinished?.callId
-    ? { callId: unfinished.callId }
-    : chooseOptions();
+  const options = unfinished ? { callId: unfinished.callId } : chooseOptions();
   const { kind, milliseconds, seed, size } = unfinished ?? {
     kind: random.pick(kinds),
     milliseconds: random.between(1, 500),
@@ -123,11 +121,16 @@ async function planConversion(client: ChaosClient, unfinished?: Upload): Promise
     },
     options,
     async submit() {
-      tell({ uploads: { kind, milliseconds, seed, size, ...(callId && { callId }) } });
+      const uploads = callId !== undefined && { callId, kind, milliseconds, seed, size };
+      if (uploads) {
+        tell({ uploads, isDone: false });
+      }
       const file = blobOf(isRereadable ? open : open());
-      return await client.convert
-        .submit({ kind, milliseconds, file }, options)
-        .finally(() => tell({ uploads: null }));
+      const call = await client.convert.submit({ kind, milliseconds, file }, options);
+      if (uploads) {
+        tell({ uploads, isDone: true });
+      }
+      return call;
     },
   };
 }
@@ -205,15 +208,13 @@ async function loop(longestMs: number, once: () => Promise<void>): Promise<void>
 say("started", { name: CHAOS_NAME });
 const client = await connected();
 // What a client uploaded that was killed is gone on with.
-let unfinished: Upload | undefined = CHAOS_UPLOAD ? JSON.parse(CHAOS_UPLOAD) : undefined;
+const halfDone: Upload[] = JSON.parse(CHAOS_UPLOADS ?? "[]");
 await Promise.all([
   ...Array.from({ length: 8 }, () => loop(2 * pauseMs, () => make(client, planShortCall(client)))),
   // No more than the servers have room for.
-  loop(40 * pauseMs, async () => {
-    const plan = planConversion(client, unfinished);
-    unfinished = undefined;
-    await make(client, await plan);
-  }),
+  ...Array.from({ length: 3 }, () =>
+    loop(20 * pauseMs, async () => make(client, await planConversion(client, halfDone.pop()))),
+  ),
 ]);
 await told;
 process.exit();

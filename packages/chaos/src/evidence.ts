@@ -10,7 +10,9 @@ const logLimitBytes = 8 * 1024 * 1024;
 export class BoundedLog {
   private bytes = 0;
 
-  constructor(private readonly path: string) {}
+  constructor(private readonly path: string) {
+    this.write("");
+  }
 
   write(text: string | Uint8Array): void {
     if (this.bytes > logLimitBytes) {

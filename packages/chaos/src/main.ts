@@ -34,6 +34,7 @@ async function attack(settings: Settings, evidence: Evidence, report: Report): P
   const binding = bindService(serviceFor(nodes));
   const connection = await connect({ nats: { servers: servers.map(({ url }) => url) } });
   const checker = new Checker(connection, binding);
+  const timers: NodeJS.Timeout[] = [];
   let isWell = false;
   try {
     let names = 0;
@@ -63,14 +64,17 @@ async function attack(settings: Settings, evidence: Evidence, report: Report): P
     const startedAt = Date.now();
     const elapsed = () => (Date.now() - startedAt) / 1000;
     let isOver = false;
-    const revive = setInterval(() => {
+    const revive = () => {
       for (const member of isOver ? workers : members) {
         member.revive();
       }
-    }, 500);
-    const progress = setInterval(() => {
-      report(`${elapsed().toFixed(0).padStart(4)} s  ${checker.count} calls accepted`);
-    }, 10_000);
+    };
+    const tellProgress = () => {
+      if (!isOver) {
+        report(`${elapsed().toFixed(0).padStart(4)} s  ${checker.count} calls accepted`);
+      }
+    };
+    timers.push(setInterval(revive, 500), setInterval(tellProgress, 10_000));
     // Some time to begin with, then one harm after another, often several at once.
     await delay(2_000);
     const running = new Set<Promise<void>>();
@@ -99,10 +103,8 @@ async function attack(settings: Settings, evidence: Evidence, report: Report): P
     for (const client of clients) {
       client.send("stop");
     }
-    clearInterval(progress);
     report(`${elapsed().toFixed(0).padStart(4)} s  the attack is over: waiting for what is left`);
     const findings = await settle(checker, clients);
-    clearInterval(revive);
     for (const [name, count] of [...faults].sort()) {
       report(`${`${count}`.padStart(4)} x ${name}`);
     }
@@ -112,6 +114,7 @@ async function attack(settings: Settings, evidence: Evidence, report: Report): P
     }
     return findings.verdict;
   } finally {
+    timers.forEach(clearInterval);
     await Promise.all(members.map((member) => member.stop()));
     await connection.close();
     if (!isWell) {

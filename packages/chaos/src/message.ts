@@ -16,10 +16,9 @@ export type Accepted =
       readonly fails: boolean;
     };
 
-/** A conversion that is submitted. */
+/** A conversion that is submitted under a given call id: another process can go on with it. */
 export interface Upload {
-  /** Undefined for one that nobody can go on with. */
-  readonly callId?: string;
+  readonly callId: string;
   readonly kind: number;
   readonly milliseconds: number;
   /** Of what the file holds. */
@@ -31,8 +30,8 @@ export interface Upload {
 /** What a client process says. */
 export type FromClient =
   | { readonly accepted: Accepted }
-  /** What is uploaded from now on; null when it is done. */
-  | { readonly uploads: Upload | null }
+  /** What it uploads from now on, or has uploaded. */
+  | { readonly uploads: Upload; readonly isDone: boolean }
   /** It has read the file that came back. */
   | { readonly read: Accepted }
   | { readonly wrong: string; readonly call: Accepted };

@@ -1,7 +1,10 @@
 import { execFile } from "node:child_process";
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
-import { expect, test } from "vitest";
+import { expect, onTestFinished, test } from "vitest";
+import { BoundedLog } from "../src/evidence.js";
 
 const run = promisify(execFile);
 const main = join(import.meta.dirname, "../dist/main.js");
@@ -14,8 +17,58 @@ test("refuses options that it does not know", async () => {
   });
 });
 
+test("a run that fails keeps stores and logs, and says where", async () => {
+  const folder = temporaryFolder();
+  const failed = run(process.execPath, [main, "--faults", "no such fault"], inFolder(folder));
+  await expect(failed).rejects.toMatchObject({ code: 1 });
+  const { stderr } = await failed.catch((error: { stderr: string }) => error);
+  const [kept = ""] = readdirSync(folder);
+  expect(stderr).toContain(`stores and logs are in ${join(folder, kept)}\n`);
+  expect(readdirSync(join(folder, kept)).sort()).toEqual([
+    "attack.log",
+    "client-4.log",
+    "client-5.log",
+    "server-1",
+    "server-1.log",
+    "worker-1.log",
+    "worker-2.log",
+    "worker-3.log",
+  ]);
+  expect(readFileSync(join(folder, kept, "attack.log"), "utf8")).toMatch(/^\S+Z seed \d+, one/);
+});
+
+test("a log keeps its end", () => {
+  const folder = temporaryFolder();
+  const log = new BoundedLog(join(folder, "all.log"));
+  for (let megabyte = 0; megabyte < 30; megabyte++) {
+    log.write(`${megabyte} `.padEnd(1024 * 1024));
+  }
+  const kept = ["all.log.old", "all.log"].map((name) => readFileSync(join(folder, name), "utf8"));
+  expect(kept.join("").trim().split(/ +/)).toEqual(
+    Array.from({ length: 12 }, (_, i) => `${18 + i}`),
+  );
+});
+
 // What is wrong is in the error that a failed run rejects with, seed and all.
-test("half a minute of the attack loses, doubles and forgets nothing", async () => {
-  const { stdout } = await run(process.execPath, [main, "--seconds", "30"]);
+test("half a minute of the attack loses, doubles, forgets and leaves nothing", async () => {
+  const folder = temporaryFolder();
+  const { stdout } = await run(process.execPath, [main, "--seconds", "30"], inFolder(folder));
   expect(stdout).toMatch(/^accepted [1-9]\d* done \d+ dead \d+ lost 0 doubled 0 stuck 0 left 0$/m);
+  expect(readdirSync(folder)).toEqual([]);
 }, 240_000);
+
+/** Removed when the test has passed: what a failed run keeps is to be read. */
+function temporaryFolder(): string {
+  const path = mkdtempSync(join(tmpdir(), "jetrpc-chaos-test-"));
+  onTestFinished(({ task }) => {
+    if (task.result?.state === "pass") {
+      rmSync(path, { recursive: true });
+    }
+  });
+  return path;
+}
+
+/** Has a run keep there what it keeps. */
+function inFolder(path: string): { env: NodeJS.ProcessEnv } {
+  return { env: { ...process.env, TMPDIR: path } };
+}
