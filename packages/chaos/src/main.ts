@@ -186,8 +186,11 @@ async function main(): Promise<void> {
     const verdict = await attack(settings, evidence, report);
     const { accepted, done, dead, lost, doubled, stuck, left } = verdict;
     console.log(
-      `accepted ${accepted} done ${done} dead ${dead} lost ${lost} doubled ${doubled} stuck ${stuck} left ${left}`,
+      `accepted ${accepted} done ${done} dead ${dead} lost ${lost} doubled ${doubled} stuck ${stuck}`,
     );
+    if (left > 0) {
+      report(`${left} objects are left of calls that are gone`);
+    }
     if (settings.json !== undefined) {
       writeFileSync(settings.json, `${JSON.stringify({ seed, nodes, ...verdict })}\n`);
     }
