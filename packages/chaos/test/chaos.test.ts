@@ -35,7 +35,7 @@ test("a run that fails keeps stores and logs, and says where", async () => {
     "worker-3.log",
   ]);
   expect(readFileSync(join(folder, kept, "attack.log"), "utf8")).toMatch(/^\S+Z seed \d+, one/);
-});
+}, 240_000);
 
 test("a log keeps its end", () => {
   const folder = temporaryFolder();

@@ -71,6 +71,14 @@ export function rowsOf(party: Party, strays = false): Row[] {
 }
 
 /**
+ * False where nobody may ask for the status: that ends a call whose time is over, and
+ * here somebody else is to do it.
+ */
+export function mayBeAsked({ scenario, step, when }: Row): boolean {
+  return scenario.to !== "expired" || (step.states !== undefined && when === "after");
+}
+
+/**
  * Runs the calls of all rows against one server, each until it is caught, then kills
  * one party of all of them at once, and lets the others and those who come after it
  * bring the calls to their ends.
@@ -131,7 +139,8 @@ export class Stage {
     await Promise.all(back.map((row) => this.reaches(row, "running")));
     drained.signal("SIGTERM");
     await withinPatience(Promise.all(reached));
-    await Promise.all(rows.map(async (row) => this.states.set(row, await this.stateOf(row))));
+    const asked = rows.filter(mayBeAsked);
+    await Promise.all(asked.map(async (row) => this.states.set(row, await this.stateOf(row))));
 
     if (party === "server") {
       await this.server.kill();
