@@ -103,7 +103,10 @@ test("a call that fails while it is cancelled has its dead letter although its w
   entry.set("Jetrpc-Entry", "end 1 failed");
   entry.set("Nats-Expected-Last-Subject-Sequence", "0");
   const status = Buffer.from("08031203626164", "hex");
-  await root.nats.request("test.v1.TestService.log.Do._._.torn.entry", status, { headers: entry });
+  await root.nats.request("test.v1.TestService.log.Do._._.torn.entry", status, {
+    headers: entry,
+    timeout: 5_000,
+  });
   stops.release();
   expect(await isCancelled).toBe(false);
 
