@@ -118,3 +118,25 @@ test("a call that fails while it is cancelled has its dead letter although its w
   expect(letter).toMatchObject({ callId: "torn", attempts: 1, error: { rawMessage: "bad" } });
   expect(await letter?.request()).toMatchObject({ text: "kept" });
 });
+
+test("a stopping worker adds nothing to the log of a call that has ended", async () => {
+  const root = await nats.connect();
+  const stops = new Stops();
+  const tap = await WireTap.start(nats.server.port, stops);
+  onTestFinished(() => tap.close());
+  const worker = await nats.worker({ do: () => ({}) }, { url: tap.url });
+  const delivered = stops.add(
+    "over",
+    "before",
+    ({ isSent, subject }) => !isSent && subject === "test.v1.TestService.queue.Do._._.over",
+  );
+  const client = await nats.client();
+  const call = await client.do.submit({}, { callId: "over" });
+  await delivered;
+  expect(await call.cancel()).toBe(true);
+  const drained = worker.drain();
+  stops.release();
+  await drained;
+  const reply = await root.nats.request("$JS.API.STREAM.INFO.TEST_LOG");
+  expect((reply.json() as { state: object }).state).toMatchObject({ messages: 1 });
+});

@@ -1,6 +1,7 @@
 import { Code, ConnectError } from "@connectrpc/connect";
 import type { ServiceBinding } from "./binding.js";
 import { keep } from "./bytes.js";
+import { lagMs } from "./call-search.js";
 import { isTransient, pause } from "./jetstream.js";
 import type { Link } from "./link.js";
 import { deliveryOf } from "./log-reader.js";
@@ -19,8 +20,8 @@ const patienceMs = 60_000;
  * Yields what an object holds, through lost connections, and no faster than it is
  * taken. Only when it ends has it been checked.
  *
- * Throws DataLoss when the object is gone, incomplete or changed, and Unavailable
- * when the server does not answer for a minute.
+ * Throws DataLoss when the object is gone, incomplete or changed (in a cluster, when it
+ * is so for 3 s), and Unavailable when the server does not answer for a minute.
  */
 export async function* readObject(
   link: Link,
@@ -32,6 +33,9 @@ export async function* readObject(
   let from = 0;
   let read = 0;
   let giveUpAt = Date.now() + patienceMs;
+  // Who answers may lag behind the rest of a cluster.
+  const lag = service.replicas > 1 ? lagMs : 0;
+  let isWholeAt = Date.now() + lag;
   for (let retry = 0, isDone = size === 0; !isDone; retry++) {
     try {
       await link.whenConnected(giveUpAt - Date.now());
@@ -46,8 +50,12 @@ export async function* readObject(
         }
         retry = 0;
         giveUpAt = Date.now() + patienceMs;
+        isWholeAt = Date.now() + lag;
       }
-      isDone = true;
+      isDone = read >= size || Date.now() >= isWholeAt;
+      if (!isDone) {
+        await pause(retry);
+      }
     } catch (error) {
       if (!isTransient(error) || link.nats.isClosed() || Date.now() >= giveUpAt) {
         throw error;

@@ -115,8 +115,11 @@ export class DurableAttempt {
   /** Gives the call back before it was begun. */
   async giveBack(): Promise<void> {
     try {
-      await this.writer.readState();
-      await this.writer.append({ kind: "release", payload: new Uint8Array(0) });
+      const { hasEnded } = await this.writer.readState();
+      // It may have been cancelled, or done by another worker: nothing follows an end.
+      if (!hasEnded) {
+        await this.writer.append({ kind: "release", payload: new Uint8Array(0) });
+      }
     } catch {
       // Then this delivery counts as an attempt.
     }
