@@ -496,7 +496,8 @@ export class DurableAttempt {
       return;
     }
     const end = await lastEntry(this.link, this.method, this.call);
-    if (end) {
+    // Who answers may lag behind the rest of a cluster: then the request comes again.
+    if (end?.kind === "end") {
       await this.bury(decodeStatus(end.message), end.attempt);
     }
   }
