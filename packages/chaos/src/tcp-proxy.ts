@@ -1,5 +1,6 @@
 import { once } from "node:events";
 import { connect, createServer, type Server, type Socket } from "node:net";
+import { setTimeout as delay } from "node:timers/promises";
 
 /** A TCP proxy before one server for one process: its connections can be harmed. */
 export class TcpProxy {
@@ -77,7 +78,7 @@ export class TcpProxy {
     ] as const) {
       this.sockets.add(from);
       from.setNoDelay(true);
-      from.on("data", (data) => this.pass(data, to));
+      from.on("data", this.passTo(to));
       from.on("error", () => undefined);
       from.on("close", () => {
         this.sockets.delete(from);
@@ -89,12 +90,21 @@ export class TcpProxy {
     }
   }
 
-  private pass(data: Buffer, to: Socket): void {
-    if (this.delayMs > 0) {
-      // Timers of one length keep their order.
-      setTimeout(() => to.destroyed || to.write(data), this.delayMs);
-    } else if (!to.destroyed) {
-      to.write(data);
-    }
+  /** Passes on what comes, each part after the one before it, however long that is delayed. */
+  private passTo(to: Socket): (data: Buffer) => void {
+    let waiting = 0;
+    let before: Promise<unknown> = Promise.resolve();
+    const write = (data: Buffer) => to.destroyed || to.write(data);
+    return (data) => {
+      if (waiting === 0 && this.delayMs === 0) {
+        write(data);
+        return;
+      }
+      waiting++;
+      before = Promise.all([before, delay(this.delayMs)]).then(() => {
+        waiting--;
+        write(data);
+      });
+    };
   }
 }
