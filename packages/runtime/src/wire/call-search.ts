@@ -59,7 +59,7 @@ export async function findCall(
 }
 
 /** For how long one server of a cluster may know less than the others, in ms. */
-export const lagMs = 3_000;
+const lagMs = 3_000;
 
 /** The same for a call that ought to exist: who answers may lag behind the rest of a cluster. */
 export async function findKnownCall(

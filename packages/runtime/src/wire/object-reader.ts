@@ -1,7 +1,6 @@
 import { Code, ConnectError } from "@connectrpc/connect";
 import type { ServiceBinding } from "./binding.js";
 import { keep } from "./bytes.js";
-import { lagMs } from "./call-search.js";
 import { isTransient, pause } from "./jetstream.js";
 import type { Link } from "./link.js";
 import { deliveryOf } from "./log-reader.js";
@@ -17,11 +16,17 @@ const batch = 8;
 const patienceMs = 60_000;
 
 /**
+ * For how long one server of a cluster may lack what the others have of an object that is
+ * known to be stored, in ms: one that was killed takes it from them when it is back.
+ */
+const lagMs = 10_000;
+
+/**
  * Yields what an object holds, through lost connections, and no faster than it is
  * taken. Only when it ends has it been checked.
  *
  * Throws DataLoss when the object is gone, incomplete or changed (in a cluster, when it
- * is so for 3 s), and Unavailable when the server does not answer for a minute.
+ * is so for 10 s), and Unavailable when the server does not answer for a minute.
  */
 export async function* readObject(
   link: Link,
@@ -33,9 +38,9 @@ export async function* readObject(
   let from = 0;
   let read = 0;
   let giveUpAt = Date.now() + patienceMs;
-  // Who answers may lag behind the rest of a cluster.
   const lag = service.replicas > 1 ? lagMs : 0;
-  let isWholeAt = Date.now() + lag;
+  /** When who was asked had no more. */
+  let shortSince: number | undefined;
   for (let retry = 0, isDone = size === 0; !isDone; retry++) {
     try {
       await link.whenConnected(giveUpAt - Date.now());
@@ -50,9 +55,10 @@ export async function* readObject(
         }
         retry = 0;
         giveUpAt = Date.now() + patienceMs;
-        isWholeAt = Date.now() + lag;
+        shortSince = undefined;
       }
-      isDone = read >= size || Date.now() >= isWholeAt;
+      shortSince ??= Date.now();
+      isDone = read >= size || Date.now() >= shortSince + lag;
       if (!isDone) {
         await pause(retry);
       }
