@@ -2,7 +2,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import type { NatsServer } from "@jetrpc/testing";
 import { Child } from "./child.js";
 import type { BoundedLog } from "./evidence.js";
-import type { FromClient, Upload } from "./message.js";
+import type { FromClient, Said, Upload } from "./message.js";
 import { TcpProxy } from "./tcp-proxy.js";
 
 /**
@@ -24,7 +24,7 @@ export class Member {
     servers: readonly NatsServer[],
     env: () => Record<string, string>,
     log: BoundedLog,
-    hear: (message: Exclude<FromClient, { uploads: unknown }>) => void,
+    hear: (message: Said) => void,
   ): Promise<Member> {
     const proxies = await Promise.all(servers.map(({ port }) => TcpProxy.start(port)));
     const url = proxies.map(({ port }) => `nats://127.0.0.1:${port}`).join(",");

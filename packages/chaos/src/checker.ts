@@ -7,8 +7,9 @@ import {
   CountResponseSchema,
   WorkResponseSchema,
 } from "./gen/chaos/v1/chaos_pb.js";
-import type { Accepted, FromClient } from "./message.js";
+import type { Accepted, Said } from "./message.js";
 import { suffixOf } from "./post-mortem.js";
+import { storedMessages } from "./stored-messages.js";
 
 /** What became of the calls. */
 export interface Verdict {
@@ -65,7 +66,7 @@ export class Checker {
     return this.accepted.size;
   }
 
-  hear(message: Exclude<FromClient, { uploads: unknown }>): void {
+  hear(message: Said): void {
     if ("accepted" in message) {
       this.accepted.set(keyOfCall(message.accepted), message.accepted);
     } else if ("read" in message) {
@@ -103,7 +104,7 @@ export class Checker {
     const logs = new Map<string, Logged>();
     await this.readStream(logStream, (message) => this.note(logs, message));
     const dead = new Set<string>();
-    await this.readStream(deadStream, (message) => void dead.add(this.keyOf(message.subject)));
+    await this.readStream(deadStream, (message) => void dead.add(keyOf(message.subject)));
     const accepted = this.count;
     const verdict = { accepted, done: 0, dead: 0, lost: 0, doubled: 0, stuck: 0, left: 0 };
     const failures: Failure[] = [];
@@ -117,20 +118,11 @@ export class Checker {
     return { verdict, failures };
   }
 
-  /** `<prefix>.<kind>.<Method>.<owner>.<session>.<id>[.entry]`; a due call's kind has two tokens. */
-  private keyOf(subject: string): string {
-    return subject
-      .replace(/\.entry$/, "")
-      .split(".")
-      .slice(-4)
-      .join(".");
-  }
-
   private note(logs: Map<string, Logged>, message: JsMsg): void {
     if (!message.subject.endsWith(".entry")) {
       return;
     }
-    const key = this.keyOf(message.subject);
+    const key = keyOf(message.subject);
     const log = logs.get(key) ?? { ends: [], result: new Uint8Array(0), indexes: [] };
     logs.set(key, log);
     const [kind, , outcome = ""] = (message.headers?.get("Jetrpc-Entry") ?? "").split(" ");
@@ -156,20 +148,20 @@ export class Checker {
   /** Calls whose requests a stream holds. */
   private async queued(stream: string): Promise<Set<string>> {
     const keys = new Set<string>();
-    for (let from = 1; ; ) {
-      const reply = await this.connection.nats.request(
-        `$JS.API.DIRECT.GET.${stream}`,
-        JSON.stringify({ seq: from, next_by_subj: ">" }),
-        { timeout: 5000 },
-      );
-      const subject = reply.headers?.get("Nats-Subject");
-      if (!subject) {
-        return keys;
-      }
-      from = Number(reply.headers?.get("Nats-Sequence")) + 1;
-      keys.add(this.keyOf(subject));
+    for await (const { subject } of storedMessages(this.connection.nats, stream, ">")) {
+      keys.add(keyOf(subject));
     }
+    return keys;
   }
+}
+
+/** `<prefix>.<kind>.<Method>.<owner>.<session>.<id>[.entry]`; a due call's kind has two tokens. */
+function keyOf(subject: string): string {
+  return subject
+    .replace(/\.entry$/, "")
+    .split(".")
+    .slice(-4)
+    .join(".");
 }
 
 function keyOfCall(call: Accepted): string {

@@ -27,11 +27,15 @@ export interface Upload {
   readonly size: number;
 }
 
-/** What a client process says. */
-export type FromClient =
+/** What a client process says of a call. */
+export type Said =
   | { readonly accepted: Accepted }
-  /** What it uploads from now on, or has uploaded. */
-  | { readonly uploads: Upload; readonly isDone: boolean }
   /** It has read the file that came back. */
   | { readonly read: Accepted }
   | { readonly wrong: string; readonly call: Accepted };
+
+/** What a client process says. */
+export type FromClient =
+  | Said
+  /** What it uploads from now on, or has uploaded. */
+  | { readonly uploads: Upload; readonly isDone: boolean };

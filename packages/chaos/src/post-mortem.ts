@@ -1,6 +1,7 @@
 import type { ServiceBinding } from "@jetrpc/runtime";
-import type { Msg, NatsConnection } from "@nats-io/transport-node";
+import type { MsgHdrs, NatsConnection } from "@nats-io/transport-node";
 import type { Accepted } from "./message.js";
+import { storedMessages } from "./stored-messages.js";
 
 /** `<owner>.<session>.<id>` of a call: its place in every subject. */
 export function suffixOf({ callId }: Pick<Accepted, "callId">): string {
@@ -32,20 +33,16 @@ export async function describeCall(
 /** The first messages of a subject: a stream may have many. */
 async function messagesOf(nats: NatsConnection, stream: string, subject: string) {
   const lines: string[] = [];
-  for (let from = 1; lines.length < 60; ) {
-    const body = JSON.stringify({ seq: from, next_by_subj: subject });
-    const { headers, data } = await nats.request(`$JS.API.DIRECT.GET.${stream}`, body);
-    const sequence = Number(headers?.get("Nats-Sequence"));
-    if (!headers || !sequence) {
+  for await (const { sequence, headers, data } of storedMessages(nats, stream, subject)) {
+    lines.push(`${stream} ${sequence}: ${describe(headers)}, ${data.length} bytes`);
+    if (lines.length === 60) {
       break;
     }
-    lines.push(`${stream} ${sequence}: ${describe(headers)}, ${data.length} bytes`);
-    from = sequence + 1;
   }
   return lines;
 }
 
-function describe(headers: NonNullable<Msg["headers"]>): string {
+function describe(headers: MsgHdrs): string {
   const own = [...headers].flatMap(([name, values]) =>
     /^(jetrpc-(?!status)|nats-(ttl|schedul))/i.test(name) ? [`${name}: ${values.join()}`] : [],
   );
