@@ -18,8 +18,6 @@ import { readLog, type StoredEntry } from "../wire/log-reader.js";
 import { isStatus, statusOfHeaders } from "../wire/status.js";
 import { endCall } from "./end-call.js";
 
-const never = Number.POSITIVE_INFINITY;
-
 /**
  * The states of a durable call; docs/durable-calls.md has what leads from one to
  * another. The first three become `expired` or `cancelled` without ever running.
@@ -106,7 +104,8 @@ async function findInTime(link: Link, method: MethodBinding, call: CallName): Pr
     if (!found) {
       throw notFound(method, call);
     }
-    if (found.last?.kind === "end" || Date.now() < (deadlineOf(found) ?? never)) {
+    const deadline = deadlineOf(found);
+    if (found.last?.kind === "end" || deadline === undefined || Date.now() < deadline) {
       return found;
     }
     await endCall(link, method, call, "expired");

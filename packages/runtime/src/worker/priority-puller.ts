@@ -114,27 +114,26 @@ export class PriorityPuller {
   }
 
   private async pull(queue: Pulled, wait: boolean, waiting: Pull[] = []): Promise<Msg | undefined> {
-    let pull: Pull | undefined;
+    let pull: Pull;
     try {
       pull = new Pull(this.link, queue, wait);
-      this.pulls.add(pull);
-      waiting.push(pull);
+    } catch {
+      // The connection is closed, or about to be.
+      this.isStopping = true;
+      return undefined;
+    }
+    this.pulls.add(pull);
+    waiting.push(pull);
+    try {
       return await pull.message;
     } catch (error) {
-      if (!pull) {
-        // The connection is closed, or about to be.
-        this.isStopping = true;
-        return undefined;
-      }
       await this.pause(pauseMs);
       if (!this.isStopping && this.link.connected) {
         await queue.refused(String(error));
       }
       return undefined;
     } finally {
-      if (pull) {
-        this.pulls.delete(pull);
-      }
+      this.pulls.delete(pull);
     }
   }
 
