@@ -5,6 +5,7 @@ import type { MethodBinding } from "../wire/binding.js";
 import { checkSize, decode, encode, type MessageLimits } from "../wire/codec.js";
 import { Header, HeaderBlock, headerSize, isEmpty } from "../wire/header.js";
 import { isNoResponders, type Link } from "../wire/link.js";
+import { requestMetadata } from "../wire/metadata-limit.js";
 import { directSpace } from "../wire/object-name.js";
 import { isOversize } from "../wire/payload-store.js";
 import { PendingReply, type Request } from "../wire/pending-reply.js";
@@ -39,7 +40,7 @@ export function callDirect<I extends DescMessage, O extends DescMessage>(
   return new Promise((resolve, reject) => {
     const payload = encode(desc.input, request, Code.InvalidArgument);
     checkSize(desc.input, payload, limits, "writeMaxBytes");
-    const headers = requestHeaders(call);
+    const headers = requestHeaders(call, link.maxPayload);
     const ask = (bytes: Uint8Array, block: HeaderBlock | undefined, object?: string) => {
       const { signal, timeoutMs = method.timeoutMs } = call;
       new UnaryReply(
@@ -156,11 +157,17 @@ class UnaryReply extends PendingReply {
   }
 }
 
-/** Headers of a request; none for the common call: they cost both sides more than the rest of it. */
-export function requestHeaders({ timeoutMs, header }: CallArguments): HeaderBlock | undefined {
+/**
+ * Headers of a request; none for the common call: they cost both sides more than the rest
+ * of it. Errors: those of {@link requestMetadata}.
+ */
+export function requestHeaders(
+  { timeoutMs, header }: CallArguments,
+  maxPayload: number,
+): HeaderBlock | undefined {
   let headers: HeaderBlock | undefined;
   if (header && !isEmpty(header)) {
-    headers = new HeaderBlock().addMetadata(header);
+    headers = requestMetadata(header, maxPayload);
   }
   if (timeoutMs !== undefined && timeoutMs > 0) {
     headers ??= new HeaderBlock();

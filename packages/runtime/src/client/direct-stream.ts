@@ -165,7 +165,7 @@ class ClientStream<I extends DescMessage, O extends DescMessage>
     if (this.desc.methodKind === "server_streaming") {
       payload = this.encode(await this.onlyRequest());
     }
-    let headers = requestHeaders(this.call);
+    let headers = requestHeaders(this.call, this.link.maxPayload);
     if (isOversize(payload, headerSize(headers), this.link.maxPayload)) {
       this.object = await this.link.payloads.putDirect(this.method, payload);
       headers ??= new HeaderBlock();

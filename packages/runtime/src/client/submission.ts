@@ -7,7 +7,7 @@ import type { CallName } from "../wire/call-id.js";
 import { dueSubject, type FoundCall, findCall, laterSubject } from "../wire/call-search.js";
 import { encode } from "../wire/codec.js";
 import { digestOf } from "../wire/digest.js";
-import { Header, HeaderBlock, headerSize } from "../wire/header.js";
+import { Header, HeaderBlock, headerSize, toHeaders } from "../wire/header.js";
 import {
   isFull,
   pause,
@@ -16,6 +16,7 @@ import {
   untilAnswered,
 } from "../wire/jetstream.js";
 import type { Link } from "../wire/link.js";
+import { requestMetadata } from "../wire/metadata-limit.js";
 import { requestSpace } from "../wire/object-name.js";
 import { OutgoingBlobs } from "../wire/outgoing-blobs.js";
 import { isOversize, removeObjects } from "../wire/payload-store.js";
@@ -30,7 +31,7 @@ const patienceMs = 30_000;
 export class Submission {
   private readonly queue: Queue;
   private readonly blobs: OutgoingBlobs<DescMessage> | undefined;
-  private readonly metadata: Headers | undefined;
+  private readonly metadata: HeaderBlock | undefined;
   /** The request; empty while its Blobs are not stored. */
   private bytes: Uint8Array = new Uint8Array(0);
   private digest: string | undefined;
@@ -56,7 +57,9 @@ export class Submission {
     } else {
       this.bytes = encode(input, request, Code.InvalidArgument);
     }
-    this.metadata = options.headers === undefined ? undefined : new Headers(options.headers);
+    if (options.headers !== undefined) {
+      this.metadata = requestMetadata(toHeaders(options.headers), link.maxPayload);
+    }
   }
 
   /** Resolves when the server has stored it. Errors: see {@link Durable.submit}. */
@@ -217,9 +220,7 @@ export class Submission {
     if (this.objects > 0) {
       headers.add(Header.objects, `${this.base} ${this.objects}`);
     }
-    if (metadata) {
-      headers.addMetadata(metadata);
-    }
+    headers.append(metadata);
     return headers.isEmpty ? undefined : headers;
   }
 }

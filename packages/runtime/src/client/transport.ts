@@ -17,7 +17,7 @@ import { bindMethod, type MethodBinding } from "../wire/binding.js";
 import type { CallName } from "../wire/call-id.js";
 import type { Entry } from "../wire/call-log.js";
 import type { MessageLimits } from "../wire/codec.js";
-import { type HeadersInit, readMetadata } from "../wire/header.js";
+import { type HeadersInit, readMetadata, toHeaders } from "../wire/header.js";
 import type { Link } from "../wire/link.js";
 import { canceled } from "../wire/pending-reply.js";
 import { neverRan } from "../wire/status.js";
@@ -138,7 +138,7 @@ export function createTransport(
     ): Promise<UnaryResponse<I, O>> {
       try {
         const binding = bindMethod(method);
-        const headers = toHeaders(header);
+        const headers = header && toHeaders(header);
         if (interceptors.length === 0) {
           return unary<I, O>(binding, method, { signal, timeoutMs, header: headers }, input);
         }
@@ -163,7 +163,7 @@ export function createTransport(
       contextValues?: ContextValues,
     ): Promise<StreamResponse<I, O>> {
       const binding = bindMethod(method);
-      const headers = toHeaders(header);
+      const headers = header && toHeaders(header);
       if (interceptors.length === 0) {
         return stream<I, O>(binding, method, { signal, timeoutMs, header: headers }, input);
       }
@@ -182,23 +182,6 @@ export function createTransport(
 function checkSignal({ signal }: CallArguments): void {
   if (signal?.aborted) {
     throw neverRan(canceled(signal));
-  }
-}
-
-function toHeaders(init: HeadersInit | undefined): Headers | undefined {
-  if (init === undefined) {
-    return undefined;
-  }
-  try {
-    return new Headers(init);
-  } catch (cause) {
-    throw new ConnectError(
-      `impossible headers: ${String(cause)}`,
-      Code.InvalidArgument,
-      undefined,
-      undefined,
-      cause,
-    );
   }
 }
 

@@ -66,7 +66,7 @@ export class DeadLetter {
 
   /** Metadata of the request. */
   get requestHeader(): Headers {
-    return readMetadata(this.stored.headers);
+    return readMetadata(this.stored.headers, "request");
   }
 
   /** The request as it was sent. */

@@ -1,14 +1,20 @@
 import { base64Decode, base64Encode } from "@bufbuild/protobuf/wire";
-import type { ConnectError } from "@connectrpc/connect";
-import type { Msg } from "@nats-io/nats-core";
+import { ConnectError } from "@connectrpc/connect";
+import { type Msg, nuid } from "@nats-io/nats-core";
 import type { MethodBinding } from "./binding.js";
-import { Header, HeaderBlock } from "./header.js";
+import { Header, HeaderBlock, headerSize, maxHeaderBytes } from "./header.js";
 import { publishStored } from "./jetstream.js";
 import type { Link } from "./link.js";
-import { decodeStatusBytes, encodeStatus } from "./status.js";
+import { cutText, decodeStatusBytes, encodeStatus, leftOut } from "./status.js";
 
-/** Longest status in a header, in base64; a longer one loses its details. */
-const statusLimit = 16 * 1024;
+/** Most bytes of a dead letter that its error takes; a larger one is cut. */
+const errorLimit = 16 * 1024;
+
+/** Fewest bytes that a dead letter needs besides its request. */
+const errorReserve = 1024;
+
+/** Bytes of the header that has the status, without it. */
+const statusReserve = 32;
 
 /** What a dead letter keeps of its request besides metadata. */
 const kept: readonly string[] = [
@@ -20,36 +26,66 @@ const kept: readonly string[] = [
 ].map((name) => name.toLowerCase());
 
 /**
- * Keeps the request of a call that failed for good, with the reason. Storing it
- * again replaces it. Errors: those of {@link publishStored}.
+ * Keeps the request of a call that failed for good, with the reason: as much of that as
+ * there is room for. Storing it again replaces it. Errors: those of {@link publishStored}.
  */
 export async function storeDeadLetter(
   link: Link,
-  { deadSubject }: Pick<MethodBinding, "deadSubject">,
+  method: Pick<MethodBinding, "deadSubject" | "service">,
   suffix: string,
   request: Msg,
   error: ConnectError,
   attempts: number,
   acceptedAtMs: number,
 ): Promise<void> {
-  const headers = copyRequestHeaders(request);
-  const status = base64Encode(encodeStatus(error, headers).payload);
-  headers.add(Header.attempts, attempts).add(Header.accepted, acceptedAtMs);
-  if (status.length <= statusLimit) {
-    headers.add(Header.status, status);
+  const subject = `${method.deadSubject}.${suffix}`;
+  let reason = error;
+  let payload = request.data;
+  let headers = copyRequestHeaders(request);
+  // Our clients leave room. A request that was made by hand may not, and has to end as well.
+  if (headerSize(headers) + errorReserve > maxHeaderBytes) {
+    const lost = leftOut("the headers of the request, which leave no room");
+    reason = new ConnectError(cutText(error.rawMessage, errorLimit / 4) + lost, error.code);
+    headers = copyRequestHeaders(request, isKept);
   }
-  await publishStored(link, `${deadSubject}.${suffix}`, request.data, headers);
+  if (payload.length + headerSize(headers) + errorReserve > link.maxPayload) {
+    headers = await storePayload(link, method, suffix, request, headers);
+    payload = new Uint8Array(0);
+  }
+  headers.add(Header.attempts, attempts).add(Header.accepted, acceptedAtMs);
+  const room = Math.min(
+    errorLimit,
+    Math.min(maxHeaderBytes, link.maxPayload - payload.length) - headerSize(headers),
+  );
+  // In base64 three bytes are four.
+  const maxBytes = Math.floor((room * 3) / 4) - statusReserve;
+  const status = encodeStatus(reason, { maxBytes, metadata: "letter" });
+  headers.append(status.headers).add(Header.status, base64Encode(status.payload));
+  await publishStored(link, subject, payload, headers);
+}
+
+/** Stores the payload that a dead letter has no room for as an object of the request. */
+async function storePayload(
+  link: Link,
+  { service, deadSubject }: Pick<MethodBinding, "deadSubject" | "service">,
+  suffix: string,
+  request: Msg,
+  headers: HeaderBlock,
+): Promise<HeaderBlock> {
+  const method = deadSubject.slice(deadSubject.lastIndexOf(".") + 1);
+  const objects = request.headers?.get(Header.objects) || "";
+  const [base, count = "0"] = objects ? objects.split(" ") : [nuid.next()];
+  const object = `queue.${method}.${suffix}.${base}.${count}`;
+  headers.add(Header.payload, await link.payloads.put(service, object, request.data, {}));
+  // Where there are others, a sweep removes it with them.
+  return objects ? headers : headers.add(Header.objects, `${base} 1`);
 }
 
 /** The headers of a request that belong to it wherever it lies. */
-export function copyRequestHeaders(request: Msg): HeaderBlock {
+export function copyRequestHeaders(request: Msg, isWanted = isOfRequest): HeaderBlock {
   const headers = new HeaderBlock();
   for (const [name, values] of request.headers ?? []) {
-    const lower = name.toLowerCase();
-    if (lower.startsWith("trailer-")) {
-      continue;
-    }
-    if (kept.includes(lower) || !/^(nats|jetrpc)-/.test(lower)) {
+    if (isWanted(name)) {
       for (const value of values) {
         headers.add(name, value);
       }
@@ -58,7 +94,16 @@ export function copyRequestHeaders(request: Msg): HeaderBlock {
   return headers;
 }
 
+function isOfRequest(name: string): boolean {
+  return isKept(name) || !/^(nats|jetrpc)-/i.test(name);
+}
+
+function isKept(name: string): boolean {
+  return kept.includes(name.toLowerCase());
+}
+
 /** Why the call of a dead letter failed. */
 export function errorOf(letter: Msg): ConnectError {
-  return decodeStatusBytes(letter, base64Decode(letter.headers?.get(Header.status) ?? ""));
+  const status = base64Decode(letter.headers?.get(Header.status) ?? "");
+  return decodeStatusBytes(letter, status, "letter");
 }

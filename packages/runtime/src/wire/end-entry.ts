@@ -32,6 +32,6 @@ export async function storeEnd(
   if (request) {
     headers.add(Header.accepted, acceptedAt(request));
   }
-  const { payload } = encodeStatus(error, headers);
+  const { payload } = encodeStatus(error, { maxBytes: link.maxPayload, headers });
   await publishStored(link, entrySubject(method, call), payload, headers);
 }

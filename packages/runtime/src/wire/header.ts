@@ -1,4 +1,5 @@
 import type { DescService } from "@bufbuild/protobuf";
+import { Code, ConnectError } from "@connectrpc/connect";
 import type { MsgHdrs } from "@nats-io/nats-core";
 
 /** What a Headers can be made from; the name is not global in every runtime. */
@@ -68,6 +69,29 @@ export const putAgain = "2";
 /** Response trailers carry this prefix, as in Connect's unary protocol. */
 const trailerPrefix = "trailer-";
 
+/**
+ * Metadata of the error in a dead letter, beside the metadata of its request, which may
+ * have names that begin with `trailer-`.
+ */
+const letterPrefix = "jetrpc-trailer-";
+
+/**
+ * Largest header block that JetStream takes, in bytes. It refuses a larger one for good,
+ * whatever the server's max_payload is.
+ */
+export const maxHeaderBytes = 64 * 1024 - 1;
+
+/** Most bytes of metadata, so that all fits beside it that a call may need later. */
+const maxMetadataBytes = 32 * 1024;
+
+/**
+ * Most bytes of metadata that a message may carry, each name and value with the four bytes
+ * around them: 32 KiB, or a quarter of the server's max_payload where that is less.
+ */
+export function metadataLimit(maxPayload: number): number {
+  return Math.min(maxMetadataBytes, Math.floor(maxPayload / 4));
+}
+
 const encoder = new TextEncoder();
 
 const firstLine = "NATS/1.0\r\n";
@@ -100,11 +124,20 @@ export class HeaderBlock {
     return this;
   }
 
-  /** Adds trailing metadata. */
-  addTrailer(metadata: Headers): this {
+  /** Adds trailing metadata; `letter` is how a dead letter has that of its error. */
+  addTrailer(metadata: Headers, part: "trailer" | "letter" = "trailer"): this {
+    const prefix = part === "letter" ? "Jetrpc-Trailer-" : trailerPrefix;
     metadata.forEach((value, name) => {
-      this.add(trailerPrefix + name, value);
+      this.add(prefix + name, value);
     });
+    return this;
+  }
+
+  /** Adds the lines of another block. */
+  append(block: HeaderBlock | undefined): this {
+    if (block) {
+      this.text += block.text.slice(firstLine.length);
+    }
     return this;
   }
 
@@ -128,36 +161,58 @@ export function headerSize(block: HeaderBlock | undefined): number {
   return block ? block.encode().length : 0;
 }
 
+/** Size in bytes of the lines of a header block. */
+export function linesSize(block: HeaderBlock): number {
+  return headerSize(block) - firstLine.length - 2;
+}
+
+/** What a caller gave as headers. Throws InvalidArgument when no header can be so. */
+export function toHeaders(init: HeadersInit): Headers {
+  try {
+    return new Headers(init);
+  } catch (cause) {
+    const text = `impossible headers: ${String(cause)}`;
+    throw new ConnectError(text, Code.InvalidArgument, undefined, undefined, cause);
+  }
+}
+
 /** True when there is no metadata. */
 export function isEmpty(metadata: Headers): boolean {
   return metadata.keys().next().done === true;
 }
 
-/** Metadata that a message carries; `trailer` names its trailing part. */
-export function readMetadata(
-  from: MsgHdrs | undefined,
-  part: "header" | "trailer" = "header",
-): Headers {
+/**
+ * Whose metadata is read: that of a request, the leading or the trailing part of a
+ * response, or that of the error in a dead letter.
+ */
+export type MetadataPart = "request" | "header" | "trailer" | "letter";
+
+/** Metadata that a message carries. */
+export function readMetadata(from: MsgHdrs | undefined, part: MetadataPart = "header"): Headers {
   const metadata = new Headers();
-  if (!from) {
-    return metadata;
-  }
-  for (const [name, values] of from) {
-    const lower = name.toLowerCase();
-    const isTrailer = lower.startsWith(trailerPrefix);
-    if (isReserved(lower) || isTrailer !== (part === "trailer")) {
-      continue;
-    }
-    const key = isTrailer ? lower.slice(trailerPrefix.length) : lower;
-    for (const value of values) {
+  for (const [name, values] of from ?? []) {
+    const key = metadataName(name.toLowerCase(), part);
+    for (const value of key === undefined ? [] : values) {
       try {
-        metadata.append(key, value);
+        metadata.append(key as string, value);
       } catch {
         // A name or value that no Headers can hold was not put there by us.
       }
     }
   }
   return metadata;
+}
+
+/** The name of what a header carries in a part of the metadata; undefined when it is not of that. */
+function metadataName(name: string, part: MetadataPart): string | undefined {
+  if (part === "letter") {
+    return name.startsWith(letterPrefix) ? name.slice(letterPrefix.length) : undefined;
+  }
+  const isTrailer = part !== "request" && name.startsWith(trailerPrefix);
+  if (isReserved(name) || isTrailer !== (part === "trailer")) {
+    return undefined;
+  }
+  return isTrailer ? name.slice(trailerPrefix.length) : name;
 }
 
 function isReserved(name: string): boolean {

@@ -2,6 +2,7 @@ import { Code, ConnectError } from "@connectrpc/connect";
 import type { Msg } from "@nats-io/nats-core";
 import type { HeaderBlock } from "./header.js";
 import { isNoResponders, type Link } from "./link.js";
+import { isPermanent, permanent } from "./status.js";
 
 /** JetStream's error codes that we act on. */
 const ErrorCode = {
@@ -20,6 +21,8 @@ const ErrorCode = {
   /** Its leader is lost, and another is not chosen yet. */
   streamOffline: 10118,
   consumerOffline: 10119,
+  messageTooLarge: 10054,
+  headersTooLarge: 10097,
 } as const;
 
 /** How long a server may take for one answer of JetStream's API, in ms. */
@@ -156,7 +159,12 @@ export async function untilAnswered<T>(
 
 /** True when a stream refused a message because it is full, or has its subject already. */
 export function isFull(error: unknown): boolean {
-  return error instanceof ConnectError && error.code === Code.ResourceExhausted;
+  return (
+    error instanceof ConnectError &&
+    error.code === Code.ResourceExhausted &&
+    // That is a message that is too large.
+    !isPermanent(error)
+  );
 }
 
 /** True when the same request may succeed a moment later. */
@@ -284,6 +292,9 @@ function toError(error: ApiError, subject: string): Error {
     case ErrorCode.storageExceeded:
     case ErrorCode.memoryExceeded:
       return new ConnectError(text, Code.ResourceExhausted);
+    case ErrorCode.messageTooLarge:
+    case ErrorCode.headersTooLarge:
+      return permanent(new ConnectError(text, Code.ResourceExhausted));
     case ErrorCode.notEnabled:
     case ErrorCode.notEnabledForAccount:
       return new ConnectError(

@@ -4,7 +4,7 @@ import { type HeaderBlock, headerSize } from "./header.js";
 import type { Link } from "./link.js";
 import { denial, type Reply } from "./mux.js";
 import { silentBeats } from "./pulse.js";
-import { neverRan } from "./status.js";
+import { neverRan, permanent } from "./status.js";
 
 /** A request that waits for one reply. */
 export interface Request {
@@ -87,9 +87,10 @@ export abstract class PendingReply implements Reply {
       const max = this.link.maxPayload;
       if (size > max) {
         const text = `${size} bytes on ${subject}, headers included, exceed the server's max_payload of ${max}`;
-        this.refuse(text, Code.ResourceExhausted, cause);
+        this.refuse(permanent(failure(text, Code.ResourceExhausted, cause)));
       } else {
-        this.refuse(`cannot publish on ${subject}: ${String(cause)}`, Code.Unavailable, cause);
+        const text = `cannot publish on ${subject}: ${String(cause)}`;
+        this.refuse(failure(text, Code.Unavailable, cause));
       }
       return;
     }
@@ -161,9 +162,9 @@ export abstract class PendingReply implements Reply {
   }
 
   /** Fails what reached nobody. */
-  private refuse(message: string, code: Code, cause?: unknown): void {
+  private refuse(error: ConnectError): void {
     this.finish();
-    this.failed(neverRan(new ConnectError(message, code, undefined, undefined, cause)));
+    this.failed(neverRan(error));
   }
 
   private finish(): void {
@@ -173,4 +174,8 @@ export abstract class PendingReply implements Reply {
     }
     this.request.signal?.removeEventListener("abort", this);
   }
+}
+
+function failure(message: string, code: Code, cause: unknown): ConnectError {
+  return new ConnectError(message, code, undefined, undefined, cause);
 }

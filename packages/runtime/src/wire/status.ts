@@ -1,9 +1,17 @@
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
-import { anyPack } from "@bufbuild/protobuf/wkt";
 import { Code, ConnectError } from "@connectrpc/connect";
 import type { Msg } from "@nats-io/nats-core";
 import { StatusSchema } from "../gen/google/rpc/status_pb.js";
-import { Header, HeaderBlock, readMetadata } from "./header.js";
+import type { Encoding } from "./codec.js";
+import {
+  Header,
+  HeaderBlock,
+  headerSize,
+  linesSize,
+  type MetadataPart,
+  metadataLimit,
+  readMetadata,
+} from "./header.js";
 
 /** An error as it crosses the wire: ADR-32 headers and a google.rpc.Status. */
 export interface WireStatus {
@@ -11,25 +19,132 @@ export interface WireStatus {
   readonly payload: Uint8Array;
 }
 
+/** How an error is written. */
+export interface StatusOptions {
+  /** Most bytes that headers and payload may have together. Default: no limit. */
+  readonly maxBytes?: number;
+  /** Headers that go with it: those of the error are added. */
+  readonly headers?: HeaderBlock;
+  /** Default: binary. */
+  readonly encoding?: Encoding;
+  /** Where the error's metadata goes. */
+  readonly metadata?: "trailer" | "letter";
+}
+
 /**
  * Writes an error: code and a one-line text as the NATS micro error headers,
  * and the whole of it as a google.rpc.Status in the payload.
+ *
+ * One that is too large is cut, and its text says so: half of the room is for the text,
+ * then come details and metadata in their order, each as a whole or not at all.
  */
-export function encodeStatus(error: ConnectError, headers = new HeaderBlock()): WireStatus {
-  const status = create(StatusSchema, {
-    code: error.code,
-    message: error.rawMessage,
-    details: error.details.map((detail) =>
-      "desc" in detail
-        ? anyPack(detail.desc, create(detail.desc, detail.value))
-        : { typeUrl: `type.googleapis.com/${detail.type}`, value: detail.value },
-    ),
+export function encodeStatus(
+  error: ConnectError,
+  {
+    maxBytes = Number.POSITIVE_INFINITY,
+    headers = new HeaderBlock(),
+    encoding,
+    metadata,
+  }: StatusOptions = {},
+): WireStatus {
+  const { code } = error;
+  const lineBytes = Math.max(0, Math.min(maxLineBytes, Math.floor(maxBytes / 8)));
+  const write = (text: string, details: readonly Detail[], trailer: Headers): WireStatus => ({
+    headers: new HeaderBlock()
+      .add(Header.errorCode, code)
+      .add(Header.error, oneLine(text, lineBytes))
+      .addTrailer(trailer, metadata),
+    payload: encoding === "json" ? jsonStatus(code, text) : binaryStatus(code, text, details),
   });
-  headers
-    .add(Header.errorCode, error.code)
-    .add(Header.error, oneLine(error.rawMessage))
-    .addTrailer(error.metadata);
-  return { headers, payload: toBinary(StatusSchema, status) };
+  const room = maxBytes - headerSize(headers);
+  const metadataRoom = metadataLimit(maxBytes);
+  const details = error.details.map(packDetail);
+  let status = write(error.rawMessage, details, error.metadata);
+  if (sizeOf(status) > room || linesSize(status.headers) > metadataRoom + maxLineBytes) {
+    let left = Math.max(0, room - lineBytes - cutReserve);
+    const take = (size: number) => {
+      const fits = size <= left;
+      left -= fits ? size : 0;
+      return fits;
+    };
+    // A character of JSON may take six times its bytes.
+    const text = cutText(error.rawMessage, Math.floor(left / (encoding === "json" ? 12 : 2)));
+    left -= byteLength(text);
+    const kept = details.filter(({ type, value }) => take(type.length + value.length + 64));
+    left = Math.min(left, metadataRoom);
+    const trailer = new Headers();
+    error.metadata.forEach((value, name) => {
+      if (take(byteLength(name + value) + 32)) {
+        trailer.append(name, value);
+      }
+    });
+    const headersInAll = [...error.metadata].length;
+    const part = (lost: number, all: number, what: string) =>
+      lost > 0 && `${lost} of ${all} ${what}, for their size`;
+    const bytes = byteLength(error.rawMessage);
+    const note = leftOut(
+      part(bytes - byteLength(text), bytes, "bytes of text"),
+      part(encoding === "json" ? 0 : details.length - kept.length, details.length, "details"),
+      part(headersInAll - [...trailer].length, headersInAll, "headers"),
+    );
+    status = write(text + note, kept, trailer);
+  }
+  return { headers: headers.append(status.headers), payload: status.payload };
+}
+
+/** Most bytes of the one-line text. */
+const maxLineBytes = 512;
+
+/** What an error that is cut needs besides text, details and metadata, in bytes. */
+const cutReserve = 256;
+
+/** What a text says that lacks something. */
+export function leftOut(...what: (string | false)[]): string {
+  const all = what.filter((each) => each);
+  return all.length > 0 ? ` (left out: ${all.join(", ")})` : "";
+}
+
+type Detail = Exclude<ConnectError["details"][number], { desc: unknown }>;
+
+/** A detail as bytes. Throws when it cannot be encoded. */
+export function packDetail(detail: ConnectError["details"][number]): Detail {
+  if (!("desc" in detail)) {
+    return detail;
+  }
+  const { desc, value } = detail;
+  return { type: desc.typeName, value: toBinary(desc, create(desc, value)) };
+}
+
+function binaryStatus(code: Code, message: string, details: readonly Detail[]): Uint8Array {
+  const packed = details.map(({ type, value }) => ({
+    typeUrl: `type.googleapis.com/${type}`,
+    value,
+  }));
+  return toBinary(StatusSchema, create(StatusSchema, { code, message, details: packed }));
+}
+
+/** As Connect writes an error; details are for programs, which read protobuf. */
+function jsonStatus(code: Code, message: string): Uint8Array {
+  return encoder.encode(JSON.stringify({ code: Code[code], message }));
+}
+
+function sizeOf({ headers, payload }: WireStatus): number {
+  return linesSize(headers) + payload.length;
+}
+
+const encoder = new TextEncoder();
+
+function byteLength(text: string): number {
+  return encoder.encode(text).length;
+}
+
+/** The beginning of a text that has no more than so many bytes: whole characters. */
+export function cutText(text: string, maxBytes: number): string {
+  if (text.length * 3 <= maxBytes) {
+    return text;
+  }
+  const { read } = encoder.encodeInto(text, new Uint8Array(maxBytes));
+  return text.slice(0, read);
 }
 
 /** True when the message carries an error instead of a result. */
@@ -43,9 +158,13 @@ export function decodeStatus(message: Msg): ConnectError {
 }
 
 /** Reads an error whose google.rpc.Status is elsewhere than in the payload. */
-export function decodeStatusBytes({ headers }: Msg, bytes: Uint8Array): ConnectError {
+export function decodeStatusBytes(
+  { headers }: Msg,
+  bytes: Uint8Array,
+  part: MetadataPart = "trailer",
+): ConnectError {
   const headerCode = Number(headers?.get(Header.errorCode));
-  const metadata = readMetadata(headers, "trailer");
+  const metadata = readMetadata(headers, part);
   try {
     const status = fromBinary(StatusSchema, bytes);
     const error = new ConnectError(
@@ -76,76 +195,102 @@ export function statusOfHeaders(message: Msg): ConnectError {
 
 /** Maps an HTTP-like or unknown number to Unknown: not every micro service speaks gRPC. */
 function toCode(code: number): Code {
-  return Code[code] === undefined ? Code.Unknown : code;
+  return isCode(code) ? code : Code.Unknown;
 }
 
-/** Makes a text fit into one header line. */
-function oneLine(text: string): string {
+/** Makes a text fit into one line of so many bytes. */
+export function oneLine(text: string, maxBytes: number): string {
   // biome-ignore lint/suspicious/noControlCharactersInRegex: these are what must go
-  return text.replace(/[\u0000-\u001f\u007f]+/g, " ").slice(0, 512);
+  return cutText(text, maxBytes).replace(/[\u0000-\u001f\u007f]+/g, " ");
 }
 
-/**
- * Turns what a handler threw into the error that its caller may see. The text
- * of anything but a ConnectError stays here, unless it is to be revealed: it may
- * hold what is not for callers.
- */
-export function toCallerError(thrown: unknown, reveal: boolean): ConnectError {
-  if (thrown instanceof ConnectError) {
-    return thrown;
+/** True for what a ConnectError's code can be. */
+export function isCode(code: unknown): code is Code {
+  return typeof code === "number" && Code[code] !== undefined;
+}
+
+// Of the registry: an error may be made by one copy of this module and read by another.
+const isPermanentKey = Symbol.for("jetrpc.permanent");
+const retryDelayKey = Symbol.for("jetrpc.retryAfter");
+const notRunKey = Symbol.for("jetrpc.notRun");
+
+type Marked = { readonly [key: symbol]: unknown };
+
+/** Marks an error; one that cannot be changed is copied. */
+function mark(error: ConnectError, key: symbol, value: unknown): ConnectError {
+  let marked = error;
+  if (!Object.isExtensible(error)) {
+    const { rawMessage, code, metadata, details } = error;
+    marked = new ConnectError(rawMessage, code, metadata, undefined, error);
+    marked.details = details;
+    copyMarks(error, marked);
   }
-  const text = thrown instanceof Error ? thrown.message : String(thrown);
-  return new ConnectError(
-    reveal ? text : "internal error",
-    Code.Internal,
-    undefined,
-    undefined,
-    thrown,
-  );
+  return Object.defineProperty(marked, key, { value, configurable: true });
 }
 
-const permanentErrors = new WeakSet<ConnectError>();
+/** Gives an error the marks of another one. Throws what reading those throws. */
+export function copyMarks(from: object, to: ConnectError): void {
+  for (const key of [isPermanentKey, retryDelayKey]) {
+    if (key in from) {
+      Object.defineProperty(to, key, { value: (from as Marked)[key], configurable: true });
+    }
+  }
+}
 
 /**
  * Marks an error as final: a durable call that ends with it is not attempted
- * again, whatever its code.
+ * again, whatever its code. Returns the error, or a copy of one that is frozen.
  */
 export function permanent(error: ConnectError): ConnectError {
-  permanentErrors.add(error);
-  return error;
+  return mark(error, isPermanentKey, true);
+}
+
+/** True when an error is marked as final. */
+export function isPermanent(error: ConnectError): boolean {
+  return isPermanentKey in error;
 }
 
 /** True when a further attempt of a durable call may help. */
 export function isRetried(error: ConnectError, retryCodes: ReadonlySet<Code>): boolean {
-  return !permanentErrors.has(error) && (retryCodes.has(error.code) || retryDelays.has(error));
+  return !isPermanent(error) && (retryCodes.has(error.code) || retryDelayOf(error) !== undefined);
 }
 
-const retryDelays = new WeakMap<ConnectError, number>();
+/** Longest wait before an attempt, in ms, 100 years: JetStream counts it in ns, in 64 bits. */
+const longestDelayMs = 100 * 365 * 24 * 3_600_000;
+
+/** A wait as JetStream takes it: whole ms, and not too many. Undefined for what is no time. */
+export function toDelayMs(delayMs: unknown): number | undefined {
+  return Number.isFinite(delayMs) && Number(delayMs) >= 0
+    ? Math.min(Math.ceil(Number(delayMs)), longestDelayMs)
+    : undefined;
+}
 
 /**
  * Marks an error as passing: a durable call that ends with it is attempted again
  * after so many ms, whatever its code and its method's `backoff`, as long as
- * attempts are left.
+ * attempts are left. Parts of a ms count as one, and more than 100 years as that.
+ * Returns the error, or a copy of one that is frozen. Throws InvalidArgument for a
+ * time that is negative or not finite.
  */
 export function retryAfter(error: ConnectError, delayMs: number): ConnectError {
-  if (!(delayMs >= 0)) {
-    throw new ConnectError(`retryAfter: ${delayMs} ms is no delay`, Code.InvalidArgument);
+  const delay = toDelayMs(delayMs);
+  if (delay === undefined) {
+    throw new ConnectError(
+      `retryAfter: ${String(delayMs)} ms is no delay: give a finite number of 0 or more`,
+      Code.InvalidArgument,
+    );
   }
-  retryDelays.set(error, delayMs);
-  return error;
+  return mark(error, retryDelayKey, delay);
 }
 
 /** What retryAfter() said of an error, in ms. */
 export function retryDelayOf(error: ConnectError): number | undefined {
-  return retryDelays.get(error);
+  return toDelayMs((error as unknown as Marked)[retryDelayKey]);
 }
-
-const notRun = Symbol.for("jetrpc.notRun");
 
 /** Marks the error of a call whose request reached no worker. */
 export function neverRan(error: ConnectError): ConnectError {
-  Object.defineProperty(error, notRun, { value: true });
-  return error;
+  return mark(error, notRunKey, true);
 }
 
 /**
@@ -153,7 +298,7 @@ export function neverRan(error: ConnectError): ConnectError {
  * surely reached no handler: no worker was there, or no connection.
  */
 export function mayHaveRun(error: unknown): boolean {
-  return !(error instanceof ConnectError && notRun in error);
+  return !(error instanceof ConnectError && notRunKey in error);
 }
 
 /** What the caller of a call sees that was ended from outside. */

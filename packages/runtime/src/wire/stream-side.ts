@@ -31,7 +31,7 @@ export abstract class StreamSide<In> {
       onBroken: (error) => this.broken(error),
     });
     this.outflow = new Outflow(
-      (frame) => this.publish(frame),
+      (frame) => this.publishFrame(frame),
       Math.min(maxFrameBytes, link.maxPayload),
     );
   }
@@ -95,6 +95,17 @@ export abstract class StreamSide<In> {
       payload,
       headers ? { headers: headers.asHeaders(), ...(reply && { reply }) } : undefined,
     );
+  }
+
+  /** Sends a data frame. Never throws: most are sent when a turn is over. */
+  private publishFrame(frame: Uint8Array): void {
+    try {
+      this.publish(frame);
+    } catch (cause) {
+      // The server takes less than it did when the stream began.
+      const text = `cannot send a frame of ${frame.length} bytes: ${String(cause)}`;
+      this.broken(new ConnectError(text, Code.Unavailable, undefined, undefined, cause));
+    }
   }
 
   /** Sends what is queued, then the end. Throws what ended the stream meanwhile. */

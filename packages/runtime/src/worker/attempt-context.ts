@@ -13,6 +13,7 @@ export class AttemptContext extends LazyHandlerContext implements DurableHandler
   private pending: ProgressReport | undefined;
   private progressTimer: ReturnType<typeof setTimeout> | undefined;
   private reportedAt = 0;
+  private hasEnded = false;
 
   constructor(
     method: MethodBinding,
@@ -28,7 +29,11 @@ export class AttemptContext extends LazyHandlerContext implements DurableHandler
 
   /** Sends the first report at once and then at most one in each interval. */
   progress(report: ProgressReport): void {
-    this.pending = report;
+    const pending = checkReport(report);
+    if (this.hasEnded) {
+      return;
+    }
+    this.pending = pending;
     const wait = this.reportedAt + progressIntervalMs - Date.now();
     if (wait <= 0) {
       this.flushProgress();
@@ -48,8 +53,25 @@ export class AttemptContext extends LazyHandlerContext implements DurableHandler
   }
 
   finish(): void {
+    this.hasEnded = true;
     clearTimeout(this.progressTimer);
     this.pending = undefined;
     this.abort(ended);
   }
+}
+
+/** A copy that can be sent later, whatever becomes of the report. Throws InvalidArgument. */
+function checkReport(report: ProgressReport): Required<ProgressReport> {
+  const { done, total = 0, message = "" } = report;
+  for (const [name, value, type] of [
+    ["done", done, "number"],
+    ["total", total, "number"],
+    ["message", message, "string"],
+  ]) {
+    if (typeof value !== type) {
+      const text = `progress: ${name} is a ${typeof value}, and must be a ${type}`;
+      throw new ConnectError(text, Code.InvalidArgument);
+    }
+  }
+  return { done, total, message };
 }

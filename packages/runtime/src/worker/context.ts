@@ -8,7 +8,8 @@ import {
 } from "@connectrpc/connect";
 import type { Msg } from "@nats-io/nats-core";
 import type { MethodBinding } from "../wire/binding.js";
-import { isEmpty, methodUrl, readMetadata } from "../wire/header.js";
+import { HeaderBlock, methodUrl, readMetadata } from "../wire/header.js";
+import { checkMetadata } from "../wire/metadata-limit.js";
 import { startTimer } from "../wire/timer.js";
 
 /** What a handler may report of its progress. */
@@ -34,7 +35,11 @@ export interface DurableHandlerContext extends HandlerContext {
   readonly resumeFrom: number;
   /**
    * Tells the followers of the call how far it is. Cheap: a report is sent at
-   * most four times a second, the last one always.
+   * most four times a second, the last one always. A message is cut at 4,096 bytes, or at
+   * a quarter of the server's max_payload where that is less. When the call has ended
+   * nothing is sent.
+   *
+   * Throws InvalidArgument when `done` or `total` is no number or `message` no text.
    */
   progress(report: ProgressReport): void;
 }
@@ -90,7 +95,7 @@ export class LazyHandlerContext implements HandlerContext {
   }
 
   get requestHeader(): Headers {
-    this.requestMetadata ??= readMetadata(this.request.headers);
+    this.requestMetadata ??= readMetadata(this.request.headers, "request");
     return this.requestMetadata;
   }
 
@@ -114,13 +119,33 @@ export class LazyHandlerContext implements HandlerContext {
     return () => (this.endsAt === undefined ? undefined : this.endsAt - Date.now());
   }
 
-  /** Response header and trailer, where the handler set any. */
-  get responseMetadata(): { header: Headers | undefined; trailer: Headers | undefined } {
-    const { header, trailer } = this;
-    return {
-      header: header && !isEmpty(header) ? header : undefined,
-      trailer: trailer && !isEmpty(trailer) ? trailer : undefined,
-    };
+  /**
+   * Response header and trailer as they are sent; undefined where the handler set none.
+   * Errors: those of {@link checkMetadata}.
+   */
+  responseMetadata(
+    maxPayload: number,
+    part: "header" | "trailer" | "both" = "both",
+  ): HeaderBlock | undefined {
+    const header = part === "trailer" ? undefined : this.header;
+    const trailer = part === "header" ? undefined : this.trailer;
+    if (!header && !trailer) {
+      return undefined;
+    }
+    const block = new HeaderBlock();
+    if (header) {
+      block.addMetadata(header);
+    }
+    if (trailer) {
+      block.addTrailer(trailer);
+    }
+    checkMetadata(block, maxPayload, `the response of ${this.method.toString()}`);
+    return block.isEmpty ? undefined : block;
+  }
+
+  /** The response trailer, where the handler set any. */
+  get trailingMetadata(): Headers | undefined {
+    return this.trailer;
   }
 
   /** Fires the signal, at the end of every call. The first reason counts. */

@@ -20,7 +20,7 @@ import { isOversize } from "../wire/payload-store.js";
 import { quietBeats } from "../wire/pulse.js";
 import { encodeStatus } from "../wire/status.js";
 import { LazyHandlerContext } from "./context.js";
-import { callerError, type ServedMethod } from "./settings.js";
+import { callerError, reportUnsent, type ServedMethod } from "./settings.js";
 
 const nothing = new Uint8Array(0);
 
@@ -40,6 +40,9 @@ export interface DirectCall {
   /** A second has passed. */
   tick(): void;
 }
+
+/** Bytes of the header that says what a message is. */
+const contentTypeBytes = 64;
 
 type Result = MessageInitShape<DescMessage>;
 
@@ -76,26 +79,22 @@ export class UnaryCall implements DirectCall {
 
   run(onEnd: () => void): void {
     this.beganAt = this.served.stats.began();
+    let response: Promise<void> | undefined;
     try {
       const stored = this.request.headers?.get(Header.payload);
       const result = stored ? this.runStored(stored) : this.handle(this.request.data);
-      if (isPromise(result)) {
-        result
-          .then((response) => this.respond(response))
-          .catch((thrown) => this.failed(thrown))
-          .finally(() => this.ended(onEnd));
-        return;
-      }
       // A handler that answers at once costs no promise.
-      const room = this.respond(result);
-      if (room) {
-        room.catch((thrown) => this.failed(thrown)).finally(() => this.ended(onEnd));
-        return;
-      }
+      response = isPromise(result)
+        ? Promise.resolve(result).then((message) => this.respond(message))
+        : this.respond(result);
     } catch (thrown) {
       this.failed(thrown);
     }
-    this.ended(onEnd);
+    if (response) {
+      response.catch((thrown) => this.failed(thrown)).finally(() => this.ended(onEnd));
+    } else {
+      this.ended(onEnd);
+    }
   }
 
   stop(error: ConnectError): void {
@@ -161,19 +160,9 @@ export class UnaryCall implements DirectCall {
     const isJson = this.encoding === "json";
     const payload = (isJson ? encodeJson : encode)(output, result, Code.Internal);
     checkSize(output, payload, this.served.settings.limits, "writeMaxBytes");
-    const { header, trailer } = this.context.responseMetadata;
-    let headers: HeaderBlock | undefined;
-    if (isJson || header || trailer) {
-      headers = new HeaderBlock();
-      if (isJson) {
-        headers.add(Header.contentType, jsonType);
-      }
-      if (header) {
-        headers.addMetadata(header);
-      }
-      if (trailer) {
-        headers.addTrailer(trailer);
-      }
+    let headers = this.context.responseMetadata(this.link.maxPayload);
+    if (isJson) {
+      headers = new HeaderBlock().add(Header.contentType, jsonType).append(headers);
     }
     if (isOversize(payload, headerSize(headers), this.link.maxPayload)) {
       return this.respondStored(payload, headers ?? new HeaderBlock());
@@ -189,16 +178,21 @@ export class UnaryCall implements DirectCall {
     }
   }
 
+  /** Never throws: nobody could catch it. */
   private fail(error: ConnectError): void {
-    this.served.stats.failed(error);
-    const { headers, payload } = encodeStatus(error);
-    if (this.encoding === "json") {
-      // As Connect writes an error; details are for programs, which read protobuf.
-      const text = JSON.stringify({ code: Code[error.code], message: error.rawMessage });
-      headers.add(Header.contentType, jsonType);
-      this.publish(new TextEncoder().encode(text), headers);
-    } else {
+    const { encoding, served, link } = this;
+    served.stats.failed(error);
+    try {
+      const { headers, payload } = encodeStatus(error, {
+        maxBytes: link.maxPayload - contentTypeBytes,
+        encoding,
+      });
+      if (encoding === "json") {
+        headers.add(Header.contentType, jsonType);
+      }
       this.publish(payload, headers);
+    } catch (cause) {
+      reportUnsent(served, cause);
     }
   }
 

@@ -250,7 +250,7 @@ export class DirectResponder {
 
   private refuse(request: Msg, error: ConnectError): void {
     if (request.reply && this.link.connected) {
-      const { headers, payload } = encodeStatus(error);
+      const { headers, payload } = encodeStatus(error, { maxBytes: this.link.maxPayload });
       this.link.publish(request.reply, payload, { headers: headers.asHeaders() });
     }
   }

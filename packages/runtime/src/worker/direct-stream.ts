@@ -3,14 +3,14 @@ import { Code, ConnectError } from "@connectrpc/connect";
 import type { Msg } from "@nats-io/nats-core";
 import { checkSize, decode, encode, encodingOf } from "../wire/codec.js";
 import { type ControlFrame, controlHeaders } from "../wire/frame.js";
-import { Header, type HeaderBlock } from "../wire/header.js";
+import { Header } from "../wire/header.js";
 import { isNoResponders, type Link } from "../wire/link.js";
 import { directSpace } from "../wire/object-name.js";
 import { encodeStatus } from "../wire/status.js";
 import { StreamSide } from "../wire/stream-side.js";
 import { LazyHandlerContext } from "./context.js";
 import { callEnded, type DirectCall, requestTimeoutMs } from "./direct-call.js";
-import { callerError, type ServedMethod } from "./settings.js";
+import { callerError, reportUnsent, type ServedMethod } from "./settings.js";
 
 const nothing = new Uint8Array(0);
 
@@ -43,13 +43,13 @@ export class WorkerStream extends StreamSide<MessageShape<DescMessage>> implemen
   }
 
   run(onEnd: () => void): void {
-    void this.runToEnd().then(onEnd);
+    void this.runToEnd().finally(onEnd);
   }
 
   private async runToEnd(): Promise<void> {
     const beganAt = this.served.stats.began();
-    this.publish(nothing, controlHeaders("accept"), this.own);
     try {
+      this.publish(nothing, controlHeaders("accept"), this.own);
       await this.respond();
       await this.publishLast();
     } catch (thrown) {
@@ -135,24 +135,26 @@ export class WorkerStream extends StreamSide<MessageShape<DescMessage>> implemen
     const { output } = this.served.method.desc;
     const bytes = encode(output, message, Code.Internal);
     checkSize(output, bytes, this.served.settings.limits, "writeMaxBytes");
-    if (!this.isHeaderSent) {
-      this.publishHeader();
-    }
+    this.publishHeader();
     return this.outflow.write(bytes);
   }
 
   /** Leads the first message; a header without metadata is left out. */
   private publishHeader(): void {
+    if (this.isHeaderSent) {
+      return;
+    }
     this.isHeaderSent = true;
-    const { header } = this.context.responseMetadata;
+    const header = this.context.responseMetadata(this.link.maxPayload, "header");
     if (header) {
-      this.publish(nothing, controlHeaders("header").addMetadata(header));
+      this.publish(nothing, controlHeaders("header").append(header));
     }
   }
 
   private publishLast(): Promise<void> {
     return this.publishEnd((headers) => {
-      this.addTrailer(headers);
+      this.publishHeader();
+      headers.append(this.context.responseMetadata(this.link.maxPayload, "trailer"));
       return nothing;
     });
   }
@@ -164,31 +166,47 @@ export class WorkerStream extends StreamSide<MessageShape<DescMessage>> implemen
     }
     try {
       await this.outflow.drain();
-      this.publishStatus(error);
     } catch {
       // The call was ended meanwhile.
     }
+    this.publishStatus(error);
   }
 
+  /** Never throws: nobody could catch it. */
   private publishStatus(error: ConnectError): void {
     if (this.hasEnded) {
       return;
     }
-    this.served.stats.failed(error);
-    const headers = controlHeaders("end", this.outflow.frames);
-    this.addTrailer(headers);
-    const { payload } = encodeStatus(error, headers);
-    this.publish(payload, headers);
+    const { served, link, outflow } = this;
+    served.stats.failed(error);
+    try {
+      this.publishHeader();
+    } catch {
+      // It is too large. The error that the call has for that is this one, or comes first.
+    }
+    try {
+      const { headers, payload } = encodeStatus(this.withTrailer(error), {
+        maxBytes: link.maxPayload,
+        headers: controlHeaders("end", outflow.frames),
+      });
+      this.publish(payload, headers);
+    } catch (cause) {
+      reportUnsent(served, cause);
+    }
   }
 
-  private addTrailer(headers: HeaderBlock): void {
-    if (!this.isHeaderSent) {
-      this.publishHeader();
+  /** An error with the trailer that the handler set, beside its own metadata. */
+  private withTrailer(error: ConnectError): ConnectError {
+    const trailer = this.context.trailingMetadata;
+    if (!trailer) {
+      return error;
     }
-    const { trailer } = this.context.responseMetadata;
-    if (trailer) {
-      headers.addTrailer(trailer);
-    }
+    const complete = new ConnectError(error.rawMessage, error.code, trailer);
+    complete.details = error.details;
+    error.metadata.forEach((value, name) => {
+      complete.metadata.append(name, value);
+    });
+    return complete;
   }
 
   private end(reason: ConnectError): void {

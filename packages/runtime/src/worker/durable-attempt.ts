@@ -17,7 +17,7 @@ import {
 import { lastEntry } from "../wire/call-search.js";
 import { decode, decodeJson, encode, encodingOf } from "../wire/codec.js";
 import { storeDeadLetter } from "../wire/dead-letter.js";
-import { Header, HeaderBlock, putAgain } from "../wire/header.js";
+import { Header, HeaderBlock, headerSize, putAgain } from "../wire/header.js";
 import { pause, untilAnswered } from "../wire/jetstream.js";
 import type { Link } from "../wire/link.js";
 import { deliveryOf } from "../wire/log-reader.js";
@@ -25,16 +25,18 @@ import { requestSpace, responseSpace } from "../wire/object-name.js";
 import { OutgoingBlobs } from "../wire/outgoing-blobs.js";
 import { isOversize, releaseObjects, responseTtlMs } from "../wire/payload-store.js";
 import {
+  cutText,
   decodeStatus,
   encodeStatus,
   endError,
   isRetried,
   permanent,
   retryDelayOf,
-  toCallerError,
+  toDelayMs,
 } from "../wire/status.js";
 import { AttemptContext } from "./attempt-context.js";
 import { CallLogWriter, LostClaim, LostEntries, type NewEntry } from "./call-log-writer.js";
+import { toCallerError } from "./caller-error.js";
 import type { ProgressReport } from "./context.js";
 import type { LogLevel } from "./log.js";
 import type { ServedMethod } from "./settings.js";
@@ -42,8 +44,11 @@ import type { ServedMethod } from "./settings.js";
 /** An attempt that has not ended by then is noted in the log, in ms. */
 const announceAfterMs = 250;
 
-/** Bytes of metadata that a log entry may carry beside its payload. */
-const metadataReserve = 64 * 1024;
+/** Bytes of a log entry's own headers. */
+const entryReserve = 1024;
+
+/** Most bytes of the text of a report of progress. */
+const maxProgressBytes = 4096;
 
 /** When an attempt has to be over. */
 interface TimeLimit {
@@ -138,7 +143,7 @@ export class DurableAttempt {
     try {
       await this.attempt();
     } catch (thrown) {
-      await this.settle(thrown);
+      await this.settle(isReadable(thrown) ? thrown : toCallerError(thrown, false));
     } finally {
       stats.ended(beganAt);
       this.context?.finish();
@@ -156,7 +161,7 @@ export class DurableAttempt {
       }
       this.writer.attempt = state.attempt;
       const origin = (block: HeaderBlock) => this.addOrigin(block);
-      await this.writer.append(statusEntry("end", endError(outcome), origin, outcome));
+      await this.writer.append(this.statusEntry("end", endError(outcome), origin, outcome));
       this.link.cancel(this.method.cancelSubject, this.call.suffix);
       this.acknowledge();
     } catch (error) {
@@ -335,14 +340,15 @@ export class DurableAttempt {
       }
     } catch (error) {
       // Lets the handler clean up; whether and when it does changes nothing here.
-      void Promise.resolve(iterator.return?.()).catch(() => undefined);
+      (async () => await iterator.return?.())().catch(() => undefined);
       throw error;
     }
+    const metadata = context.responseMetadata(this.link.maxPayload, isFirst ? "both" : "trailer");
     await this.end({
       kind: "end",
       outcome: "succeeded",
       payload: new Uint8Array(0),
-      headers: (block) => addMetadata(this.addOrigin(block), context, isFirst),
+      headers: (block) => this.addOrigin(block).append(metadata),
     });
   }
 
@@ -409,6 +415,7 @@ export class DurableAttempt {
     context: AttemptContext | undefined,
   ): NewEntry | Promise<NewEntry> {
     const { link, method } = this;
+    const metadata = context?.responseMetadata(link.maxPayload, kind === "end" ? "both" : "header");
     const entry = (bytes: Uint8Array, object?: string): NewEntry => ({
       kind,
       ...(kind === "end" && { outcome: "succeeded" as const }),
@@ -420,10 +427,10 @@ export class DurableAttempt {
         if (kind === "end") {
           this.addOrigin(block);
         }
-        return context ? addMetadata(block, context, true, kind === "end") : block;
+        return block.append(metadata);
       },
     });
-    if (!isOversize(payload, context ? metadataReserve : 0, link.maxPayload)) {
+    if (!isOversize(payload, headerSize(metadata), link.maxPayload)) {
       return entry(payload);
     }
     const ttlMs = responseTtlMs(method.service);
@@ -470,7 +477,8 @@ export class DurableAttempt {
         this.report("info", "a call was given back");
       } else if (thrown instanceof Expired) {
         this.context?.abort(thrown.error);
-        await this.end(statusEntry("end", thrown.error, (b) => this.addOrigin(b), "expired"));
+        const origin = (block: HeaderBlock) => this.addOrigin(block);
+        await this.end(this.statusEntry("end", thrown.error, origin, "expired"));
         this.report("info", "a call expired");
       } else if (thrown instanceof LostEntries) {
         this.context?.abort(thrown);
@@ -511,14 +519,15 @@ export class DurableAttempt {
     if (mayRetry && this.writer.attempt - this.releases < maxAttempts) {
       const delayMs = retryDelayOf(error) ?? this.backoffMs();
       await this.writer.append(
-        statusEntry("retry", error, (block) => block.add(Header.delay, delayMs)),
+        this.statusEntry("retry", error, (block) => block.add(Header.delay, delayMs)),
       );
       this.answer(`-NAK ${JSON.stringify({ delay: nanos(delayMs) })}`);
       this.report("warn", "an attempt failed and will be repeated", thrown);
       return;
     }
     this.context?.flushProgress();
-    await this.writer.append(statusEntry("end", error, (b) => this.addOrigin(b), "failed"));
+    const origin = (block: HeaderBlock) => this.addOrigin(block);
+    await this.writer.append(this.statusEntry("end", error, origin, "failed"));
     await this.bury(error, this.writer.attempt);
     this.report(mayRetry ? "error" : "info", "a call failed", thrown);
   }
@@ -543,19 +552,43 @@ export class DurableAttempt {
   private backoffMs(): number {
     const { backoffMs } = this.method;
     const wait = backoffMs[Math.min(this.writer.attempt, backoffMs.length) - 1] ?? 0;
-    return Math.round(wait * (0.8 + 0.4 * Math.random()));
+    return toDelayMs(wait * (0.8 + 0.4 * Math.random())) ?? 0;
   }
 
   private publishProgress(report: ProgressReport): void {
     if (!this.link.connected) {
       return;
     }
+    const { link } = this;
     const headers = new HeaderBlock().add(Header.entry, `progress ${this.writer.attempt}`);
-    this.link.publish(
-      progressSubject(this.method, this.call),
-      encode(ProgressSchema, report, Code.Internal),
-      { headers: headers.asHeaders() },
-    );
+    const most = Math.min(maxProgressBytes, Math.floor(link.maxPayload / 4));
+    const message = cutText(report.message ?? "", most);
+    try {
+      link.publish(
+        progressSubject(this.method, this.call),
+        encode(ProgressSchema, { ...report, message }, Code.Internal),
+        { headers: headers.asHeaders() },
+      );
+    } catch (error) {
+      // A timer calls this as well: nobody could catch it there.
+      this.report("warn", "progress could not be sent", error);
+    }
+  }
+
+  private statusEntry(
+    kind: EntryKind,
+    error: ConnectError,
+    more: (block: HeaderBlock) => HeaderBlock,
+    outcome?: Outcome,
+  ): NewEntry {
+    const maxBytes = this.link.maxPayload - entryReserve;
+    const { headers, payload } = encodeStatus(error, { maxBytes });
+    return {
+      kind,
+      ...(outcome && { outcome }),
+      payload,
+      headers: (block) => more(block.append(headers)),
+    };
   }
 
   /** Acknowledges the delivery in one of JetStream's ways. */
@@ -589,35 +622,12 @@ class Expired extends Error {
   readonly error = endError("expired");
 }
 
-function statusEntry(
-  kind: EntryKind,
-  error: ConnectError,
-  more: (block: HeaderBlock) => HeaderBlock,
-  outcome?: Outcome,
-): NewEntry {
-  return {
-    kind,
-    ...(outcome && { outcome }),
-    payload: encodeStatus(error).payload,
-    headers: (block) => {
-      encodeStatus(error, block);
-      return more(block);
-    },
-  };
-}
-
-function addMetadata(
-  block: HeaderBlock,
-  context: AttemptContext,
-  withHeader: boolean,
-  withTrailer = true,
-): HeaderBlock {
-  const { header, trailer } = context.responseMetadata;
-  if (header && withHeader) {
-    block.addMetadata(header);
+/** False for what cannot be looked at: a Proxy that throws. */
+function isReadable(thrown: unknown): boolean {
+  try {
+    Object.getPrototypeOf(Object(thrown));
+    return true;
+  } catch {
+    return false;
   }
-  if (trailer && withTrailer) {
-    block.addTrailer(trailer);
-  }
-  return block;
 }

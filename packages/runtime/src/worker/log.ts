@@ -14,3 +14,17 @@ export interface LogRecord {
 
 /** Takes what a worker has to say. The runtime itself prints nothing. */
 export type Logger = (record: LogRecord) => void;
+
+/** A logger whose failures are nobody's: it may throw, or reject. Default: nothing is logged. */
+export function guardLogger(logger: Logger | undefined): Logger {
+  return (record) => {
+    try {
+      const logged: unknown = logger?.(record);
+      if (logged instanceof Promise) {
+        logged.catch(() => undefined);
+      }
+    } catch {
+      // Calls go on, whatever becomes of what is said about them.
+    }
+  };
+}

@@ -1,10 +1,14 @@
 import { Code, type ConnectError } from "@connectrpc/connect";
+import { oneLine } from "../wire/status.js";
+
+/** Most bytes of an error text that discovery shows. */
+const maxErrorBytes = 256;
 
 /** What a worker counts of one method. */
 export class MethodStats {
   requests = 0;
   errors = 0;
-  /** Code and text of the last error that a caller was told. */
+  /** Code and text of the last error that a caller was told, the text cut. */
   lastError = "";
   /** Whole time of all handlers that have ended, in ms. */
   processingMs = 0;
@@ -21,6 +25,6 @@ export class MethodStats {
 
   failed(error: ConnectError): void {
     this.errors++;
-    this.lastError = `${Code[error.code]}: ${error.rawMessage}`;
+    this.lastError = `${Code[error.code]}: ${oneLine(error.rawMessage, maxErrorBytes)}`;
   }
 }

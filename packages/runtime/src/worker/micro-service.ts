@@ -13,6 +13,8 @@ import type { ServedMethod } from "./settings.js";
 /** Prefix of the types of all replies. */
 const replyType = "io.nats.micro.v1";
 
+const encoder = new TextEncoder();
+
 /** https://semver.org, as ADR-32 has it. */
 const semanticVersion =
   /^(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)(-[0-9A-Za-z-]+(\.[0-9A-Za-z-]+)*)?(\+[0-9A-Za-z-]+(\.[0-9A-Za-z-]+)*)?$/;
@@ -61,7 +63,8 @@ export class MicroService {
       }),
     };
     for (const [verb, reply] of Object.entries(replies) as [Verb, () => object][]) {
-      const answer = (message: Msg) => this.answer(message, JSON.stringify(reply()));
+      const answer = (message: Msg) =>
+        this.answer(message, encoder.encode(JSON.stringify(reply())));
       for (const subject of [
         discoverySubject(verb),
         discoverySubject(verb, this.name),
@@ -143,23 +146,23 @@ export class MicroService {
       file: [...files.values()].map(({ proto }) => proto),
     });
     const payload = toBinary(FileDescriptorSetSchema, set);
-    if (payload.length <= this.link.maxPayload) {
-      this.answer(message, payload);
-      return;
-    }
-    const { headers, payload: status } = encodeStatus(
-      new ConnectError(
-        `the descriptors have ${payload.length} bytes, more than the server's max_payload of ${this.link.maxPayload}`,
-        Code.ResourceExhausted,
-      ),
-    );
-    message.respond(status, { headers: headers.asHeaders() });
+    this.answer(message, payload);
   }
 
-  private answer(message: Msg, payload: string | Uint8Array): void {
-    if (this.link.connected && isReplySubject(this.service, message.reply)) {
-      message.respond(payload);
+  private answer({ reply }: Msg, payload: Uint8Array): void {
+    const { link, service } = this;
+    if (!link.connected || !isReplySubject(service, reply)) {
+      return;
     }
+    const { maxPayload } = link;
+    if (payload.length <= maxPayload) {
+      link.publish(reply, payload);
+      return;
+    }
+    const text = `the answer has ${payload.length} bytes, more than the server's max_payload of ${maxPayload}`;
+    const error = new ConnectError(text, Code.ResourceExhausted);
+    const status = encodeStatus(error, { maxBytes: maxPayload });
+    link.publish(reply, status.payload, { headers: status.headers.asHeaders() });
   }
 }
 

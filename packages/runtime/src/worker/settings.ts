@@ -1,7 +1,7 @@
-import { ConnectError } from "@connectrpc/connect";
+import type { ConnectError } from "@connectrpc/connect";
 import type { MethodBinding } from "../wire/binding.js";
 import type { MessageLimits } from "../wire/codec.js";
-import { toCallerError } from "../wire/status.js";
+import { isConnectError, toCallerError } from "./caller-error.js";
 import type { AnyHandler } from "./handler.js";
 import type { Logger } from "./log.js";
 import type { MethodStats } from "./method-stats.js";
@@ -31,12 +31,12 @@ export interface ServedMethod {
   readonly stats: MethodStats;
 }
 
-/** The error that a caller sees of what a handler threw; logs what is no ConnectError. */
+/** The error that a caller sees of what a handler threw; logs what is no ConnectError. Never throws. */
 export function callerError(
   thrown: unknown,
   { method, settings: { log, revealErrors } }: ServedMethod,
 ): ConnectError {
-  if (!(thrown instanceof ConnectError)) {
+  if (!isConnectError(thrown)) {
     log({
       level: "error",
       message: "a handler threw what is no ConnectError",
@@ -45,4 +45,10 @@ export function callerError(
     });
   }
   return toCallerError(thrown, revealErrors);
+}
+
+/** Logs that a caller could not be told how its call ended. */
+export function reportUnsent({ method, settings: { log } }: ServedMethod, error: unknown): void {
+  const message = "the end of a call could not be sent";
+  log({ level: "error", message, method: method.desc.toString(), error });
 }

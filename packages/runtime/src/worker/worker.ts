@@ -13,7 +13,7 @@ import { DurableWorker } from "./durable-worker.js";
 import type { AnyHandler, WorkerImpl } from "./handler.js";
 import { Housekeeper } from "./housekeeper.js";
 import { intercept } from "./intercept.js";
-import type { Logger } from "./log.js";
+import { guardLogger, type Logger } from "./log.js";
 import { MethodStats } from "./method-stats.js";
 import { checkVersion, MicroService } from "./micro-service.js";
 import type { Puller } from "./puller.js";
@@ -114,7 +114,7 @@ class ServiceWorker implements Worker {
     private readonly options: WorkerOptions,
   ) {
     this.settings = {
-      log: options.logger ?? (() => undefined),
+      log: guardLogger(options.logger),
       limits: messageLimits(options),
       revealErrors: options.revealErrors ?? false,
       version: checkVersion(options.version ?? "0.0.0"),

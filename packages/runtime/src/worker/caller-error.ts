@@ -1,0 +1,76 @@
+import { Code, ConnectError } from "@connectrpc/connect";
+import { copyMarks, isCode, leftOut, packDetail } from "../wire/status.js";
+
+/** True for a ConnectError, of whichever copy of its package. Never throws. */
+export function isConnectError(thrown: unknown): thrown is ConnectError {
+  return attempt(() => thrown instanceof ConnectError, false);
+}
+
+/**
+ * Turns what a handler threw into the error that its caller may see. The text
+ * of anything but a ConnectError stays here, unless it is to be revealed: it may
+ * hold what is not for callers.
+ *
+ * Never throws, whatever was thrown: a Proxy, an object without prototype, getters that
+ * throw, a ConnectError whose fields were changed to nonsense. The result is an error of
+ * its own, with a code, a text, details as bytes and metadata that can be written.
+ */
+export function toCallerError(thrown: unknown, reveal: boolean): ConnectError {
+  const error = isConnectError(thrown)
+    ? copyOf(thrown)
+    : new ConnectError(
+        reveal ? textOf(thrown) : "internal error",
+        Code.Internal,
+        undefined,
+        undefined,
+        thrown,
+      );
+  attempt(() => copyMarks(Object(thrown), error), undefined);
+  return error;
+}
+
+function copyOf(thrown: ConnectError): ConnectError {
+  const code: unknown = attempt(() => thrown.code, undefined);
+  const text: unknown = attempt(() => thrown.rawMessage, undefined);
+  const metadata = attempt(() => new Headers(thrown.metadata), undefined);
+  const given = attempt(() => [...thrown.details], []);
+  const details = given.flatMap((detail) => attempt(() => [checkDetail(packDetail(detail))], []));
+  const lost = given.length - details.length;
+  const note = leftOut(
+    lost > 0 && `${lost} of ${given.length} details, which cannot be encoded`,
+    metadata === undefined && "metadata, which cannot be read",
+  );
+  const error = new ConnectError(
+    (typeof text === "string" ? text : "") + note,
+    isCode(code) ? code : Code.Unknown,
+    metadata,
+    undefined,
+    thrown,
+  );
+  error.details = details;
+  return error;
+}
+
+function checkDetail<T extends { readonly type: string; readonly value: Uint8Array }>(
+  detail: T,
+): T {
+  if (typeof detail.type !== "string" || !(detail.value instanceof Uint8Array)) {
+    throw new TypeError("no detail");
+  }
+  return detail;
+}
+
+function textOf(thrown: unknown): string {
+  return attempt(
+    () => String(thrown instanceof Error ? thrown.message : thrown),
+    "what was thrown has no text",
+  );
+}
+
+function attempt<T>(read: () => T, otherwise: T): T {
+  try {
+    return read();
+  } catch {
+    return otherwise;
+  }
+}
