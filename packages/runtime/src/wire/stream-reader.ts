@@ -1,7 +1,8 @@
 import { Code, ConnectError } from "@connectrpc/connect";
-import { createInbox, type Msg, nanos, nuid } from "@nats-io/nats-core";
+import { type Msg, nanos, nuid } from "@nats-io/nats-core";
 import { callApi } from "./jetstream.js";
 import type { Link } from "./link.js";
+import { Pull, type PullSource } from "./pull.js";
 
 /** How long the server may take for one batch, in ms. */
 const batchTimeoutMs = 10_000;
@@ -49,7 +50,8 @@ export async function* readStream(
   const pullNext = () => {
     const wanted = Math.min(pending, range.batch);
     pending -= wanted;
-    const batch = wanted > 0 ? pull(link, stream, name, wanted, range.lastPerSubject) : undefined;
+    const source = { stream, consumer: name };
+    const batch = wanted > 0 ? pullBatch(link, source, wanted, range.lastPerSubject) : undefined;
     // Whoever waits for it hears of its failure.
     batch?.catch(() => undefined);
     return batch;
@@ -90,58 +92,43 @@ function consumerConfig(name: string, range: StreamRange): object {
   };
 }
 
-function pull(
+/** Pulls a batch: fewer messages only when those left out may have been removed. */
+function pullBatch(
   link: Link,
-  stream: string,
-  consumer: string,
+  source: PullSource,
   batch: number,
   mayShrink = false,
 ): Promise<Msg[]> {
-  const expiresMs = mayShrink ? shrinkingTimeoutMs : batchTimeoutMs;
   return new Promise((resolve, reject) => {
     const messages: Msg[] = [];
-    const inbox = createInbox(link.options.inboxPrefix);
-    const subscription = link.nats.subscribe(inbox, {
-      max: batch,
-      callback: (_error, message) => {
-        if (message.subject === inbox) {
-          // A status in place of a message: the batch is not complete.
-          const isTimeout = message.headers?.code === 408;
-          finish(
-            isTimeout && mayShrink
-              ? undefined
-              : `${message.headers?.code} ${message.headers?.description}`,
-          );
-          return;
-        }
+    const fail = (problem: string) =>
+      reject(new ConnectError(`cannot read ${source.stream}: ${problem}`, Code.Unavailable));
+    if (!link.connected) {
+      fail("the connection is lost");
+      return;
+    }
+    const pull = new Pull(link, source, {
+      message(message) {
         messages.push(message);
         if (messages.length === batch) {
-          finish();
+          void pull.leave();
+          resolve(messages);
+        }
+      },
+      ended(end) {
+        void pull.leave();
+        if (end === "over" && mayShrink) {
+          resolve(messages);
+        } else {
+          fail(endTexts[String(end)] ?? (end as { refused: string }).refused);
         }
       },
     });
-    const finish = (problem?: string) => {
-      clearTimeout(timer);
-      stopListening();
-      if (!link.nats.isClosed()) {
-        subscription.unsubscribe();
-      }
-      if (problem) {
-        reject(new ConnectError(`cannot read ${stream}: ${problem}`, Code.Unavailable));
-      } else {
-        resolve(messages);
-      }
-    };
-    const timer = setTimeout(() => finish(`no answer in ${batchTimeoutMs} ms`), batchTimeoutMs);
-    const stopListening = link.onDisconnect(() => finish("the connection is lost"));
-    if (!link.connected) {
-      finish("the connection is lost");
-      return;
-    }
-    link.nats.publish(
-      `$JS.API.CONSUMER.MSG.NEXT.${stream}.${consumer}`,
-      JSON.stringify({ batch, expires: nanos(expiresMs) }),
-      { reply: inbox },
-    );
+    pull.ask({ batch, expiresMs: mayShrink ? shrinkingTimeoutMs : batchTimeoutMs });
   });
 }
+
+const endTexts: Record<string, string> = {
+  over: `not all came within ${batchTimeoutMs} ms`,
+  lost: "the connection is lost, or the server is silent",
+};

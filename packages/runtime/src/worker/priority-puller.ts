@@ -1,13 +1,13 @@
-import { createInbox, type Msg, nanos, type Subscription } from "@nats-io/nats-core";
+import type { Msg } from "@nats-io/nats-core";
 import type { Link } from "../wire/link.js";
-import type { Pulled } from "./puller.js";
+import { Pull, type PullEnd, type PullListener } from "../wire/pull.js";
+import { type Pulled, refusedPauseMs } from "./puller.js";
 
 /** How long a pull waits at the server when nothing is queued, in ms. */
 const expiresMs = 5_000;
-/** Silence after which a pull counts as lost, in ms. */
-const silenceMs = 2_000;
-/** Wait after a pull that the server refused, in ms. */
-const pauseMs = 500;
+
+/** How often it looks whether a lost connection is there again, in ms. */
+const lookMs = 1_000;
 
 /**
  * Whose turn it is, by index of the queue: of ten calls seven are of high priority,
@@ -17,124 +17,106 @@ const turns = [0, 0, 0, 1, 0, 0, 2, 0, 1, 0] as const;
 
 /** Pulls from the queues of a method by their priority, the highest first. */
 export class PriorityPuller {
-  private readonly running = new Set<Promise<void>>();
+  private readonly lanes: readonly Lane[];
+  /** What runs or is given back. */
+  private running = 0;
   private isStopping = false;
   private turn = 0;
   private wake: (() => void) | undefined;
   private loop: Promise<void> | undefined;
-  /** Requests that came while another queue had the slot: they are next. */
-  private readonly pulls = new Set<Pull>();
+  private readonly idleListeners: (() => void)[] = [];
 
   constructor(
     private readonly link: Link,
     private readonly concurrency: number,
-    private readonly queues: readonly Pulled[],
-  ) {}
+    queues: readonly Pulled[],
+  ) {
+    this.lanes = queues.map(
+      (queue) => new Lane(link, queue, (message) => this.take(queue, message)),
+    );
+  }
 
   start(): void {
     this.loop = this.run();
   }
 
+  /** Takes nothing new; what is on its way is given back. What runs keeps running. */
   async stop(): Promise<void> {
     this.isStopping = true;
     this.wake?.();
-    for (const pull of this.pulls) {
-      pull.cancel();
-    }
+    await Promise.all(this.lanes.map((lane) => lane.leave()));
     await this.loop;
   }
 
+  /** Waits until nothing runs. */
   async idle(): Promise<void> {
-    while (this.running.size > 0) {
-      await Promise.all(this.running);
+    while (this.running > 0) {
+      await new Promise<void>((resolve) => {
+        this.idleListeners.push(resolve);
+      });
     }
   }
 
   private async run(): Promise<void> {
     while (!this.isStopping) {
-      if (!this.link.connected || this.running.size >= this.concurrency) {
-        await this.pause(silenceMs);
-        continue;
-      }
-      const taken = (await this.takeNow()) ?? (await this.waitForAny());
-      if (taken) {
-        this.begin(taken.queue, taken.message);
+      if (!this.link.connected || this.running >= this.concurrency) {
+        await this.pause(lookMs);
+      } else if (!(await this.takeNow())) {
+        await this.waitForAny();
       }
     }
   }
 
-  private begin(queue: Pulled, message: Msg): void {
-    const work = this.isStopping ? queue.giveBack(message) : queue.run(message);
-    const task = work.finally(() => {
-      this.running.delete(task);
+  /** What was on its way when another queue had the slot may come when none is free. */
+  private take(queue: Pulled, message: Msg): void {
+    const isTaken = !this.isStopping && this.running < this.concurrency;
+    const work = isTaken ? queue.run(message) : queue.giveBack(message);
+    this.running++;
+    void work.finally(() => {
+      this.running--;
       this.wake?.();
+      if (this.running === 0) {
+        for (const listener of this.idleListeners.splice(0)) {
+          listener();
+        }
+      }
     });
-    this.running.add(task);
   }
 
-  /** The next request that is queued, by the turns. */
-  private async takeNow(): Promise<Taken | undefined> {
+  /** Takes the next request that is queued, by the turns; false when there is none. */
+  private async takeNow(): Promise<boolean> {
     const first = turns[this.turn++ % turns.length] ?? 0;
-    const order = [first, ...this.queues.keys()];
-    for (const index of new Set(order)) {
-      const queue = this.queues[index];
-      const message = queue && (await this.pull(queue, false));
-      if (queue && message) {
-        return { queue, message };
+    for (const index of new Set([first, ...this.lanes.keys()])) {
+      const lane = this.lanes[index];
+      if (lane && !this.isStopping && (await this.ask(lane))) {
+        return true;
       }
     }
-    return undefined;
+    return false;
   }
 
-  /** Waits at all queues. What comes besides the first is given back. */
-  private async waitForAny(): Promise<Taken | undefined> {
-    let taken: Taken | undefined;
-    const waiting: Pull[] = [];
+  /** Waits at all queues, and leaves them when a request has come from one. */
+  private async waitForAny(): Promise<void> {
     await Promise.all(
-      this.queues.map(async (queue) => {
-        const message = await this.pull(queue, true, waiting);
-        if (!message) {
-          return;
-        }
-        if (taken) {
-          if (this.running.size + 1 < this.concurrency && !this.isStopping) {
-            this.begin(queue, message);
-          } else {
-            await queue.giveBack(message);
-          }
-          return;
-        }
-        taken = { queue, message };
-        for (const each of waiting) {
-          each.cancel();
+      this.lanes.map(async (lane) => {
+        if (!this.isStopping && (await this.ask(lane, expiresMs))) {
+          await Promise.all(this.lanes.map((other) => other !== lane && other.leave()));
         }
       }),
     );
-    return taken;
   }
 
-  private async pull(queue: Pulled, wait: boolean, waiting: Pull[] = []): Promise<Msg | undefined> {
-    let pull: Pull;
-    try {
-      pull = new Pull(this.link, queue, wait);
-    } catch {
-      // The connection is closed, or about to be.
-      this.isStopping = true;
-      return undefined;
+  /** Pulls one request, and takes it; false when there is none. */
+  private async ask(lane: Lane, waitMs?: number): Promise<boolean> {
+    const end = await lane.ask(waitMs);
+    if (typeof end !== "object") {
+      return end === "taken";
     }
-    this.pulls.add(pull);
-    waiting.push(pull);
-    try {
-      return await pull.message;
-    } catch (error) {
-      await this.pause(pauseMs);
-      if (!this.isStopping && this.link.connected) {
-        await queue.refused(String(error));
-      }
-      return undefined;
-    } finally {
-      this.pulls.delete(pull);
+    await this.pause(refusedPauseMs);
+    if (!this.isStopping && this.link.connected) {
+      await lane.queue.refused(end.refused);
     }
+    return false;
   }
 
   private pause(ms: number): Promise<void> {
@@ -150,78 +132,53 @@ export class PriorityPuller {
   }
 }
 
-interface Taken {
-  readonly queue: Pulled;
-  readonly message: Msg;
-}
+/** Pulls from one queue, a request at a time. */
+class Lane implements PullListener {
+  private pull: Pull | undefined;
+  private answer: ((end: PullEnd | "taken") => void) | undefined;
 
-/** One pull of one message. */
-class Pull {
-  /** The message; undefined when there is none. Rejects when the server refuses. */
-  readonly message: Promise<Msg | undefined>;
-  private readonly subscription: Subscription;
-  private resolve: (message: Msg | undefined) => void = () => undefined;
-  private reject: (why: string) => void = () => undefined;
-  private timer: ReturnType<typeof setTimeout> | undefined;
-  private isOver = false;
+  constructor(
+    private readonly link: Link,
+    readonly queue: Pulled,
+    private readonly take: (message: Msg) => void,
+  ) {}
 
-  constructor(link: Link, { stream, consumer }: Pulled, wait: boolean) {
-    const inbox = createInbox(link.options.inboxPrefix);
-    this.message = new Promise((resolve, reject) => {
-      this.resolve = resolve;
-      this.reject = reject;
+  /** Asks for a request. Resolves when it is taken, or why none came. */
+  ask(waitMs: number | undefined): Promise<PullEnd | "taken"> {
+    return new Promise((resolve) => {
+      try {
+        if (!this.pull || this.pull.hasEnded) {
+          this.pull = new Pull(this.link, this.queue, this);
+        }
+      } catch {
+        // The connection is closed, or about to be.
+        resolve({ refused: "the connection is closed" });
+        return;
+      }
+      this.answer = resolve;
+      this.pull.ask({ batch: 1, ...(waitMs !== undefined && { expiresMs: waitMs }) });
     });
-    this.subscription = link.subscribe(inbox, (message) => this.receive(message, inbox));
-    this.listen();
-    const patience = wait
-      ? { expires: nanos(expiresMs), idle_heartbeat: nanos(silenceMs / 4) }
-      : { no_wait: true };
-    link.publish(
-      `$JS.API.CONSUMER.MSG.NEXT.${stream}.${consumer}`,
-      JSON.stringify({ batch: 1, ...patience }),
-      { reply: inbox },
-    );
   }
 
-  /** Asks for nothing any more; a message that is on its way is still given. */
-  cancel(): void {
-    if (!this.isOver) {
-      this.isOver = true;
-      clearTimeout(this.timer);
-      void this.subscription
-        .drain()
-        .catch(() => undefined)
-        .then(() => this.resolve(undefined));
+  /** Ends a pull that waits. Resolves when what was on its way is taken. */
+  async leave(): Promise<void> {
+    if (this.answer) {
+      await this.pull?.leave();
+      this.finish("over");
     }
   }
 
-  private receive(message: Msg, inbox: string): void {
-    if (message.subject !== inbox) {
-      this.resolve(message);
-      this.end();
-      return;
-    }
-    const code = message.headers?.code ?? 0;
-    if (code === 100) {
-      this.listen();
-      return;
-    }
-    if (code === 404 || code === 408) {
-      this.resolve(undefined);
-    } else {
-      this.reject(`${code} ${message.headers?.description ?? ""}`);
-    }
-    this.end();
+  message(message: Msg): void {
+    this.take(message);
+    this.finish("taken");
   }
 
-  private listen(): void {
-    clearTimeout(this.timer);
-    this.timer = setTimeout(() => this.cancel(), silenceMs);
+  ended(end: PullEnd): void {
+    this.finish(end);
   }
 
-  private end(): void {
-    this.isOver = true;
-    clearTimeout(this.timer);
-    this.subscription.unsubscribe();
+  private finish(end: PullEnd | "taken"): void {
+    this.answer?.(end);
+    this.answer = undefined;
   }
 }

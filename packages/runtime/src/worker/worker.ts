@@ -6,6 +6,7 @@ import { bindService, type MethodBinding, type ServiceBinding } from "../wire/bi
 import { type MessageLimits, messageLimits } from "../wire/codec.js";
 import type { Link } from "../wire/link.js";
 import { provision } from "../wire/provision.js";
+import { pullSubject } from "../wire/pull.js";
 import { startTimer } from "../wire/timer.js";
 import { DirectResponder } from "./direct-responder.js";
 import { createDueMover } from "./due-mover.js";
@@ -201,7 +202,7 @@ class ServiceWorker implements Worker {
 
   /** A pull that may not be made is not answered: it would be waited for in silence. */
   private watchPulls({ stream, laterStream }: ServiceBinding): void {
-    const pulls = [stream, laterStream].map((each) => `$JS.API.CONSUMER.MSG.NEXT.${each}.`);
+    const pulls = [stream, laterStream].map((each) => pullSubject({ stream: each, consumer: "" }));
     const stopListening = this.link.onPublishDenied((subject, error) => {
       if (pulls.some((pull) => subject.startsWith(pull))) {
         this.settings.onDenied(subject, error);
