@@ -51,6 +51,7 @@ export function callDirect<I extends DescMessage, O extends DescMessage>(
           headers: block,
           timeoutMs,
           signal,
+          inbox: link.mux.inboxOf(method),
           worker: method,
         },
         method,

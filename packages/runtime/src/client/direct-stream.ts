@@ -44,6 +44,7 @@ class ClientStream<I extends DescMessage, O extends DescMessage>
   extends StreamSide<MessageShape<O>>
   implements Reply
 {
+  readonly inbox: string;
   private readonly token: number;
   private readonly requests: AsyncIterator<MessageInitShape<I>>;
   private readonly trailer = new Headers();
@@ -71,6 +72,7 @@ class ClientStream<I extends DescMessage, O extends DescMessage>
       onReturn: () => this.leave(canceled(call.signal)),
       readMaxBytes: limits.readMaxBytes,
     });
+    this.inbox = link.mux.inboxOf(method);
     this.token = link.mux.open(this);
     this.requests = input[Symbol.asyncIterator]();
   }
@@ -84,7 +86,7 @@ class ClientStream<I extends DescMessage, O extends DescMessage>
   }
 
   protected get own(): string {
-    return this.link.mux.subject(this.token);
+    return this.inbox + this.token;
   }
 
   publishesTo(subject: string): boolean {
@@ -225,7 +227,17 @@ class ClientStream<I extends DescMessage, O extends DescMessage>
   }
 
   private accept(message: Msg): void {
-    if (this.peer || !message.reply) {
+    if (this.peer) {
+      return;
+    }
+    // A worker must not have its callers publish where it may not itself.
+    if (!message.reply?.startsWith(`${this.method.streamSubject}.`)) {
+      this.leave(
+        new ConnectError(
+          `${this.desc.toString()} was accepted on ${message.reply || "no subject"}, which is none of its streams`,
+          Code.Internal,
+        ),
+      );
       return;
     }
     this.peer = message.reply;

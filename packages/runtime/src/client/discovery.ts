@@ -1,9 +1,11 @@
 import { createFileRegistry, type DescService, fromBinary } from "@bufbuild/protobuf";
 import { FileDescriptorSetSchema } from "@bufbuild/protobuf/wkt";
 import { Code, ConnectError } from "@connectrpc/connect";
+import type { Msg } from "@nats-io/nats-core";
 import { type Connection, internals } from "../connection.js";
 import { Discovery, discoverySubject, type InfoReply, microName } from "../wire/discovery.js";
-import { isNoResponders } from "../wire/link.js";
+import { Header, HeaderBlock } from "../wire/header.js";
+import { isNoResponders, type Link } from "../wire/link.js";
 import { decodeStatus, isStatus } from "../wire/status.js";
 import { defaultTimeoutMs, firstInfo, gather, parseReply } from "./gather.js";
 
@@ -69,7 +71,7 @@ export async function describeService(
   const { link } = connection[internals];
   const info = await firstInfo(link, typeName, timeoutMs);
   const subject = info?.metadata?.[Discovery.describe];
-  const reply = subject && (await link.request({ subject, payload: new Uint8Array(0), timeoutMs }));
+  const reply = subject && (await askWorker(link, subject, timeoutMs));
   if (!reply || isNoResponders(reply)) {
     throw new ConnectError(
       `no worker of ${typeName} answers: start one, or check the name`,
@@ -79,12 +81,35 @@ export async function describeService(
   if (isStatus(reply)) {
     throw decodeStatus(reply);
   }
-  const files = fromBinary(FileDescriptorSetSchema, reply.data.slice());
-  const service = createFileRegistry(files).getService(typeName);
+  const service = readDescriptors(reply, typeName);
   if (!service) {
     throw new ConnectError(`the descriptors of ${typeName} do not hold it`, Code.Internal);
   }
   return service;
+}
+
+function readDescriptors(reply: Msg, typeName: string): DescService | undefined {
+  try {
+    const files = fromBinary(FileDescriptorSetSchema, reply.data.slice());
+    return createFileRegistry(files).getService(typeName);
+  } catch (cause) {
+    const text = `what a worker of ${typeName} answers is no descriptors`;
+    throw new ConnectError(text, Code.Internal, undefined, undefined, cause);
+  }
+}
+
+/** Asks where a worker says: it must not have its callers publish where it may not itself. */
+function askWorker(link: Link, subject: string, timeoutMs: number): Promise<Msg> {
+  if (!/^[^\s$*>][^\s*>]*\.describe$/.test(subject)) {
+    throw new ConnectError(
+      `a worker names ${subject} as where descriptors are: that is no such subject`,
+      Code.Internal,
+    );
+  }
+  // No stream stores it: a call may have the id "describe".
+  const headers = new HeaderBlock().add(Header.expectedStream, "none");
+  const inbox = link.mux.createInbox();
+  return link.request({ subject, payload: new Uint8Array(0), headers, timeoutMs, inbox });
 }
 
 /** As gRPC's health checking names it. */

@@ -27,6 +27,7 @@ export function gather(
       clearTimeout(timer);
     };
     const reply: Reply = {
+      inbox: link.mux.createInbox(),
       receive(message) {
         if (isNoResponders(message) || take(message)) {
           finish();
@@ -50,7 +51,7 @@ export function gather(
       finish();
       resolve();
     }, timeoutMs);
-    link.nats.publish(subject, undefined, { reply: link.mux.subject(token) });
+    link.nats.publish(subject, undefined, { reply: reply.inbox + token });
   });
 }
 

@@ -8,7 +8,7 @@ import {
   internals,
 } from "../connection.js";
 import { checkOwner } from "../wire/call-id.js";
-import { checkInboxPrefix } from "../wire/inbox-prefix.js";
+import { checkInboxPrefix } from "../wire/inbox.js";
 import type { Link } from "../wire/link.js";
 import { useSha256 } from "../wire/sha256.js";
 import { dial, whyRefused } from "./dial.js";

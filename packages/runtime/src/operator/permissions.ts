@@ -2,8 +2,9 @@ import type { DescService } from "@bufbuild/protobuf";
 import { Code, ConnectError } from "@connectrpc/connect";
 import { bindService, type MethodBinding, type ServiceBinding } from "../wire/binding.js";
 import { anyOwner, checkOwner } from "../wire/call-id.js";
+import { inboxRoot } from "../wire/inbox.js";
 import { joinRights, type Rights } from "./rights.js";
-import { administrator, client, inboxRoot, observer, operator, worker } from "./roles.js";
+import { administrator, client, observer, operator, worker } from "./roles.js";
 
 /**
  * What a user is of a service; docs/security.md says what each may do.

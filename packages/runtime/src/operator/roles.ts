@@ -1,5 +1,6 @@
 import type { MethodBinding, ServiceBinding } from "../wire/binding.js";
 import { discoverySubject, microName, type Verb } from "../wire/discovery.js";
+import { inboxRoot } from "../wire/inbox.js";
 import { describeInfrastructure } from "../wire/infrastructure.js";
 import { queueGroup } from "../wire/link.js";
 import { bucketStream, directSpace } from "../wire/object-name.js";
@@ -13,9 +14,6 @@ import {
   readLast,
   useObjects,
 } from "./rights.js";
-
-/** First token of the inboxes of all users: workers reply to any of them. */
-export const inboxRoot = "_INBOX";
 
 /** Makes and changes the streams, consumers and buckets of a service: for `jetrpc apply`. */
 export function administrator(service: ServiceBinding): Rights {
@@ -42,6 +40,7 @@ export function worker(service: ServiceBinding, methods: readonly MethodBinding[
   const name = microName(service.desc.typeName);
   return joinRights([
     {
+      // Workers reply to any inbox: those of other methods and of JetStream have secrets.
       publish: [`${inboxRoot}.>`],
       subscribe: [
         ...verbs.flatMap((verb) => [

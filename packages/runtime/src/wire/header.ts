@@ -49,6 +49,7 @@ export const Header = {
   error: "Nats-Service-Error",
   // Of JetStream.
   expectedLastSubjectSequence: "Nats-Expected-Last-Subject-Sequence",
+  expectedStream: "Nats-Expected-Stream",
   rollup: "Nats-Rollup",
   ttl: "Nats-TTL",
   schedule: "Nats-Schedule",

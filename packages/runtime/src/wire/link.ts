@@ -8,7 +8,7 @@ import {
   type Subscription,
 } from "@nats-io/nats-core";
 import { checkOwner } from "./call-id.js";
-import { checkInboxPrefix } from "./inbox-prefix.js";
+import { checkInboxPrefix } from "./inbox.js";
 import { Mux } from "./mux.js";
 import { PayloadStore } from "./payload-store.js";
 import { PendingReply, type Request } from "./pending-reply.js";

@@ -1,11 +1,15 @@
 import { Code, ConnectError } from "@connectrpc/connect";
-import { createInbox, errors, type Msg, type NatsConnection } from "@nats-io/nats-core";
+import { errors, type Msg, type NatsConnection } from "@nats-io/nats-core";
 import { heartbeatSuffix } from "./frame.js";
+import { createInbox } from "./inbox.js";
 import type { Pulse } from "./pulse.js";
+import { createSecret, secretLength } from "./secret.js";
 import { SlotTable } from "./slot-table.js";
 
 /** What waits for messages on one reply subject. */
 export interface Reply {
+  /** What its reply subject begins with, before its number: see {@link Mux.inboxOf}. */
+  readonly inbox: string;
   /** Takes a message. Its payload is a part of a larger buffer: see {@link keep}. */
   receive(message: Msg): void;
   /** Whoever works on the request is alive. */
@@ -22,12 +26,18 @@ export interface Reply {
 
 /**
  * Receives the replies of all requests of a connection by one wildcard
- * subscription. It does what `nc.request()` does without its timer, race and
+ * subscription. A reply subject is `<prefix><secret>.<number>`; a number takes replies
+ * only with the secret that it was opened with. So who is asked learns the reply
+ * subjects of what it may answer, and of nothing else. It does what `nc.request()` does without its timer, race and
  * error objects for each request (design, fact 11).
  */
 export class Mux {
   private readonly replies = new SlotTable<Reply>();
   private readonly prefix: string;
+  /** Where JetStream, and nobody else, answers. */
+  readonly jetStream: string;
+  /** By method. */
+  private readonly inboxes = new WeakMap<object, string>();
   private refusal: Error | undefined;
 
   constructor(
@@ -36,6 +46,7 @@ export class Mux {
     inboxPrefix?: string,
   ) {
     this.prefix = `${createInbox(inboxPrefix)}.`;
+    this.jetStream = this.createInbox();
     nats.subscribe(`${this.prefix}>`, {
       callback: (error, message) => {
         if (error) {
@@ -54,7 +65,22 @@ export class Mux {
     });
   }
 
-  /** Opens a reply subject; its number closes it. */
+  /** Where the workers of a method answer. */
+  inboxOf(method: object): string {
+    let inbox = this.inboxes.get(method);
+    if (inbox === undefined) {
+      inbox = this.createInbox();
+      this.inboxes.set(method, inbox);
+    }
+    return inbox;
+  }
+
+  /** Where those answer who hear one request. */
+  createInbox(): string {
+    return `${this.prefix}${createSecret()}.`;
+  }
+
+  /** Opens a reply subject, the reply's inbox and the number returned; it closes it. */
   open(reply: Reply): number {
     this.pulse.start();
     const { refusal } = this;
@@ -69,21 +95,16 @@ export class Mux {
     return this.refusal && denial(this.prefix, this.refusal);
   }
 
-  /** Subject of a number. */
-  subject(number: number): string {
-    return this.prefix + number;
-  }
-
   /** Closes a reply subject: what still arrives there is dropped. */
   close(number: number): void {
     this.replies.delete(number);
   }
 
-  /** `<prefix><number>`, or the same with `.heartbeat`. */
+  /** `<prefix><secret>.<number>`, or the same with `.heartbeat`. */
   private route(message: Msg): void {
     const { subject } = message;
     let number = 0;
-    let end = this.prefix.length;
+    let end = this.prefix.length + secretLength + 1;
     for (; end < subject.length; end++) {
       const digit = subject.charCodeAt(end) - 48;
       if (digit < 0 || digit > 9) {
@@ -92,10 +113,13 @@ export class Mux {
       number = number * 10 + digit;
     }
     const reply = this.replies.get(number);
+    if (!reply || !subject.startsWith(reply.inbox)) {
+      return;
+    }
     if (end === subject.length) {
-      reply?.receive(message);
+      reply.receive(message);
     } else if (subject.endsWith(heartbeatSuffix)) {
-      reply?.heard();
+      reply.heard();
     }
   }
 

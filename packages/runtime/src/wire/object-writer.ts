@@ -1,5 +1,4 @@
 import { Code, ConnectError } from "@connectrpc/connect";
-import { nuid } from "@nats-io/nats-core";
 import type { ServiceBinding } from "./binding.js";
 import { Header, HeaderBlock } from "./header.js";
 import {
@@ -14,6 +13,7 @@ import {
 import type { Link } from "./link.js";
 import { bucketStream, chunkSubject, metaSubject, parseObjectName } from "./object-name.js";
 import { provisionBucket } from "./provision.js";
+import { createSecret } from "./secret.js";
 import { createSha256, digestText } from "./sha256.js";
 
 /** Largest chunk, in bytes: what other clients of Object Store write. */
@@ -222,7 +222,7 @@ class ObjectWriter {
 
   /** Publishes chunks as one batch, and returns the sequence of the last one. */
   private async publish(chunks: readonly Chunk[]): Promise<number> {
-    const batchId = chunks.length > 1 ? nuid.next() : undefined;
+    const batchId = chunks.length > 1 ? createSecret() : undefined;
     for (const [index, { data, end }] of chunks.entries()) {
       const headers = this.chunkHeaders(this.chunks + index + 1, end);
       if (index === 0) {

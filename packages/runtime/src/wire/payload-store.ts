@@ -1,4 +1,4 @@
-import { type Msg, nuid } from "@nats-io/nats-core";
+import type { Msg } from "@nats-io/nats-core";
 import type { MethodBinding, ServiceBinding } from "./binding.js";
 import type { CallName } from "./call-id.js";
 import { Header } from "./header.js";
@@ -7,6 +7,7 @@ import type { Link } from "./link.js";
 import { checkSpace, directSpace, requestSpace } from "./object-name.js";
 import { readObject } from "./object-reader.js";
 import { removeObject, type WriteOptions, writeObject } from "./object-writer.js";
+import { createSecret } from "./secret.js";
 
 const dayMs = 24 * 3_600_000;
 
@@ -25,7 +26,7 @@ export class PayloadStore {
   putDirect(method: MethodBinding, payload: Uint8Array): Promise<string> {
     // Whoever is done with it removes it; the server does where both have crashed.
     const ttlMs = method.timeoutMs + dayMs;
-    return this.put(method.service, `${directSpace(method)}.${nuid.next()}`, payload, { ttlMs });
+    return this.put(method.service, `${directSpace(method)}.${createSecret()}`, payload, { ttlMs });
   }
 
   /** Stores a payload and returns its reference. */

@@ -14,6 +14,8 @@ export interface Request {
   /** How long to wait for the reply, in ms; 0 for no limit. */
   readonly timeoutMs: number;
   readonly signal?: AbortSignal | undefined;
+  /** Where the reply comes, see {@link Mux}. Default: where JetStream answers. */
+  readonly inbox?: string;
   /**
    * Set when a worker answers: it sends heartbeats while it works, and its
    * silence means that it is gone.
@@ -40,6 +42,7 @@ const lazyTimerMs = 2_000;
 
 /** One request that waits for its reply: the last thing that is called is replied() or failed(), once. */
 export abstract class PendingReply implements Reply {
+  readonly inbox: string;
   private readonly token: number;
   private timer: ReturnType<typeof setTimeout> | undefined;
   private endsAt = 0;
@@ -49,6 +52,7 @@ export abstract class PendingReply implements Reply {
     protected readonly link: Link,
     protected readonly request: Request,
   ) {
+    this.inbox = request.inbox ?? link.mux.jetStream;
     this.token = link.mux.open(this);
   }
 
@@ -75,7 +79,7 @@ export abstract class PendingReply implements Reply {
       return;
     }
     this.link.flushLate();
-    const reply = this.link.mux.subject(this.token);
+    const reply = this.inbox + this.token;
     try {
       this.link.nats.publish(
         subject,
@@ -144,7 +148,7 @@ export abstract class PendingReply implements Reply {
     this.failed(canceled(this.request.signal));
     const { worker } = this.request;
     if (worker) {
-      this.link.cancel(worker.cancelSubject, this.link.mux.subject(this.token));
+      this.link.cancel(worker.cancelSubject, this.inbox + this.token);
     }
   }
 

@@ -1,4 +1,5 @@
-import { createInbox, type Msg, nanos, type Subscription } from "@nats-io/nats-core";
+import { type Msg, nanos, type Subscription } from "@nats-io/nats-core";
+import { createInbox } from "./inbox.js";
 import type { Link } from "./link.js";
 
 /** How often the server says that a pull still waits, in ms. */

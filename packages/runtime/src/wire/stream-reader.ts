@@ -1,8 +1,9 @@
 import { Code, ConnectError } from "@connectrpc/connect";
-import { type Msg, nanos, nuid } from "@nats-io/nats-core";
+import { type Msg, nanos } from "@nats-io/nats-core";
 import { callApi } from "./jetstream.js";
 import type { Link } from "./link.js";
 import { Pull, type PullSource } from "./pull.js";
+import { createSecret } from "./secret.js";
 
 /** How long the server may take for one batch, in ms. */
 const batchTimeoutMs = 10_000;
@@ -40,7 +41,8 @@ export async function* readStream(
   stream: string,
   range: StreamRange,
 ): AsyncGenerator<Msg, void, undefined> {
-  const name = nuid.next();
+  // Others may pull from consumers of this stream: they must not guess the name.
+  const name = createSecret();
   const info = await callApi<{ num_pending: number }>(
     link,
     `CONSUMER.CREATE.${stream}.${name}.${range.subject}`,

@@ -1,5 +1,4 @@
 import { Code, ConnectError } from "@connectrpc/connect";
-import { nuid } from "@nats-io/nats-core";
 import type { MethodBinding } from "../wire/binding.js";
 import type { CallName } from "../wire/call-id.js";
 import {
@@ -16,6 +15,7 @@ import { Header, HeaderBlock } from "../wire/header.js";
 import { isTransient, pause, publishStored, SequenceConflict } from "../wire/jetstream.js";
 import type { Link } from "../wire/link.js";
 import { readLog } from "../wire/log-reader.js";
+import { createSecret } from "../wire/secret.js";
 
 /** The call is not this attempt's any more: it has ended, or a later attempt runs. */
 export class LostClaim extends Error {
@@ -296,7 +296,7 @@ export class CallLogWriter {
 
   private publish(entries: readonly NewEntry[]): Promise<number> {
     const last = entries.length - 1;
-    const batchId = last > 0 ? nuid.next() : "";
+    const batchId = last > 0 ? createSecret() : "";
     for (const [index, entry] of entries.entries()) {
       const headers = new HeaderBlock().add(
         Header.entry,

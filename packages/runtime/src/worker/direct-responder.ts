@@ -3,6 +3,7 @@ import type { Msg, Subscription } from "@nats-io/nats-core";
 import type { MethodBinding } from "../wire/binding.js";
 import { heartbeatSuffix } from "../wire/frame.js";
 import { type Link, queueGroup } from "../wire/link.js";
+import { createSecret } from "../wire/secret.js";
 import { SlotTable } from "../wire/slot-table.js";
 import { encodeStatus } from "../wire/status.js";
 import { type DirectCall, requestTimeoutMs, UnaryCall } from "./direct-call.js";
@@ -175,7 +176,8 @@ export class DirectResponder {
     if (method.desc.methodKind === "unary") {
       call = new UnaryCall(link, served, request);
     } else {
-      stream = `${this.nextStream++}-${secret()}`;
+      // Only the caller, who is told the subject, can send frames there.
+      stream = `${this.nextStream++}-${createSecret()}`;
       const own = `${method.streamSubject}.${settings.session}.${stream}`;
       const side = new WorkerStream(link, served, request, own);
       this.streams.set(stream, side);
@@ -254,10 +256,4 @@ export class DirectResponder {
       this.link.publish(request.reply, payload, { headers: headers.asHeaders() });
     }
   }
-}
-
-/** Nobody guesses it: only the caller, who is told the subject, can send frames there. */
-function secret(): string {
-  const bytes = crypto.getRandomValues(new Uint8Array(16));
-  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
