@@ -4,7 +4,7 @@ import type { MethodBinding } from "../wire/binding.js";
 import type { CallName } from "../wire/call-id.js";
 import { CallState, type Entry, entrySubject, parseEntry } from "../wire/call-log.js";
 import { deadlineOf, findKnownCall, notFound } from "../wire/call-search.js";
-import { Header } from "../wire/header.js";
+import { Header, wholeNumber } from "../wire/header.js";
 import { getLast } from "../wire/jetstream.js";
 import type { Link } from "../wire/link.js";
 import { readLog } from "../wire/log-reader.js";
@@ -120,17 +120,29 @@ export class CallFollower {
     if (!message.subject.endsWith(".entry")) {
       return;
     }
-    const entry = parseEntry(message);
-    if (!entry || this.isBehind) {
+    if (this.isBehind) {
       return;
     }
-    const before = Number(message.headers?.get(Header.lastSequence));
-    if (before > this.state.sequence || this.bufferedBytes > bufferLimit) {
+    const entry = this.readLive(message);
+    if (entry) {
+      this.accept(entry);
+    } else {
       this.isBehind = true;
       this.wake?.();
-      return;
     }
-    this.accept(entry);
+  }
+
+  /** Undefined for what is to be read from the log, which is where it counts. */
+  private readLive(message: Msg): Entry | undefined {
+    const before = wholeNumber(message.headers?.last(Header.lastSequence));
+    if (before === undefined || before > this.state.sequence || this.bufferedBytes > bufferLimit) {
+      return undefined;
+    }
+    try {
+      return parseEntry(message);
+    } catch {
+      return undefined;
+    }
   }
 
   private accept(entry: Entry): void {
@@ -262,7 +274,11 @@ export class CallFollower {
   /** A failed look at the log is repeated, unless waiting does not help. */
   private async waitAfter(error: unknown): Promise<void> {
     const failure = ConnectError.from(error);
-    if (failure.code === Code.PermissionDenied || this.link.nats.isClosed()) {
+    if (
+      failure.code === Code.PermissionDenied ||
+      failure.code === Code.DataLoss ||
+      this.link.nats.isClosed()
+    ) {
       this.stop(failure);
       return;
     }

@@ -1,4 +1,5 @@
-import { Code, type ConnectError } from "@connectrpc/connect";
+import { Code, ConnectError } from "@connectrpc/connect";
+import type { Msg } from "@nats-io/nats-core";
 import { type Progress, ProgressSchema } from "../gen/jetrpc/v1/call_pb.js";
 import type { MethodBinding } from "../wire/binding.js";
 import type { CallName } from "../wire/call-id.js";
@@ -11,10 +12,11 @@ import {
   notFound,
 } from "../wire/call-search.js";
 import { decode } from "../wire/codec.js";
-import { Header } from "../wire/header.js";
+import { Header, readAccepted, toDate, wholeNumber } from "../wire/header.js";
 import { getLast } from "../wire/jetstream.js";
 import type { Link } from "../wire/link.js";
 import { readLog, type StoredEntry } from "../wire/log-reader.js";
+import { defectOf } from "../wire/readable.js";
 import { isStatus, statusOfHeaders } from "../wire/status.js";
 import { endCall } from "./end-call.js";
 
@@ -66,7 +68,10 @@ export interface CallStatus {
   readonly error?: ConnectError;
 }
 
-/** Reads how far a call is; ends it first when its time is over. Errors: NotFound; Unavailable. */
+/**
+ * Reads how far a call is; ends it first when its time is over. Errors: NotFound;
+ * Unavailable; DataLoss when its log or its progress holds what cannot be read.
+ */
 export async function readStatus(
   link: Link,
   method: MethodBinding,
@@ -93,9 +98,18 @@ export async function readStatus(
     ...(fold.endedAt && { endedAt: fold.endedAt }),
     attempts: [...fold.attempts.values()],
     messages: fold.messages,
-    ...(progress && { progress: decode(ProgressSchema, progress.data, Code.Internal) }),
+    ...(progress && { progress: readProgress(progress) }),
     ...(fold.error && { error: fold.error }),
   };
+}
+
+/** Reads a report of progress. Throws DataLoss for what is none. */
+export function readProgress(message: Msg): Progress {
+  const defect = defectOf(message);
+  if (defect) {
+    throw new ConnectError(`the progress of the call cannot be read: ${defect}`, Code.DataLoss);
+  }
+  return decode(ProgressSchema, message.data, Code.DataLoss);
 }
 
 async function findInTime(link: Link, method: MethodBinding, call: CallName): Promise<FoundCall> {
@@ -135,8 +149,7 @@ class StatusFold {
   private take(entry: StoredEntry): void {
     const { kind, attempt, message } = entry;
     const at = new Date(entry.storedAtMs);
-    const accepted = Number(message.headers?.get(Header.accepted) || 0);
-    this.acceptedAt ??= accepted || undefined;
+    this.acceptedAt ??= readAccepted(message.headers);
     const error = isStatus(message) ? statusOfHeaders(message) : undefined;
     const noted = this.attempts.get(attempt);
     switch (kind) {
@@ -148,13 +161,13 @@ class StatusFold {
         this.state = "running";
         break;
       case "retry": {
-        const delayMs = Number(message.headers?.get(Header.delay) || 0);
+        const delayMs = wholeNumber(message.headers?.get(Header.delay)) ?? 0;
         this.attempts.set(attempt, {
           attempt,
           ...noted,
           endedAt: at,
           ...(error && { error }),
-          retryAt: new Date(at.getTime() + delayMs),
+          retryAt: toDate(at.getTime() + delayMs),
         });
         this.state = "retrying";
         break;

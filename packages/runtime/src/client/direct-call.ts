@@ -1,5 +1,5 @@
 import type { DescMessage, DescMethodUnary, MessageInitShape } from "@bufbuild/protobuf";
-import { Code, type UnaryResponse } from "@connectrpc/connect";
+import { Code, ConnectError, type UnaryResponse } from "@connectrpc/connect";
 import type { Msg } from "@nats-io/nats-core";
 import type { MethodBinding } from "../wire/binding.js";
 import { checkSize, decode, encode, type MessageLimits } from "../wire/codec.js";
@@ -9,6 +9,7 @@ import { requestMetadata } from "../wire/metadata-limit.js";
 import { directSpace } from "../wire/object-name.js";
 import { isOversize } from "../wire/payload-store.js";
 import { PendingReply, type Request } from "../wire/pending-reply.js";
+import { defectOf } from "../wire/readable.js";
 import { decodeStatus, isStatus } from "../wire/status.js";
 import { explainNoWorker } from "./no-worker.js";
 import { LazyUnaryResponse } from "./unary-response.js";
@@ -93,14 +94,10 @@ class UnaryReply extends PendingReply {
   }
 
   protected replied(wire: Msg): void {
-    try {
-      if (wire.headers) {
-        this.readHeaders(wire);
-      } else {
-        this.respond(wire, wire.data);
-      }
-    } catch (error) {
-      this.failed(error);
+    if (wire.headers) {
+      this.readHeaders(wire);
+    } else {
+      this.respond(wire, wire.data);
     }
   }
 
@@ -110,7 +107,11 @@ class UnaryReply extends PendingReply {
   }
 
   private readHeaders(wire: Msg): void {
-    if (isNoResponders(wire)) {
+    const defect = defectOf(wire);
+    if (defect) {
+      const text = `the response of ${this.desc.toString()} cannot be read: ${defect}`;
+      this.failed(new ConnectError(text, Code.Internal));
+    } else if (isNoResponders(wire)) {
       this.nobody();
     } else if (isStatus(wire)) {
       this.failed(decodeStatus(wire));
@@ -120,7 +121,7 @@ class UnaryReply extends PendingReply {
       const stored = wire.headers?.get(Header.payload);
       if (stored) {
         payloads
-          .get(service, stored, directSpace(this.method))
+          .get(service, stored, directSpace(this.method), this.limits.readMaxBytes)
           .then((bytes) => {
             payloads.delete(service, stored);
             this.respond(wire, bytes);

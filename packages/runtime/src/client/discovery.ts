@@ -1,10 +1,11 @@
-import { createFileRegistry, type DescService, fromBinary } from "@bufbuild/protobuf";
+import { createFileRegistry, type DescService } from "@bufbuild/protobuf";
 import { FileDescriptorSetSchema } from "@bufbuild/protobuf/wkt";
 import { Code, ConnectError } from "@connectrpc/connect";
 import type { Msg } from "@nats-io/nats-core";
 import { type Connection, internals } from "../connection.js";
+import { decode } from "../wire/codec.js";
 import { Discovery, discoverySubject, type InfoReply, microName } from "../wire/discovery.js";
-import { Header, HeaderBlock } from "../wire/header.js";
+import { Header, HeaderBlock, quote, wholeNumber } from "../wire/header.js";
 import { isNoResponders, type Link } from "../wire/link.js";
 import { decodeStatus, isStatus } from "../wire/status.js";
 import { defaultTimeoutMs, firstInfo, gather, parseReply } from "./gather.js";
@@ -24,8 +25,10 @@ export interface ServiceInfo {
   /** Version that the worker was given. */
   readonly version: string;
   readonly status: "SERVING" | "NOT_SERVING";
-  /** The methods that it implements. */
+  /** The methods that it implements, or as many of some thousands as its answer has room for. */
   readonly methods: readonly MethodInfo[];
+  /** How many methods it implements. */
+  readonly methodCount: number;
 }
 
 /** A method that a worker implements. */
@@ -49,7 +52,7 @@ export async function listServices(
   const services: ServiceInfo[] = [];
   await gather(connection[internals].link, discoverySubject("INFO"), timeoutMs, (message) => {
     const info = parseReply(message);
-    if (info?.metadata?.[Discovery.service]) {
+    if (info?.metadata[Discovery.service]) {
       services.push(toServiceInfo(info));
     }
     return false;
@@ -61,7 +64,8 @@ export async function listServices(
  * Gets the descriptor of a service from a running worker: a client of it needs no
  * .proto and no generated code.
  *
- * Throws Unavailable when no worker of the service answers.
+ * Throws Unavailable when no worker of the service answers, Internal when what it gives
+ * are no descriptors of the service.
  */
 export async function describeService(
   connection: Connection,
@@ -70,8 +74,8 @@ export async function describeService(
 ): Promise<DescService> {
   const { link } = connection[internals];
   const info = await firstInfo(link, typeName, timeoutMs);
-  const subject = info?.metadata?.[Discovery.describe];
-  const reply = subject && (await askWorker(link, subject, timeoutMs));
+  const subject = info?.metadata[Discovery.describe];
+  const reply = subject && (await askWorker(link, typeName, subject, timeoutMs));
   if (!reply || isNoResponders(reply)) {
     throw new ConnectError(
       `no worker of ${typeName} answers: start one, or check the name`,
@@ -81,28 +85,29 @@ export async function describeService(
   if (isStatus(reply)) {
     throw decodeStatus(reply);
   }
-  const service = readDescriptors(reply, typeName);
+  const files = decode(FileDescriptorSetSchema, reply.data, Code.Internal);
+  let service: DescService | undefined;
+  let cause: unknown;
+  try {
+    service = createFileRegistry(files).getService(typeName);
+  } catch (error) {
+    cause = error;
+  }
   if (!service) {
-    throw new ConnectError(`the descriptors of ${typeName} do not hold it`, Code.Internal);
+    const text = `the descriptors that a worker of ${typeName} gives do not hold it`;
+    throw new ConnectError(text, Code.Internal, undefined, undefined, cause);
   }
   return service;
 }
 
-function readDescriptors(reply: Msg, typeName: string): DescService | undefined {
-  try {
-    const files = fromBinary(FileDescriptorSetSchema, reply.data.slice());
-    return createFileRegistry(files).getService(typeName);
-  } catch (cause) {
-    const text = `what a worker of ${typeName} answers is no descriptors`;
-    throw new ConnectError(text, Code.Internal, undefined, undefined, cause);
-  }
-}
-
-/** Asks where a worker says: it must not have its callers publish where it may not itself. */
-function askWorker(link: Link, subject: string, timeoutMs: number): Promise<Msg> {
-  if (!/^[^\s$*>][^\s*>]*\.describe$/.test(subject)) {
+/**
+ * Asks where a worker says. Anyone may answer for a service: an empty request to a subject
+ * of their choice could be an order to JetStream.
+ */
+function askWorker(link: Link, typeName: string, subject: string, timeoutMs: number): Promise<Msg> {
+  if (!/^[^\s*>$.][^\s*>]*\.describe$/.test(subject)) {
     throw new ConnectError(
-      `a worker names ${subject} as where descriptors are: that is no such subject`,
+      `a worker of ${typeName} gives its descriptors on ${quote(subject)}, which is no such subject`,
       Code.Internal,
     );
   }
@@ -138,19 +143,20 @@ export async function checkHealth(
   return status;
 }
 
-function toServiceInfo({ id, version, metadata, endpoints = [] }: InfoReply): ServiceInfo {
+function toServiceInfo({ id, version, metadata, endpoints }: InfoReply): ServiceInfo {
   return {
-    typeName: metadata?.[Discovery.service] ?? "",
+    typeName: metadata[Discovery.service] ?? "",
     id,
     version,
-    status: metadata?.[Discovery.status] === "SERVING" ? "SERVING" : "NOT_SERVING",
-    methods: endpoints.map((endpoint) => ({
-      name: endpoint.name,
-      kind: endpoint.metadata?.[Discovery.kind] ?? "",
-      delivery: endpoint.metadata?.[Discovery.delivery] === "direct" ? "direct" : "durable",
-      input: endpoint.metadata?.[Discovery.input] ?? "",
-      output: endpoint.metadata?.[Discovery.output] ?? "",
+    status: metadata[Discovery.status] === "SERVING" ? "SERVING" : "NOT_SERVING",
+    methods: endpoints.map(({ name, metadata: of }) => ({
+      name,
+      kind: of[Discovery.kind] ?? "",
+      delivery: of[Discovery.delivery] === "direct" ? "direct" : "durable",
+      input: of[Discovery.input] ?? "",
+      output: of[Discovery.output] ?? "",
     })),
+    methodCount: Math.max(endpoints.length, wholeNumber(metadata[Discovery.endpoints]) ?? 0),
   };
 }
 

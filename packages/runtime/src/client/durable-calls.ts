@@ -1,11 +1,6 @@
-import {
-  create,
-  type DescMessage,
-  type MessageInitShape,
-  type MessageShape,
-} from "@bufbuild/protobuf";
+import type { DescMessage, MessageInitShape, MessageShape } from "@bufbuild/protobuf";
 import { Code, ConnectError } from "@connectrpc/connect";
-import { type Progress, ProgressSchema } from "../gen/jetrpc/v1/call_pb.js";
+import type { Progress } from "../gen/jetrpc/v1/call_pb.js";
 import type { MethodBinding } from "../wire/binding.js";
 import { bindBlobs } from "../wire/blob.js";
 import { type CallName, checkCallId, nameCall } from "../wire/call-id.js";
@@ -18,7 +13,7 @@ import { decodeStatus, isStatus } from "../wire/status.js";
 import { startTimer } from "../wire/timer.js";
 import type { Call, StreamingCall, SubmitOptions, UnaryCall, WaitOptions } from "./call.js";
 import { CallFollower, type FollowFrom } from "./call-follower.js";
-import { readStatus } from "./call-status.js";
+import { readProgress, readStatus } from "./call-status.js";
 import { endCall } from "./end-call.js";
 import { LiveRouter } from "./live-router.js";
 import { Submission } from "./submission.js";
@@ -83,7 +78,7 @@ export class DurableCalls {
     const { service, desc } = method;
     const space = responseSpace(method, call);
     const bytes = await link.payloads.load(service, entry.message, space);
-    const message = decode(desc.output, bytes, Code.Internal);
+    const message = decode(desc.output, bytes, Code.DataLoss);
     bindBlobs(link, service, space, desc.output, message);
     return message as MessageShape<O>;
   }
@@ -179,7 +174,11 @@ export class DurableCalls {
     let ended: { error?: unknown } | undefined;
     const stopListening = this.live.listen(method, call, (message) => {
       if (message.subject.endsWith(".progress")) {
-        latest = parseProgress(message.data) ?? latest;
+        try {
+          latest = readProgress(message);
+        } catch (error) {
+          ended = { error };
+        }
         wake?.();
       }
     });
@@ -200,7 +199,7 @@ export class DurableCalls {
         method.service.progressStream,
         progressSubject(method, call),
       );
-      latest ??= stored && parseProgress(stored.data);
+      latest ??= stored && readProgress(stored);
       for (;;) {
         if (latest && latest !== shown) {
           shown = latest;
@@ -226,14 +225,6 @@ export class DurableCalls {
 async function untilEnd(follower: CallFollower): Promise<void> {
   while ((await follower.next()).kind !== "end") {
     // Messages are for others.
-  }
-}
-
-function parseProgress(bytes: Uint8Array): Progress | undefined {
-  try {
-    return decode(ProgressSchema, bytes, Code.Internal);
-  } catch {
-    return create(ProgressSchema);
   }
 }
 

@@ -29,9 +29,14 @@ export function gather(
     const reply: Reply = {
       inbox: link.mux.createInbox(),
       receive(message) {
-        if (isNoResponders(message) || take(message)) {
+        try {
+          if (isNoResponders(message) || take(message)) {
+            finish();
+            resolve();
+          }
+        } catch (error) {
           finish();
-          resolve();
+          reject(error);
         }
       },
       heard: () => undefined,
@@ -55,13 +60,42 @@ export function gather(
   });
 }
 
-/** What is no such reply is not of a worker of ours. */
+/**
+ * Reads what a NATS micro service says of itself. Undefined for what is no such reply:
+ * anyone may answer, in any shape.
+ */
 export function parseReply(message: Msg): InfoReply | undefined {
+  let reply: unknown;
   try {
-    return message.json() as InfoReply;
+    reply = message.json();
   } catch {
     return undefined;
   }
+  const { name, id, version, metadata, endpoints } = asRecord(reply);
+  return {
+    name: asText(name),
+    id: asText(id),
+    version: asText(version),
+    metadata: asTexts(metadata),
+    endpoints: (Array.isArray(endpoints) ? endpoints : []).map((each) => ({
+      name: asText(asRecord(each)["name"]),
+      metadata: asTexts(asRecord(each)["metadata"]),
+    })),
+  };
+}
+
+function asRecord(value: unknown): Record<string, unknown> {
+  return typeof value === "object" && value !== null ? (value as Record<string, unknown>) : {};
+}
+
+function asText(value: unknown): string {
+  return typeof value === "string" ? value : "";
+}
+
+/** What is text of a record. */
+function asTexts(value: unknown): Record<string, string> {
+  const texts = Object.entries(asRecord(value)).filter(([, text]) => typeof text === "string");
+  return Object.fromEntries(texts) as Record<string, string>;
 }
 
 /** What the first worker says of a service; undefined when there is none. */
@@ -73,7 +107,7 @@ export async function firstInfo(
   let first: InfoReply | undefined;
   await gather(link, discoverySubject("INFO", microName(typeName)), timeoutMs, (message) => {
     const info = parseReply(message);
-    if (info?.metadata?.[Discovery.service] === typeName) {
+    if (info?.metadata[Discovery.service] === typeName) {
       first = info;
     }
     return first !== undefined;

@@ -11,7 +11,7 @@ export async function explainNoWorker(link: Link, method: MethodBinding): Promis
   const { name } = method.desc;
   // Who may not ask learns less.
   const info = await firstInfo(link, typeName, defaultTimeoutMs).catch(() => undefined);
-  const methods = info?.metadata?.[Discovery.methods]?.split(",");
+  const methods = info?.metadata[Discovery.methods]?.split(",");
   if (methods && !methods.includes(name)) {
     const text = `workers of ${typeName} run, but their schema has no method ${name}: upgrade them`;
     return neverRan(new ConnectError(text, Code.Unimplemented));

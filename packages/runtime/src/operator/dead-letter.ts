@@ -15,7 +15,7 @@ import { entrySubject, progressSubject } from "../wire/call-log.js";
 import { lastEntry } from "../wire/call-search.js";
 import { decode, decodeJson, encodingOf } from "../wire/codec.js";
 import { copyRequestHeaders, errorOf } from "../wire/dead-letter.js";
-import { Header, readMetadata } from "../wire/header.js";
+import { Header, readMetadata, wholeNumber } from "../wire/header.js";
 import { callApi, getLast, getNext, publishStored, untilAnswered } from "../wire/jetstream.js";
 import type { Link } from "../wire/link.js";
 import { requestSpace } from "../wire/object-name.js";
@@ -57,7 +57,7 @@ export class DeadLetter {
 
   /** How many attempts were made. */
   get attempts(): number {
-    return Number(this.stored.headers?.get(Header.attempts) || 0);
+    return wholeNumber(this.stored.headers?.get(Header.attempts)) ?? 0;
   }
 
   get failedAt(): Date {
@@ -71,7 +71,8 @@ export class DeadLetter {
 
   /** The request as it was sent. */
   async requestBytes(): Promise<Uint8Array> {
-    return await this.link.payloads.load(this.service, this.stored, this.space);
+    // A copy: the message is a part of what was read from the socket.
+    return new Uint8Array(await this.link.payloads.load(this.service, this.stored, this.space));
   }
 
   /**

@@ -1,12 +1,12 @@
 import type { DescService } from "@bufbuild/protobuf";
 import { Code, ConnectError } from "@connectrpc/connect";
-import type { Msg } from "@nats-io/nats-core";
+import { type Msg, nuid } from "@nats-io/nats-core";
 import { type Connection, internals } from "../connection.js";
 import { bindService, type ServiceBinding } from "../wire/binding.js";
-import { parseCallSubject } from "../wire/call-id.js";
-import { acceptedAt, lastEntry, queueOfDue } from "../wire/call-search.js";
+import { buryCall } from "../wire/bury-call.js";
+import { anyOwner, parseCallSubject } from "../wire/call-id.js";
+import { acceptedAt, queueOfDue } from "../wire/call-search.js";
 import { storeDeadLetter } from "../wire/dead-letter.js";
-import { storeEnd } from "../wire/end-entry.js";
 import { Header } from "../wire/header.js";
 import { callApi, getNext, untilAnswered } from "../wire/jetstream.js";
 import type { Link } from "../wire/link.js";
@@ -168,27 +168,22 @@ class ServiceOperator implements Operator {
       Code.Unimplemented,
     );
     const { prefix } = service;
+    // A server takes a message on any subject, and here it names what is written to.
+    const name = /^\w+$/.test(method) ? method : "_";
     const gone = {
       service,
-      deadSubject: `${prefix}.dead.${method}`,
-      logSubject: `${prefix}.log.${method}`,
+      desc: { name },
+      deadSubject: `${prefix}.dead.${name}`,
+      logSubject: `${prefix}.log.${name}`,
     };
     const call = parseCallSubject(service, subject);
-    const last = call && (await lastEntry(link, gone, call));
-    if (call && last?.kind !== "end") {
+    if (call && name === method) {
       // Whoever waits for it has the schema that knows its method.
-      await storeEnd(link, gone, call, last, request, "failed", error);
+      await buryCall(link, gone, call, request, error);
+    } else {
+      const suffix = `${anyOwner}.stray.${nuid.next()}`;
+      await storeDeadLetter(link, gone, suffix, request, error, 0, acceptedAt(request));
     }
-    const [, , ...suffix] = subject.slice(prefix.length + 1).split(".");
-    await storeDeadLetter(
-      link,
-      gone,
-      suffix.join("."),
-      request,
-      error,
-      last?.attempt ?? 0,
-      acceptedAt(request),
-    );
   }
 
   private async setPause(name: string, pause: { pause_until?: string }): Promise<void> {

@@ -1,6 +1,7 @@
 import type { ServiceBinding } from "../wire/binding.js";
 import { nameOfSuffix } from "../wire/call-id.js";
-import { findCall } from "../wire/call-search.js";
+import { isMalformed } from "../wire/call-log.js";
+import { type FoundCall, findCall } from "../wire/call-search.js";
 import { Header } from "../wire/header.js";
 import { getLast, SequenceConflict, untilAnswered } from "../wire/jetstream.js";
 import type { Link } from "../wire/link.js";
@@ -56,7 +57,16 @@ async function isNeeded(link: Link, service: ServiceBinding, owner: ObjectOwner)
     // Another version of the schema knows better.
     return true;
   }
-  const found = await findCall(link, method, nameOfSuffix(suffix));
+  let found: FoundCall | undefined;
+  try {
+    found = await findCall(link, method, nameOfSuffix(suffix));
+  } catch (error) {
+    if (isMalformed(error)) {
+      // Its end, and its dead letter, are for its worker to write.
+      return true;
+    }
+    throw error;
+  }
   if (kind === "log") {
     return found !== undefined;
   }

@@ -14,7 +14,7 @@ let used = 0;
  * is a part of what one read of the socket gave.
  *
  * Small copies share a buffer of 8 KiB, as Node's own do: an allocation for each
- * costs five times as much.
+ * costs five times as much. So none of them is for users, who may transfer it.
  */
 export function keep(bytes: Uint8Array): Uint8Array {
   const { length } = bytes;

@@ -65,15 +65,16 @@ export function nameCall(owner: string, callId: string): CallName {
 
 /**
  * Reads a call's name from a subject of its service: `<prefix>.<kind>.<Method>`, then
- * owner, session and id. Undefined for a subject that names no call.
+ * owner, session and id. Undefined for a subject that names no call: a server takes a
+ * message on `….*`, and whoever looked for the log of that would find all logs.
  */
 export function parseCallSubject(
   { prefix }: ServiceBinding,
   subject: string,
 ): CallName | undefined {
-  const tokens = subject.slice(prefix.length + 1).split(".");
-  return tokens.length === 5 && !tokens.includes("")
-    ? nameOfSuffix(tokens.slice(2).join("."))
+  const [, , ...tokens] = subject.slice(prefix.length + 1).split(".");
+  return tokens.length === 3 && tokens.every((each) => token.test(each))
+    ? nameOfSuffix(tokens.join("."))
     : undefined;
 }
 

@@ -1,7 +1,9 @@
-import type { Msg, MsgHdrs } from "@nats-io/nats-core";
+import { Code, ConnectError } from "@connectrpc/connect";
+import type { Msg } from "@nats-io/nats-core";
 import type { MethodBinding } from "./binding.js";
 import type { CallName } from "./call-id.js";
-import { Header } from "./header.js";
+import { Header, quote, wholeNumber } from "./header.js";
+import { defectOf } from "./readable.js";
 
 /**
  * What an entry of a call log says:
@@ -71,29 +73,52 @@ export function formatEntry(kind: EntryKind, attempt: number, detail?: Claim | O
 }
 
 const entryPattern =
-  /^(?:(attempt) (\d+) (\d+) (\d+)|(end) (\d+) (succeeded|failed|cancelled|expired)|(message|retry|release) (\d+))$/;
+  /^(?:(attempt) (\d{1,15}) (\d{1,15}) (\d{1,15})|(end) (\d{1,15}) (succeeded|failed|cancelled|expired)|(message|retry|release) (\d{1,15}))$/;
 
-/** Reads an entry. Undefined for what nobody wrote who keeps to the protocol. */
-export function parseEntry(
-  message: Msg,
-  sequence = sequenceOf(message.headers),
-): Entry | undefined {
-  const match = entryPattern.exec(message.headers?.get(Header.entry) ?? "");
+/**
+ * Reads an entry. Throws DataLoss for what nobody wrote who keeps to the protocol: a call
+ * whose log cannot be read has no state. See {@link isMalformed}.
+ */
+export function parseEntry(message: Msg, sequence = sequenceOf(message)): Entry {
+  const defect = defectOf(message);
+  const text = message.headers?.get(Header.entry) ?? "";
+  const match = defect || !sequence ? undefined : entryPattern.exec(text);
   if (!match) {
-    return undefined;
+    const why = defect ?? (sequence ? `${Header.entry} is ${quote(text)}` : "it has no sequence");
+    throw malformed(message, sequence, why);
   }
   return {
     kind: (match[1] ?? match[5] ?? match[8]) as EntryKind,
     attempt: Number(match[2] ?? match[6] ?? match[9]),
     claim: match[3] ? { request: Number(match[3]), delivery: Number(match[4]) } : undefined,
     outcome: match[7] as Outcome | undefined,
-    sequence,
+    sequence: sequence as number,
     message,
   };
 }
 
-function sequenceOf(headers: MsgHdrs | undefined): number {
-  return Number(headers?.get(Header.sequence) ?? 0);
+const malformedLogs = new WeakSet<ConnectError>();
+
+/** True for the error of a call log that cannot be read. */
+export function isMalformed(error: unknown): boolean {
+  return error instanceof ConnectError && malformedLogs.has(error);
+}
+
+function malformed(message: Msg, sequence: number | undefined, why: string): ConnectError {
+  // A message that was asked for comes to an inbox.
+  const subject = message.headers?.last(Header.subject) || message.subject;
+  const entry = sequence ? `entry ${sequence}` : "an entry";
+  const error = new ConnectError(
+    `${entry} of the call log ${subject} cannot be read: ${why}`,
+    Code.DataLoss,
+  );
+  malformedLogs.add(error);
+  return error;
+}
+
+/** Where the server says that a message is stored; whoever stored it may have said so before. */
+export function sequenceOf({ headers }: Msg): number | undefined {
+  return wholeNumber(headers?.last(Header.sequence));
 }
 
 /**

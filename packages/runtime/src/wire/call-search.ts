@@ -2,10 +2,11 @@ import { Code, ConnectError } from "@connectrpc/connect";
 import type { Msg } from "@nats-io/nats-core";
 import type { MethodBinding } from "./binding.js";
 import type { CallName } from "./call-id.js";
-import { type Entry, entrySubject, parseEntry } from "./call-log.js";
-import { Header } from "./header.js";
+import { type Entry, entrySubject, parseEntry, sequenceOf } from "./call-log.js";
+import { Header, readAccepted, wholeNumber } from "./header.js";
 import { getLast, pause } from "./jetstream.js";
 import type { Link } from "./link.js";
+import { deliveryOf } from "./log-reader.js";
 
 /** What the server has of a call. */
 export interface FoundCall {
@@ -77,7 +78,7 @@ export async function findKnownCall(
   }
 }
 
-/** The last entry of a call's log. */
+/** The last entry of a call's log. Errors: those of getLast() and parseEntry(). */
 export async function lastEntry(
   link: Link,
   method: Pick<MethodBinding, "logSubject" | "service">,
@@ -87,16 +88,36 @@ export async function lastEntry(
   return last && parseEntry(last);
 }
 
+/**
+ * The last entry of a log that is to have its end, whatever it holds: of one that cannot
+ * be read no more is known than where it is.
+ */
+export async function lastOfAny(
+  link: Link,
+  method: Pick<MethodBinding, "logSubject" | "service">,
+  call: CallName,
+): Promise<Pick<Entry, "sequence" | "attempt"> & Partial<Entry>> {
+  const last = await getLast(link, method.service.logStream, entrySubject(method, call));
+  try {
+    return last ? parseEntry(last) : { sequence: 0, attempt: 0 };
+  } catch {
+    return { sequence: (last && sequenceOf(last)) ?? 0, attempt: 0 };
+  }
+}
+
 /** When the time of a call is over, in ms since 1970; undefined when it has no limit. */
 export function deadlineOf({ request, isScheduled }: FoundCall): number | undefined {
-  const timeoutMs = Number(request?.headers?.get(Header.timeout) || 0);
+  const timeoutMs = wholeNumber(request?.headers?.get(Header.timeout)) ?? 0;
   // The time of a call that starts later counts from its start.
   return request && timeoutMs > 0 && !isScheduled ? acceptedAt(request) + timeoutMs : undefined;
 }
 
 /** When the server accepted a call whose request was read from a stream, in ms since 1970. */
-export function acceptedAt({ headers }: Msg): number {
-  return Number(headers?.get(Header.accepted)) || Date.parse(headers?.get(Header.timestamp) ?? "");
+export function acceptedAt(request: Msg): number {
+  const { headers } = request;
+  const timestamp = headers?.last(Header.timestamp);
+  const accepted = readAccepted(headers);
+  return accepted ?? (timestamp ? Date.parse(timestamp) : deliveryOf(request).storedAtMs);
 }
 
 /** The error of a call that nobody knows. */

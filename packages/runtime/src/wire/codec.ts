@@ -6,12 +6,11 @@ import {
   isMessage,
   type MessageInitShape,
   type MessageShape,
-  ScalarType,
   toBinary,
   toJsonString,
 } from "@bufbuild/protobuf";
 import { Code, ConnectError } from "@connectrpc/connect";
-import { keep } from "./bytes.js";
+import { ownBytes } from "./own-bytes.js";
 
 /** Serializes a message, or what a message can be made from. Throws `code` when it cannot be. */
 export function encode<D extends DescMessage>(
@@ -85,15 +84,19 @@ export function normalize<D extends DescMessage>(
   return isMessage(init, schema) ? init : create(schema, init);
 }
 
-/** Parses a message. Throws `code` when the bytes are no such message. */
+/**
+ * Parses a message; its fields of `bytes` are copies that share memory with nothing.
+ * Throws `code` when the bytes are no such message.
+ */
 export function decode<D extends DescMessage>(
   schema: D,
   bytes: Uint8Array,
   code: Code,
 ): MessageShape<D> {
   try {
-    // `bytes` fields are parts of their input.
-    return fromBinary(schema, holdsBytes(schema) ? keep(bytes) : bytes);
+    const message = fromBinary(schema, bytes);
+    ownBytes(schema, message);
+    return message;
   } catch (cause) {
     const hint = bytes[0] === openingBrace ? jsonHint : "";
     throw failure(`cannot parse ${bytes.length} bytes as ${schema.typeName}${hint}`, code, cause);
@@ -131,34 +134,6 @@ export function checkSize(
       Code.ResourceExhausted,
     );
   }
-}
-
-const bytesHolders = new WeakMap<DescMessage, boolean>();
-
-/** True when a message has a field of bytes, or a message within it. */
-function holdsBytes(schema: DescMessage): boolean {
-  let holds = bytesHolders.get(schema);
-  if (holds === undefined) {
-    holds = findBytes(schema, new Set());
-    bytesHolders.set(schema, holds);
-  }
-  return holds;
-}
-
-function findBytes(schema: DescMessage, seen: Set<DescMessage>): boolean {
-  if (seen.has(schema)) {
-    return false;
-  }
-  seen.add(schema);
-  return (
-    // What extends a message may be bytes.
-    schema.proto.extensionRange.length > 0 ||
-    schema.fields.some(
-      (field) =>
-        field.scalar === ScalarType.BYTES ||
-        (field.message !== undefined && findBytes(field.message, seen)),
-    )
-  );
 }
 
 function failure(what: string, code: Code, cause: unknown): ConnectError {

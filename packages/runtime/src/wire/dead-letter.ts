@@ -2,9 +2,12 @@ import { base64Decode, base64Encode } from "@bufbuild/protobuf/wire";
 import { ConnectError } from "@connectrpc/connect";
 import { type Msg, nuid } from "@nats-io/nats-core";
 import type { MethodBinding } from "./binding.js";
+import { nameOfSuffix } from "./call-id.js";
 import { Header, HeaderBlock, headerSize, maxHeaderBytes } from "./header.js";
 import { publishStored } from "./jetstream.js";
 import type { Link } from "./link.js";
+import { requestSpace } from "./object-name.js";
+import { objectsOf } from "./payload-store.js";
 import { cutText, decodeStatusBytes, encodeStatus, leftOut } from "./status.js";
 
 /** Most bytes of a dead letter that its error takes; a larger one is cut. */
@@ -25,13 +28,18 @@ const kept: readonly string[] = [
   Header.contentType,
 ].map((name) => name.toLowerCase());
 
+/** The method of a dead letter, or what is left of one that no schema has any more. */
+export interface DeadMethod extends Pick<MethodBinding, "deadSubject" | "service"> {
+  readonly desc: { readonly name: string };
+}
+
 /**
  * Keeps the request of a call that failed for good, with the reason: as much of that as
  * there is room for. Storing it again replaces it. Errors: those of {@link publishStored}.
  */
 export async function storeDeadLetter(
   link: Link,
-  method: Pick<MethodBinding, "deadSubject" | "service">,
+  method: DeadMethod,
   suffix: string,
   request: Msg,
   error: ConnectError,
@@ -49,7 +57,7 @@ export async function storeDeadLetter(
     headers = copyRequestHeaders(request, isKept);
   }
   if (payload.length + headerSize(headers) + errorReserve > link.maxPayload) {
-    headers = await storePayload(link, method, suffix, request, headers);
+    await storePayload(link, method, suffix, request, headers);
     payload = new Uint8Array(0);
   }
   headers.add(Header.attempts, attempts).add(Header.accepted, acceptedAtMs);
@@ -67,18 +75,20 @@ export async function storeDeadLetter(
 /** Stores the payload that a dead letter has no room for as an object of the request. */
 async function storePayload(
   link: Link,
-  { service, deadSubject }: Pick<MethodBinding, "deadSubject" | "service">,
+  method: DeadMethod,
   suffix: string,
   request: Msg,
   headers: HeaderBlock,
-): Promise<HeaderBlock> {
-  const method = deadSubject.slice(deadSubject.lastIndexOf(".") + 1);
-  const objects = request.headers?.get(Header.objects) || "";
-  const [base, count = "0"] = objects ? objects.split(" ") : [nuid.next()];
-  const object = `queue.${method}.${suffix}.${base}.${count}`;
-  headers.add(Header.payload, await link.payloads.put(service, object, request.data, {}));
+): Promise<void> {
+  const space = requestSpace(method, nameOfSuffix(suffix));
+  const own = objectsOf(request, space);
+  const base = nuid.next();
+  const name = own ? `${own.prefix}.${own.count}` : `${space}.${base}.0`;
+  headers.add(Header.payload, await link.payloads.put(method.service, name, request.data, {}));
   // Where there are others, a sweep removes it with them.
-  return objects ? headers : headers.add(Header.objects, `${base} 1`);
+  if (!own) {
+    headers.add(Header.objects, `${base} 1`);
+  }
 }
 
 /** The headers of a request that belong to it wherever it lies. */
@@ -104,6 +114,11 @@ function isKept(name: string): boolean {
 
 /** Why the call of a dead letter failed. */
 export function errorOf(letter: Msg): ConnectError {
-  const status = base64Decode(letter.headers?.get(Header.status) ?? "");
+  let status: Uint8Array;
+  try {
+    status = base64Decode(letter.headers?.get(Header.status) ?? "");
+  } catch {
+    status = new Uint8Array(0);
+  }
   return decodeStatusBytes(letter, status, "letter");
 }

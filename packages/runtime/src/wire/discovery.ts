@@ -6,8 +6,13 @@ export const Discovery = {
   service: "jetrpc-service",
   /** SERVING or NOT_SERVING, of a service's metadata. */
   status: "jetrpc-status",
-  /** Names of all methods of the schema, with commas between, of a service's metadata. */
+  /**
+   * Names of all methods of the schema, with commas between, of a service's metadata; left
+   * out where there is no room for them.
+   */
   methods: "jetrpc-methods",
+  /** How many endpoints a worker has, where its answer has no room for all of them. */
+  endpoints: "jetrpc-endpoints",
   /** Subject that answers with the descriptors, of a service's metadata. */
   describe: "jetrpc-describe",
   /** direct or durable, of an endpoint's metadata. */
@@ -32,14 +37,14 @@ export function microName(typeName: DescService["typeName"]): string {
   return typeName.replaceAll(".", "_");
 }
 
-/** What INFO answers, as far as jetrpc reads it. */
+/** What PING and INFO answer, as far as jetrpc reads it; what is absent is empty. */
 export interface InfoReply {
   readonly name: string;
   readonly id: string;
   readonly version: string;
-  readonly metadata?: Readonly<Record<string, string>> | null;
-  readonly endpoints?: readonly {
+  readonly metadata: Readonly<Record<string, string>>;
+  readonly endpoints: readonly {
     readonly name: string;
-    readonly metadata?: Readonly<Record<string, string>> | null;
+    readonly metadata: Readonly<Record<string, string>>;
   }[];
 }

@@ -4,7 +4,7 @@ import type { MethodBinding } from "./binding.js";
 import type { CallName } from "./call-id.js";
 import { type Entry, entrySubject, formatEntry, type Outcome } from "./call-log.js";
 import { acceptedAt } from "./call-search.js";
-import { Header, HeaderBlock } from "./header.js";
+import { Header, HeaderBlock, readDigest } from "./header.js";
 import { publishStored } from "./jetstream.js";
 import type { Link } from "./link.js";
 import { encodeStatus } from "./status.js";
@@ -17,7 +17,7 @@ export async function storeEnd(
   link: Link,
   method: Pick<MethodBinding, "logSubject">,
   call: CallName,
-  last: Entry | undefined,
+  last: Pick<Entry, "attempt" | "sequence"> | undefined,
   request: Msg | undefined,
   outcome: Outcome,
   error: ConnectError,
@@ -25,7 +25,7 @@ export async function storeEnd(
   const headers = new HeaderBlock()
     .add(Header.entry, formatEntry("end", last?.attempt ?? 0, outcome))
     .add(Header.expectedLastSubjectSequence, last?.sequence ?? 0);
-  const digest = request?.headers?.get(Header.digest);
+  const digest = readDigest(request?.headers);
   if (digest) {
     headers.add(Header.digest, digest);
   }

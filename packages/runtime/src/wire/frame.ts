@@ -1,5 +1,5 @@
 import type { Msg } from "@nats-io/nats-core";
-import { Header, HeaderBlock } from "./header.js";
+import { Header, HeaderBlock, wholeNumber } from "./header.js";
 
 /** What data frames may cost before the receiver grants more. */
 export const initialCredit = 64 * 1024;
@@ -37,19 +37,18 @@ export function controlHeaders(kind: ControlFrame["kind"], number?: number): Hea
 
 /** Reads a control frame; undefined when the message is none. */
 export function parseControl(message: Msg): ControlFrame | undefined {
-  const [kind, text] = (message.headers?.get(Header.frame) ?? "").split(" ");
-  const number = Number(text);
-  switch (kind) {
-    case "accept":
-    case "header":
-      return { kind };
-    case "credit":
-      return Number.isSafeInteger(number) ? { kind, bytes: number } : undefined;
-    case "end":
-      return Number.isSafeInteger(number) ? { kind, frames: number } : undefined;
-    default:
-      return undefined;
+  const [kind, text, ...rest] = (message.headers?.get(Header.frame) ?? "").split(" ");
+  const number = wholeNumber(text);
+  if (kind === "accept" || kind === "header") {
+    return { kind };
   }
+  if (number === undefined || rest.length > 0) {
+    return undefined;
+  }
+  if (kind === "credit") {
+    return { kind, bytes: number };
+  }
+  return kind === "end" ? { kind, frames: number } : undefined;
 }
 
 /** What is added to a subject for the heartbeats of who publishes on it. */

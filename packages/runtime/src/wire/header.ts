@@ -177,6 +177,60 @@ export function toHeaders(init: HeadersInit): Headers {
   }
 }
 
+/**
+ * A whole number of 0 or more that came in as text; undefined for everything else. One
+ * that is too large for a number is the largest that is exact.
+ */
+export function wholeNumber(text: string | undefined): number | undefined {
+  return text !== undefined && /^\d{1,20}$/.test(text)
+    ? Math.min(Number(text), Number.MAX_SAFE_INTEGER)
+    : undefined;
+}
+
+/** Latest time that a Date can hold, in ms since 1970. */
+const latestMs = 8.64e15;
+
+/** The Date of a time in ms since 1970 that came in. */
+export function toDate(ms: number): Date {
+  return new Date(Math.min(ms, latestMs));
+}
+
+/**
+ * Time that a request leaves for its call, in ms; 0 when it says nothing of it. Throws
+ * InvalidArgument for what is no time.
+ */
+export function readTimeoutMs(headers: MsgHdrs | undefined): number {
+  const text = headers?.get(Header.timeout);
+  if (!text) {
+    return 0;
+  }
+  const ms = wholeNumber(text);
+  if (ms === undefined) {
+    throw new ConnectError(
+      `${Header.timeout} is ${quote(text)}, and must be a whole number of ms`,
+      Code.InvalidArgument,
+    );
+  }
+  return ms;
+}
+
+/** When the server accepted a call, in ms since 1970, as a message says; undefined when it does not. */
+export function readAccepted(headers: MsgHdrs | undefined): number | undefined {
+  const ms = wholeNumber(headers?.get(Header.accepted));
+  return ms && ms <= latestMs ? ms : undefined;
+}
+
+/** What tells two requests of one call id apart, as a message says; undefined for what is no digest. */
+export function readDigest(headers: MsgHdrs | undefined): string | undefined {
+  const text = headers?.get(Header.digest);
+  return text && /^[\da-f]{64}$/.test(text) ? text : undefined;
+}
+
+/** What came in, for an error: whoever sent it chose its length. */
+export function quote(text: string): string {
+  return JSON.stringify(text.length > 64 ? `${text.slice(0, 64)}…` : text);
+}
+
 /** True when there is no metadata. */
 export function isEmpty(metadata: Headers): boolean {
   return metadata.keys().next().done === true;

@@ -38,12 +38,13 @@ export class Inflow<T> implements AsyncIterableIterator<T, undefined> {
   /** Read so far of the first frame. */
   private offset = frameHeadBytes;
   private received = 0;
+  /** What the frames that were received cost. */
+  private cost = 0;
   /** Bytes of frames that were read to their end. */
   private consumed = 0;
   private granted = initialCredit;
-  /** The parts of a message that goes on in the next frame, and what is missing of it. */
-  private parts: Uint8Array[] | undefined;
-  private missing = 0;
+  /** The message that goes on in the next frame. */
+  private partial: PartialMessage | undefined;
   private readonly readers: Reader<T>[] = [];
   /** Frames that the sender says it has sent, once it has ended. */
   private total: number | undefined;
@@ -65,16 +66,21 @@ export class Inflow<T> implements AsyncIterableIterator<T, undefined> {
       return;
     }
     const number = frameNumber(frame);
+    if (number === undefined) {
+      this.refuse("a data frame has no number");
+      return;
+    }
     if (number !== this.received % 2 ** 32) {
-      this.break(
-        number === undefined
-          ? new ConnectError("a data frame has no number", this.options.malformed)
-          : lostFrames(this.received, number),
-      );
+      this.break(lostFrames(this.received, number));
       this.serve();
       return;
     }
+    if (this.cost >= this.granted) {
+      this.refuse(`the sender does not wait for credit: it has sent more than ${this.granted}`);
+      return;
+    }
     this.received++;
+    this.cost += frameCost(frame);
     this.frames.push(frame);
     this.serve();
     const last = this.frames.length - 1;
@@ -97,6 +103,14 @@ export class Inflow<T> implements AsyncIterableIterator<T, undefined> {
     }
     this.close();
     this.serve();
+  }
+
+  /** The sender sends what cannot be read: ends the stream after what its reader has. */
+  refuse(why: string): void {
+    if (!this.isDone && !this.failure && this.total === undefined) {
+      this.break(new ConnectError(why, this.options.malformed));
+      this.serve();
+    }
   }
 
   /** Ends the stream with an error after what has arrived. */
@@ -189,16 +203,13 @@ export class Inflow<T> implements AsyncIterableIterator<T, undefined> {
         this.nextFrame(frame);
         continue;
       }
-      if (this.parts) {
-        const part = frame.subarray(this.offset, this.offset + this.missing);
-        this.offset += part.length;
-        this.missing -= part.length;
-        this.parts.push(keep(part));
-        if (this.missing > 0) {
+      if (this.partial) {
+        this.offset += this.partial.add(frame.subarray(this.offset));
+        const { bytes } = this.partial;
+        if (!bytes) {
           continue;
         }
-        const bytes = concatenate(this.parts);
-        this.parts = undefined;
+        this.partial = undefined;
         return bytes;
       }
       const size = this.readSize(frame);
@@ -211,8 +222,7 @@ export class Inflow<T> implements AsyncIterableIterator<T, undefined> {
         this.offset = end;
         return bytes;
       }
-      this.parts = [];
-      this.missing = size;
+      this.partial = new PartialMessage(size);
     }
   }
 
@@ -259,7 +269,7 @@ export class Inflow<T> implements AsyncIterableIterator<T, undefined> {
 
   private drop(): void {
     this.frames.length = 0;
-    this.parts = undefined;
+    this.partial = undefined;
   }
 
   private finish(): void {
@@ -297,16 +307,32 @@ function lostFrames(expected: number, found: number): ConnectError {
   );
 }
 
-function concatenate(parts: readonly Uint8Array[]): Uint8Array {
-  let size = 0;
-  for (const part of parts) {
-    size += part.length;
+/**
+ * A message that comes in several frames. It takes the room of what has come, not of
+ * what its sender says will come, and as little for many small parts as for few.
+ */
+class PartialMessage {
+  private buffer = new Uint8Array(0);
+  private length = 0;
+
+  constructor(private readonly size: number) {}
+
+  /** Takes the part of a frame that belongs to it, and returns its length. */
+  add(rest: Uint8Array): number {
+    const part = rest.subarray(0, this.size - this.length);
+    const needed = this.length + part.length;
+    if (needed > this.buffer.length) {
+      const grown = new Uint8Array(Math.min(this.size, Math.max(needed, 2 * this.buffer.length)));
+      grown.set(this.buffer);
+      this.buffer = grown;
+    }
+    this.buffer.set(part, this.length);
+    this.length = needed;
+    return part.length;
   }
-  const whole = new Uint8Array(size);
-  let offset = 0;
-  for (const part of parts) {
-    whole.set(part, offset);
-    offset += part.length;
+
+  /** The message, once it is complete. */
+  get bytes(): Uint8Array | undefined {
+    return this.length === this.size ? this.buffer : undefined;
   }
-  return whole;
 }

@@ -1,29 +1,11 @@
 import { Code, ConnectError } from "@connectrpc/connect";
-import type { Msg } from "@nats-io/nats-core";
-import type { HeaderBlock } from "./header.js";
+import type { Msg, MsgHdrs } from "@nats-io/nats-core";
+import { Header, type HeaderBlock, wholeNumber } from "./header.js";
+import { type ApiError, NoStream, SequenceConflict, toError } from "./jetstream-error.js";
 import { isNoResponders, type Link } from "./link.js";
-import { isPermanent, permanent } from "./status.js";
+import { isPermanent } from "./status.js";
 
-/** JetStream's error codes that we act on. */
-const ErrorCode = {
-  streamNotFound: 10059,
-  wrongLastSequence: 10071,
-  /** The same, found while another write of the subject was being stored. */
-  wrongLastSequenceRacing: 10164,
-  maximumMessages: 10077,
-  insufficientResources: 10023,
-  storageExceeded: 10047,
-  memoryExceeded: 10028,
-  notEnabled: 10076,
-  notEnabledForAccount: 10039,
-  /** A cluster whose servers are not all there yet. */
-  noSuitablePeers: 10005,
-  /** Its leader is lost, and another is not chosen yet. */
-  streamOffline: 10118,
-  consumerOffline: 10119,
-  messageTooLarge: 10054,
-  headersTooLarge: 10097,
-} as const;
+export { NoStream, SequenceConflict } from "./jetstream-error.js";
 
 /** How long a server may take for one answer of JetStream's API, in ms. */
 const apiTimeoutMs = 5_000;
@@ -37,24 +19,13 @@ const messageTimeoutMs = 2_000;
 /** How long to try to reach the server, in ms. */
 const patienceMs = 30_000;
 
-/** The expected last sequence of a subject was not the last one: someone else wrote. */
-export class SequenceConflict extends Error {}
-
-/** Nothing captures the subject: its stream does not exist, or has no leader yet. */
-export class NoStream extends Error {}
-
-interface ApiError {
-  readonly code: number;
-  readonly err_code?: number;
-  readonly description?: string;
-}
-
 /**
  * Publishes into a stream and waits for its acknowledgement; returns the
  * sequence at which the message is stored.
  *
  * Throws {@link SequenceConflict}, {@link NoStream}, or a ConnectError:
- * ResourceExhausted when the stream is full, otherwise see {@link Link.request}.
+ * ResourceExhausted when the stream or the account is full, InvalidArgument for what
+ * never fits, otherwise see {@link Link.request}.
  */
 export function publishStored(
   link: Link,
@@ -71,14 +42,14 @@ function readAck(reply: Msg, subject: string): number {
   if (isNoResponders(reply)) {
     throw new NoStream(`no stream captures ${subject}`);
   }
-  const ack = parse(reply) as { seq?: number; error?: ApiError };
-  if (ack.error) {
-    throw toError(ack.error, subject);
+  const { seq, error } = parse(reply) as { seq?: unknown; error?: ApiError };
+  if (error) {
+    throw toError(error, subject);
   }
-  if (ack.seq === undefined) {
+  if (!Number.isSafeInteger(seq)) {
     throw new ConnectError(`${subject} was not answered by JetStream`, Code.Internal);
   }
-  return ack.seq;
+  return seq as number;
 }
 
 /** How {@link publishUntilStored} goes about it. */
@@ -241,16 +212,49 @@ export async function getNext(
   return found(link, stream, reply);
 }
 
-/** What a stream has answered. Throws Unavailable when it exists and did not answer. */
+/** Headers that a server adds to a stored message when it gives it out. */
+const added = [Header.subject, Header.sequence, Header.timestamp];
+
+/**
+ * What a stream has answered. Throws Unavailable when it exists and did not answer, and
+ * DataLoss for what is no stored message.
+ */
 async function found(link: Link, stream: string, reply: Msg): Promise<Msg | undefined> {
-  const status = reply.headers?.code ?? 0;
+  const { headers } = reply;
+  if (headers?.has(Header.sequence)) {
+    // Whoever stored it may have written such headers too: the server's are the last.
+    for (const name of added) {
+      headers.set(name, headers.last(name));
+    }
+    checkStored(stream, headers);
+    return reply;
+  }
+  // Only now: the status in a message that is stored is of whoever stored it.
+  const status = headers?.code;
   if (status === 503 && !(await isAbsent(link, stream))) {
     throw new ConnectError(
       `stream ${stream} does not answer: its servers are starting, or lost`,
       Code.Unavailable,
     );
   }
-  return status === 404 || status === 503 ? undefined : reply;
+  if (status === 404 || status === 503) {
+    return undefined;
+  }
+  throw new ConnectError(
+    `stream ${stream} answers with ${status ?? "no status"}: ${headers?.description ?? ""}`,
+    status === 408 ? Code.Unavailable : Code.Internal,
+  );
+}
+
+function checkStored(stream: string, headers: MsgHdrs): void {
+  const isStored =
+    wholeNumber(headers.get(Header.sequence)) && Date.parse(headers.get(Header.timestamp)) > 0;
+  if (!isStored) {
+    throw new ConnectError(
+      `stream ${stream} answers with a message that has no sequence or no time`,
+      Code.DataLoss,
+    );
+  }
 }
 
 /** True when there is no such stream; false when these credentials may not look. */
@@ -266,46 +270,16 @@ async function isAbsent(link: Link, stream: string): Promise<boolean> {
 }
 
 function parse(reply: Msg): object {
+  let answer: unknown;
+  let cause: unknown;
   try {
-    return reply.json();
-  } catch (cause) {
-    throw new ConnectError(
-      `${reply.subject}: the server's answer is no JSON`,
-      Code.Internal,
-      undefined,
-      undefined,
-      cause,
-    );
+    answer = reply.json();
+  } catch (error) {
+    cause = error;
   }
-}
-
-function toError(error: ApiError, subject: string): Error {
-  const text = `${subject}: ${error.description ?? "JetStream error"} (${error.err_code ?? error.code})`;
-  switch (error.err_code) {
-    case ErrorCode.wrongLastSequence:
-    case ErrorCode.wrongLastSequenceRacing:
-      return new SequenceConflict(text);
-    case ErrorCode.streamNotFound:
-      return new NoStream(text);
-    case ErrorCode.maximumMessages:
-    case ErrorCode.insufficientResources:
-    case ErrorCode.storageExceeded:
-    case ErrorCode.memoryExceeded:
-      return new ConnectError(text, Code.ResourceExhausted);
-    case ErrorCode.messageTooLarge:
-    case ErrorCode.headersTooLarge:
-      return permanent(new ConnectError(text, Code.ResourceExhausted));
-    case ErrorCode.notEnabled:
-    case ErrorCode.notEnabledForAccount:
-      return new ConnectError(
-        `${text}: enable JetStream on the server, for this account`,
-        Code.FailedPrecondition,
-      );
-    case ErrorCode.noSuitablePeers:
-    case ErrorCode.streamOffline:
-    case ErrorCode.consumerOffline:
-      return new ConnectError(text, Code.Unavailable);
-    default:
-      return new ConnectError(text, error.code === 503 ? Code.Unavailable : Code.Internal);
+  if (typeof answer !== "object" || answer === null) {
+    const text = `${reply.subject}: the server's answer is no JSON object`;
+    throw new ConnectError(text, Code.Internal, undefined, undefined, cause);
   }
+  return answer;
 }

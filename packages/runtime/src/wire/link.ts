@@ -13,10 +13,17 @@ import { Mux } from "./mux.js";
 import { PayloadStore } from "./payload-store.js";
 import { PendingReply, type Request } from "./pending-reply.js";
 import { Pulse } from "./pulse.js";
+import { readable } from "./readable.js";
 import { startTimer } from "./timer.js";
 
 /** Queue group of all workers of a method: each request goes to one of them. */
 export const queueGroup = "q";
+
+/**
+ * Least max_payload of a server, in bytes: a message needs room for headers beside its
+ * payload, and what is larger takes the detour of the object store.
+ */
+export const leastMaxPayload = 16 * 1024;
 
 /** How long what is in no hurry may wait for something to go with, in ms. */
 const lateMs = 20;
@@ -34,10 +41,11 @@ export interface LinkOptions {
 export class Link {
   readonly owner: string;
   readonly payloads: PayloadStore;
-  readonly pulse = new Pulse();
+  readonly pulse = new Pulse((error) => this.fault(error));
   readonly mux: Mux;
   private readonly disconnectListeners = new Set<() => void>();
   private readonly reconnectListeners = new Set<() => void>();
+  private readonly faultListeners = new Set<(error: unknown) => void>();
   private readonly denialListeners = new Set<(subject: string, cause: Error) => void>();
   /**
    * Resolves when the connection is closed: with the reason, unless it was asked for.
@@ -54,8 +62,17 @@ export class Link {
     readonly options: LinkOptions,
   ) {
     this.owner = checkOwner(options.owner);
+    const refusal = this.tooSmall();
+    if (refusal) {
+      throw refusal;
+    }
     const { inboxPrefix } = options;
-    this.mux = new Mux(nats, this.pulse, inboxPrefix && checkInboxPrefix(inboxPrefix));
+    this.mux = new Mux(
+      nats,
+      this.pulse,
+      (take) => this.guarded(take),
+      inboxPrefix && checkInboxPrefix(inboxPrefix),
+    );
     this.payloads = new PayloadStore(this);
     this.closed = nats.closed().then((error) => {
       this.pulse.end();
@@ -133,7 +150,7 @@ export class Link {
     this.late.push({ subject, payload });
     this.lateTimer ??= setTimeout(() => {
       this.lateTimer = undefined;
-      this.flushLate();
+      this.guard(() => this.flushLate());
     }, lateMs);
   }
 
@@ -149,7 +166,8 @@ export class Link {
 
   /**
    * Listens on a subject, in a queue group if one is named. Where the credentials
-   * do not allow it, nothing comes, and `onDenied` is told. Throws {@link lost}
+   * do not allow it, nothing comes, and `onDenied` is told. What `take` is given is
+   * {@link readable}; what it throws is told by {@link onFault}. Throws {@link lost}
    * when the connection is closed for good.
    */
   subscribe(
@@ -160,16 +178,56 @@ export class Link {
     if (this.nats.isClosed()) {
       throw this.lost;
     }
+    const guarded = this.guarded(take);
     return this.nats.subscribe(subject, {
       ...(queue !== undefined && { queue }),
       callback: (error, message) => {
         if (error) {
           onDenied?.(error);
         } else {
-          take(message);
+          guarded(message);
         }
       },
     });
+  }
+
+  /**
+   * Takes messages as `take` does, made {@link readable}, and never throws: what comes
+   * out of a callback ends all reading of the NATS client.
+   */
+  private guarded(take: (message: Msg) => void): (message: Msg) => void {
+    return (message) => {
+      try {
+        take(readable(message));
+      } catch (error) {
+        this.fault(error);
+      }
+    };
+  }
+
+  /** Does what nobody waits for, in a timer or for an event: what it throws is told by {@link onFault}. */
+  guard(work: () => void): void {
+    try {
+      work();
+    } catch (error) {
+      this.fault(error);
+    }
+  }
+
+  /** Calls the listener with what nobody could catch, until the returned function is called. */
+  onFault(listener: (error: unknown) => void): () => void {
+    this.faultListeners.add(listener);
+    return () => this.faultListeners.delete(listener);
+  }
+
+  private fault(error: unknown): void {
+    for (const listener of [...this.faultListeners]) {
+      try {
+        listener(error);
+      } catch {
+        // Nobody is left to tell.
+      }
+    }
   }
 
   /** Tells the workers of a method that the caller who listens on a subject has left. */
@@ -224,11 +282,27 @@ export class Link {
     }
   }
 
+  /** The error of a connection to a server that takes small messages only. */
+  private tooSmall(): ConnectError | undefined {
+    const { maxPayload } = this;
+    return maxPayload < leastMaxPayload
+      ? new ConnectError(
+          `max_payload of the NATS server at ${this.nats.getServer()} is ${maxPayload} bytes: jetrpc needs ${leastMaxPayload} at least. Raise max_payload in its configuration; its default is 1MB`,
+          Code.FailedPrecondition,
+        )
+      : undefined;
+  }
+
   private async watch(): Promise<void> {
     for await (const status of this.nats.status()) {
       if (status.type === "disconnect") {
         this.notifyDisconnected();
       } else if (status.type === "reconnect") {
+        const refusal = this.tooSmall();
+        if (refusal) {
+          void this.end(refusal);
+          continue;
+        }
         this.isConnected = true;
         this.notifyReconnected();
       } else if (
@@ -236,9 +310,10 @@ export class Link {
         status.error instanceof errors.PermissionViolationError &&
         status.error.operation === "publish"
       ) {
-        this.mux.denied(status.error.subject, status.error);
+        const { error } = status;
+        this.guard(() => this.mux.denied(error.subject, error));
         for (const listener of [...this.denialListeners]) {
-          listener(status.error.subject, status.error);
+          this.guard(() => listener(error.subject, error));
         }
       }
     }
@@ -249,15 +324,15 @@ export class Link {
 
   private notifyDisconnected(): void {
     this.isConnected = false;
-    this.mux.disconnected();
+    this.guard(() => this.mux.disconnected());
     for (const listener of [...this.disconnectListeners]) {
-      listener();
+      this.guard(listener);
     }
   }
 
   private notifyReconnected(): void {
     for (const listener of [...this.reconnectListeners]) {
-      listener();
+      this.guard(listener);
     }
   }
 }

@@ -1,6 +1,8 @@
+import { Code, ConnectError } from "@connectrpc/connect";
 import type { Msg } from "@nats-io/nats-core";
 import type { ServiceBinding } from "./binding.js";
 import { type Entry, parseEntry } from "./call-log.js";
+import { quote, wholeNumber } from "./header.js";
 import type { Link } from "./link.js";
 import { readStream, type StreamRange } from "./stream-reader.js";
 
@@ -17,7 +19,7 @@ export interface StoredEntry extends Entry {
   readonly storedAtMs: number;
 }
 
-/** Reads what a call log holds now, in order. */
+/** Reads what a call log holds now, in order. Errors: those of {@link parseEntry}. */
 export async function* readLog(
   link: Link,
   service: ServiceBinding,
@@ -26,10 +28,7 @@ export async function* readLog(
   const batch = range.headersOnly ? headersBatchSize : batchSize;
   for await (const message of readStream(link, service.logStream, { ...range, batch })) {
     const { streamSequence, storedAtMs } = deliveryOf(message);
-    const entry = parseEntry(message, streamSequence);
-    if (entry) {
-      yield { ...entry, storedAtMs };
-    }
+    yield { ...parseEntry(message, streamSequence), storedAtMs };
   }
 }
 
@@ -42,14 +41,19 @@ export interface Delivery {
   readonly storedAtMs: number;
 }
 
-/** Reads what JetStream says of a delivered message. */
+/** Reads what JetStream says of a delivered message. Throws DataLoss for what it did not deliver. */
 export function deliveryOf(message: Msg): Delivery {
   const tokens = (message.reply ?? "").split(".");
   // $JS.ACK.<stream>.… or $JS.ACK.<domain>.<account>.<stream>.…
   const first = tokens.length === 9 ? 4 : 6;
-  return {
-    deliveries: Number(tokens[first]),
-    streamSequence: Number(tokens[first + 1]),
-    storedAtMs: Math.floor(Number(tokens[first + 3]) / 1e6),
-  };
+  const deliveries = wholeNumber(tokens[first]);
+  const streamSequence = wholeNumber(tokens[first + 1]);
+  const storedAtNs = tokens[first + 3] ?? "";
+  if (!deliveries || !streamSequence || !/^\d{1,19}$/.test(storedAtNs)) {
+    throw new ConnectError(
+      `a message on ${message.subject} was not delivered by JetStream: its reply subject is ${quote(message.reply ?? "")}`,
+      Code.DataLoss,
+    );
+  }
+  return { deliveries, streamSequence, storedAtMs: Math.floor(Number(storedAtNs) / 1e6) };
 }

@@ -43,17 +43,20 @@ export class Mux {
   constructor(
     nats: NatsConnection,
     private readonly pulse: Pulse,
+    /** Makes of what takes messages what takes those that may be malformed. */
+    guarded: (take: (message: Msg) => void) => (message: Msg) => void,
     inboxPrefix?: string,
   ) {
     this.prefix = `${createInbox(inboxPrefix)}.`;
     this.jetStream = this.createInbox();
+    const route = guarded((message) => this.route(message));
     nats.subscribe(`${this.prefix}>`, {
       callback: (error, message) => {
         if (error) {
           this.refusal = error;
           this.unheard(error);
         } else {
-          this.route(message);
+          route(message);
         }
       },
     });

@@ -75,9 +75,16 @@ export function metaSubject({ payloadBucket }: ServiceBinding, object: string): 
   return `$O.${payloadBucket}.M.${name.replaceAll("+", "-").replaceAll("/", "_")}`;
 }
 
-/** The object that a subject of the bucket is of. */
+/** The object that a subject of the bucket is of; empty where others have written what is none. */
 export function objectOf({ payloadBucket }: ServiceBinding, subject: string): string {
   const [kind, ...rest] = subject.slice(`$O.${payloadBucket}.`.length).split(".");
   const name = rest.join(".");
-  return kind === "M" ? new TextDecoder().decode(base64Decode(name)) : name;
+  if (kind !== "M") {
+    return name;
+  }
+  try {
+    return new TextDecoder().decode(base64Decode(name));
+  } catch {
+    return "";
+  }
 }

@@ -1,6 +1,5 @@
 import { Code, ConnectError } from "@connectrpc/connect";
 import type { ServiceBinding } from "./binding.js";
-import { keep } from "./bytes.js";
 import { isTransient, pause } from "./jetstream.js";
 import type { Link } from "./link.js";
 import { deliveryOf } from "./log-reader.js";
@@ -47,11 +46,15 @@ export async function* readObject(
       const range = { subject, from, batch, readAhead: true };
       for await (const message of readStream(link, bucketStream(service), range)) {
         from = deliveryOf(message).streamSequence + 1;
-        const chunk = keep(message.data);
+        // Of its own: whoever reads a Blob may transfer it.
+        const chunk = new Uint8Array(message.data);
         read += chunk.length;
         hash.update(chunk);
         if (chunk.length > 0 && read <= size) {
           yield chunk;
+        }
+        if (read > size) {
+          break;
         }
         retry = 0;
         giveUpAt = Date.now() + patienceMs;

@@ -1,6 +1,6 @@
 import { Code, ConnectError } from "@connectrpc/connect";
 import type { ServiceBinding } from "./binding.js";
-import { Header, HeaderBlock } from "./header.js";
+import { Header, HeaderBlock, wholeNumber } from "./header.js";
 import {
   getLast,
   isTransient,
@@ -111,7 +111,7 @@ class ObjectWriter {
     private readonly options: WriteOptions,
   ) {
     this.subject = chunkSubject(service, name);
-    this.largest = Math.min(chunkBytes, link.maxPayload - headerReserve);
+    this.largest = Math.max(1, Math.min(chunkBytes, link.maxPayload - headerReserve));
   }
 
   async write(source: AsyncIterable<Uint8Array>): Promise<StoredObject> {
@@ -142,7 +142,7 @@ class ObjectWriter {
     await storing;
     await this.store(batch);
     if (this.stored > this.position) {
-      throw new Restart(`object ${this.name} is longer than its source`);
+      this.startOver("is longer than its source");
     }
     const object = { name: this.name, size: this.position, digest: digestText(hash) };
     await this.describe(object);
@@ -177,11 +177,16 @@ class ObjectWriter {
       const length = Math.min(tail.length, end);
       const there = tail.subarray(tail.length - length);
       if (there.some((byte, index) => byte !== chunk[end - length + index])) {
-        this.sequence = 0;
-        removeObject(this.link, this.service, this.name);
-        throw new Restart(`object ${this.name} is not what its source yields`);
+        this.startOver("is not what its source yields");
       }
     }
+  }
+
+  /** What is there is of no use: it is written anew. */
+  private startOver(why: string): never {
+    this.sequence = 0;
+    removeObject(this.link, this.service, this.name);
+    throw new Restart(`object ${this.name} ${why}`);
   }
 
   /** Stores chunks, however often it takes. */
@@ -210,11 +215,16 @@ class ObjectWriter {
   /** Reads how much is there. */
   private async look(least: number): Promise<void> {
     const last = await getLast(this.link, bucketStream(this.service), this.subject);
-    const [chunks = 0, bytes = 0] = (last?.headers?.get(Header.chunk) ?? "").split(" ").map(Number);
+    const [, count, length] = /^(\d+) (\d+)$/.exec(last?.headers?.get(Header.chunk) ?? "") ?? [];
+    const chunks = wholeNumber(count) ?? 0;
+    const bytes = wholeNumber(length) ?? 0;
     if (bytes < least) {
       throw new Restart(`object ${this.name} was removed while it was written`);
     }
     this.sequence = Number(last?.headers?.get(Header.sequence) ?? 0);
+    if (last && last.data.length > 0 && count === undefined) {
+      this.startOver("holds what is no chunk of it");
+    }
     this.stored = bytes;
     this.chunks = chunks;
     this.tail = last && last.data.length > 0 ? last.data : undefined;
@@ -297,7 +307,8 @@ class ObjectWriter {
         await work();
         return;
       } catch (error) {
-        if (!mayRepeat(error, retry) || Date.now() >= giveUpAt || link.nats.isClosed()) {
+        const mayRepeat = error instanceof SequenceConflict || isTransient(error);
+        if (!mayRepeat || Date.now() >= giveUpAt || link.nats.isClosed()) {
           throw error;
         }
         isMissing = error instanceof NoStream;
@@ -307,15 +318,6 @@ class ObjectWriter {
       }
     }
   }
-}
-
-function mayRepeat(error: unknown, retry: number): boolean {
-  return (
-    error instanceof SequenceConflict ||
-    isTransient(error) ||
-    // A batch that was cut short, or is one too many.
-    (error instanceof ConnectError && error.code === Code.Internal && retry < 8)
-  );
 }
 
 /** Cuts what a source yields into chunks of the same size, in spare buffers where there are. */

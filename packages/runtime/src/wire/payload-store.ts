@@ -1,15 +1,24 @@
+import { Code, ConnectError } from "@connectrpc/connect";
 import type { Msg } from "@nats-io/nats-core";
 import type { MethodBinding, ServiceBinding } from "./binding.js";
 import type { CallName } from "./call-id.js";
-import { Header } from "./header.js";
+import { Header, quote, wholeNumber } from "./header.js";
 import { getLast } from "./jetstream.js";
 import type { Link } from "./link.js";
 import { checkSpace, directSpace, requestSpace } from "./object-name.js";
 import { readObject } from "./object-reader.js";
-import { removeObject, type WriteOptions, writeObject } from "./object-writer.js";
+import {
+  removeObject,
+  type StoredObject,
+  type WriteOptions,
+  writeObject,
+} from "./object-writer.js";
 import { createSecret } from "./secret.js";
 
 const dayMs = 24 * 3_600_000;
+
+/** Most bytes of a payload: 4 GiB, as in Connect. */
+const largestPayload = 0xffffffff;
 
 /** Most objects that one request has. */
 export const maxObjects = 10_000;
@@ -45,17 +54,29 @@ export class PayloadStore {
 
   /**
    * Reads a payload. Throws DataLoss when its object is gone, PermissionDenied
-   * when its name does not begin with `space`.
+   * when its name does not begin with `space`, InvalidArgument for what is no
+   * reference, and ResourceExhausted when it has more than `maxBytes`.
    */
-  async get(service: ServiceBinding, reference: string, space: string): Promise<Uint8Array> {
-    const [name = "", length, digest = ""] = reference.split(" ");
-    const size = Number(length);
-    checkSpace(name, space);
+  async get(
+    service: ServiceBinding,
+    reference: string,
+    space: string,
+    maxBytes: number = largestPayload,
+  ): Promise<Uint8Array> {
+    const object = parseReference(reference);
+    checkSpace(object.name, space);
+    if (object.size > maxBytes) {
+      throw new ConnectError(
+        `a payload of ${object.size} bytes is larger than readMaxBytes, ${maxBytes}`,
+        Code.ResourceExhausted,
+      );
+    }
     const chunks: Uint8Array[] = [];
-    for await (const chunk of readObject(this.link, service, { name, size, digest })) {
+    for await (const chunk of readObject(this.link, service, object)) {
       chunks.push(chunk);
     }
-    const payload = new Uint8Array(size);
+    // Only now: the size that a sender names is not to be believed before it has come.
+    const payload = new Uint8Array(object.size);
     let at = 0;
     for (const chunk of chunks) {
       payload.set(chunk, at);
@@ -76,6 +97,19 @@ export class PayloadStore {
   }
 }
 
+/** Reads the value of {@link Header.payload}: name, size and digest of an object. */
+function parseReference(reference: string): StoredObject {
+  const [, name = "", length, digest = ""] = /^(\S+) (\d+) (\S+)$/.exec(reference) ?? [];
+  const size = wholeNumber(length);
+  if (size === undefined) {
+    throw new ConnectError(
+      `${Header.payload} is ${quote(reference)}, and must be the name of an object, its size and its digest`,
+      Code.InvalidArgument,
+    );
+  }
+  return { name, size, digest };
+}
+
 /** The objects of one submission of a request. */
 export interface RequestObjects {
   /** What their names begin with, before the dot and their number. */
@@ -85,9 +119,11 @@ export interface RequestObjects {
 
 /** The objects that the header of a request tells of; `space` is that of its call. */
 export function objectsOf(request: Msg, space: string): RequestObjects | undefined {
-  const [base = "", count = ""] = (request.headers?.get(Header.objects) ?? "").split(" ");
-  return /^[\w-]+$/.test(base) && Number(count) <= maxObjects
-    ? { prefix: `${space}.${base}`, count: Number(count) }
+  const text = request.headers?.get(Header.objects) ?? "";
+  const [, base, digits] = /^([\w-]+) (\d+)$/.exec(text) ?? [];
+  const count = wholeNumber(digits);
+  return count !== undefined && count <= maxObjects
+    ? { prefix: `${space}.${base}`, count }
     : undefined;
 }
 

@@ -108,7 +108,12 @@ export abstract class PendingReply implements Reply {
 
   receive(message: Msg): void {
     this.finish();
-    this.replied(message);
+    try {
+      this.replied(message);
+    } catch (error) {
+      // Whoever waits must not wait for ever.
+      this.failed(ConnectError.from(error, Code.Internal));
+    }
   }
 
   heard(): void {

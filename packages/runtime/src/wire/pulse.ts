@@ -19,6 +19,9 @@ export class Pulse {
   private timer: ReturnType<typeof setInterval> | undefined;
   private isOver = false;
 
+  /** `onFault` is told what a beat throws. */
+  constructor(private readonly onFault: (error: unknown) => void) {}
+
   /** Calls back at each beat; it returns whether it has calls that need one. */
   add(beat: () => boolean): void {
     this.beats.add(beat);
@@ -49,7 +52,12 @@ export class Pulse {
   private beat(): void {
     let isNeeded = false;
     for (const beat of this.beats) {
-      isNeeded = beat() || isNeeded;
+      try {
+        isNeeded = beat() || isNeeded;
+      } catch (error) {
+        this.onFault(error);
+        isNeeded = true;
+      }
     }
     if (!isNeeded) {
       this.rest();

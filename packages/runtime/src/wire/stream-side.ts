@@ -6,6 +6,7 @@ import { Inflow, type InflowOptions } from "./inflow.js";
 import type { Link } from "./link.js";
 import { Outflow } from "./outflow.js";
 import { quietBeats, silentBeats } from "./pulse.js";
+import { defectOf } from "./readable.js";
 
 const nothing = new Uint8Array(0);
 
@@ -52,6 +53,11 @@ export abstract class StreamSide<In> {
     this.silent = 0;
     if (!message.headers) {
       this.inflow.receive(message.data);
+      return;
+    }
+    const defect = defectOf(message);
+    if (defect) {
+      this.inflow.refuse(`a frame of the stream cannot be read: ${defect}`);
       return;
     }
     const control = parseControl(message);

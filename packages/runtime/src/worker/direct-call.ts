@@ -13,7 +13,7 @@ import {
   jsonType,
 } from "../wire/codec.js";
 import { heartbeatSuffix } from "../wire/frame.js";
-import { Header, HeaderBlock, headerSize } from "../wire/header.js";
+import { Header, HeaderBlock, headerSize, readTimeoutMs } from "../wire/header.js";
 import type { Link } from "../wire/link.js";
 import { directSpace } from "../wire/object-name.js";
 import { isOversize } from "../wire/payload-store.js";
@@ -50,10 +50,9 @@ function isPromise(value: Result | Promise<Result>): value is Promise<Result> {
   return typeof (value as Partial<Promise<Result>>).then === "function";
 }
 
-/** Time that a request leaves for its call, in ms; 0 for no limit. */
+/** Time that a request leaves for its call, in ms; 0 for no limit. Throws InvalidArgument. */
 export function requestTimeoutMs(method: MethodBinding, request: Msg): number {
-  const wanted = Number(request.headers?.get(Header.timeout));
-  return wanted > 0 ? wanted : method.timeoutMs;
+  return readTimeoutMs(request.headers) || method.timeoutMs;
 }
 
 /** A unary direct call. */
@@ -116,9 +115,10 @@ export class UnaryCall implements DirectCall {
   }
 
   private async runStored(object: string): Promise<Result> {
-    const { method } = this.served;
-    const { payloads } = this.link;
-    return this.handle(await payloads.get(method.service, object, directSpace(method)));
+    const { method, settings } = this.served;
+    const { readMaxBytes } = settings.limits;
+    const space = directSpace(method);
+    return this.handle(await this.link.payloads.get(method.service, object, space, readMaxBytes));
   }
 
   private handle(bytes: Uint8Array): Result | Promise<Result> {

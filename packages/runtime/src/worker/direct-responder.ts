@@ -2,7 +2,9 @@ import { Code, ConnectError } from "@connectrpc/connect";
 import type { Msg, Subscription } from "@nats-io/nats-core";
 import type { MethodBinding } from "../wire/binding.js";
 import { heartbeatSuffix } from "../wire/frame.js";
+import { readTimeoutMs } from "../wire/header.js";
 import { type Link, queueGroup } from "../wire/link.js";
+import { defectOf } from "../wire/readable.js";
 import { createSecret } from "../wire/secret.js";
 import { SlotTable } from "../wire/slot-table.js";
 import { encodeStatus } from "../wire/status.js";
@@ -153,6 +155,17 @@ export class DirectResponder {
         message: `a request that wants its reply on ${request.reply || "no subject"} was dropped`,
         method: this.method.desc.toString(),
       });
+      return;
+    }
+    const problem = request.headers && problemOf(request);
+    if (problem) {
+      this.settings.log({
+        level: "warn",
+        message: "a request that cannot be read was refused",
+        method: this.method.desc.toString(),
+        error: problem,
+      });
+      this.refuse(request, problem);
     } else if (!this.isFull) {
       this.run(request);
     } else if (this.waiting.length < maxWaiting) {
@@ -255,5 +268,19 @@ export class DirectResponder {
       const { headers, payload } = encodeStatus(error, { maxBytes: this.link.maxPayload });
       this.link.publish(request.reply, payload, { headers: headers.asHeaders() });
     }
+  }
+}
+
+/** Why a request cannot be read that has headers; undefined when it can. */
+function problemOf(request: Msg): ConnectError | undefined {
+  const defect = defectOf(request);
+  if (defect) {
+    return new ConnectError(`the request cannot be read: ${defect}`, Code.InvalidArgument);
+  }
+  try {
+    readTimeoutMs(request.headers);
+    return undefined;
+  } catch (error) {
+    return ConnectError.from(error);
   }
 }

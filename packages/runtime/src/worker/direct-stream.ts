@@ -114,7 +114,8 @@ export class WorkerStream extends StreamSide<MessageShape<DescMessage>> implemen
   }
 
   private async onlyRequest(): Promise<MessageShape<DescMessage>> {
-    const { method } = this.served;
+    const { method, settings } = this.served;
+    const { limits } = settings;
     const { input } = method.desc;
     const { headers } = this.request;
     if (encodingOf(headers?.get(Header.contentType) ?? "") === "json") {
@@ -125,9 +126,14 @@ export class WorkerStream extends StreamSide<MessageShape<DescMessage>> implemen
     }
     const stored = headers?.get(Header.payload);
     const bytes = stored
-      ? await this.link.payloads.get(method.service, stored, directSpace(method))
+      ? await this.link.payloads.get(
+          method.service,
+          stored,
+          directSpace(method),
+          limits.readMaxBytes,
+        )
       : this.request.data;
-    checkSize(input, bytes, this.served.settings.limits, "readMaxBytes");
+    checkSize(input, bytes, limits, "readMaxBytes");
     return decode(input, bytes, Code.InvalidArgument);
   }
 

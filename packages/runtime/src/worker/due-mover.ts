@@ -1,3 +1,4 @@
+import { Code, ConnectError } from "@connectrpc/connect";
 import { type Msg, nanos } from "@nats-io/nats-core";
 import type { MethodBinding, ServiceBinding } from "../wire/binding.js";
 import { queueOfDue } from "../wire/call-search.js";
@@ -6,6 +7,8 @@ import { Header } from "../wire/header.js";
 import { getLast, publishStored, SequenceConflict } from "../wire/jetstream.js";
 import type { Link } from "../wire/link.js";
 import { provision } from "../wire/provision.js";
+import { defectOf } from "../wire/readable.js";
+import { buryRequest } from "./bury-request.js";
 import type { Logger } from "./log.js";
 import { Puller } from "./puller.js";
 
@@ -31,6 +34,16 @@ export function createDueMover(link: Link, method: MethodBinding, log: Logger): 
         return;
       }
       try {
+        const defect = defectOf(message);
+        if (defect) {
+          const error = new ConnectError(
+            `the request cannot be read: ${defect}`,
+            Code.InvalidArgument,
+          );
+          const subject = queueOfDue(service.prefix, message.subject);
+          await buryRequest(link, method, log, subject, message, error);
+          return;
+        }
         await move(link, service, message);
         link.publish(message.reply ?? "", "+ACK");
       } catch (error) {

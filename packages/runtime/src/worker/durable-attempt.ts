@@ -5,11 +5,13 @@ import { ProgressSchema } from "../gen/jetrpc/v1/call_pb.js";
 import type { MethodBinding } from "../wire/binding.js";
 import { bindBlobs } from "../wire/blob.js";
 import { holdsBlobs } from "../wire/blob-fields.js";
+import { buryCall } from "../wire/bury-call.js";
 import type { CallName } from "../wire/call-id.js";
 import {
   type Claim,
   type EntryKind,
   isAsLate,
+  isMalformed,
   isSame,
   type Outcome,
   progressSubject,
@@ -17,7 +19,15 @@ import {
 import { lastEntry } from "../wire/call-search.js";
 import { decode, decodeJson, encode, encodingOf } from "../wire/codec.js";
 import { storeDeadLetter } from "../wire/dead-letter.js";
-import { Header, HeaderBlock, headerSize, putAgain } from "../wire/header.js";
+import {
+  Header,
+  HeaderBlock,
+  headerSize,
+  putAgain,
+  readAccepted,
+  readDigest,
+  readTimeoutMs,
+} from "../wire/header.js";
 import { pause, untilAnswered } from "../wire/jetstream.js";
 import type { Link } from "../wire/link.js";
 import { deliveryOf } from "../wire/log-reader.js";
@@ -86,7 +96,7 @@ export class DurableAttempt {
     this.method = served.method;
     const { deliveries, streamSequence, storedAtMs } = deliveryOf(request);
     this.claimed = { request: streamSequence, delivery: deliveries };
-    this.acceptedAtMs = Number(request.headers?.get(Header.accepted)) || storedAtMs;
+    this.acceptedAtMs = readAccepted(request.headers) ?? storedAtMs;
     this.writer = new CallLogWriter(link, served.method, call, this.claimed);
   }
 
@@ -165,7 +175,7 @@ export class DurableAttempt {
       this.link.cancel(this.method.cancelSubject, this.call.suffix);
       this.acknowledge();
     } catch (error) {
-      if (error instanceof LostClaim) {
+      if (error instanceof LostClaim || isMalformed(error)) {
         await this.settle(error);
       } else {
         this.report("error", "the end of a withdrawn call could not be stored", error);
@@ -285,8 +295,8 @@ export class DurableAttempt {
   /** Time for this attempt, 0 for no limit. Throws when the call's own time is over. */
   private timeLeft(): { timeoutMs: number; isCallsOwn: boolean } {
     const { timeoutMs } = this.method;
-    const callMs = Number(this.request.headers?.get(Header.timeout) || 0);
-    if (!(callMs > 0)) {
+    const callMs = readTimeoutMs(this.request.headers);
+    if (callMs === 0) {
       return { timeoutMs, isCallsOwn: false };
     }
     const left = callMs - (Date.now() - this.acceptedAtMs);
@@ -300,7 +310,7 @@ export class DurableAttempt {
 
   /** What the log keeps of the request when that is gone. */
   private addOrigin(block: HeaderBlock): HeaderBlock {
-    const digest = this.request.headers?.get(Header.digest);
+    const digest = readDigest(this.request.headers);
     if (digest) {
       block.add(Header.digest, digest);
     }
@@ -480,6 +490,8 @@ export class DurableAttempt {
         const origin = (block: HeaderBlock) => this.addOrigin(block);
         await this.end(this.statusEntry("end", thrown.error, origin, "expired"));
         this.report("info", "a call expired");
+      } else if (isMalformed(thrown)) {
+        await this.buryUnreadable(thrown as ConnectError);
       } else if (thrown instanceof LostEntries) {
         this.context?.abort(thrown);
         this.answer("-NAK");
@@ -488,13 +500,21 @@ export class DurableAttempt {
         await this.settleFailure(thrown);
       }
     } catch (error) {
-      if (error instanceof LostClaim && thrown !== error) {
+      if ((error instanceof LostClaim || isMalformed(error)) && thrown !== error) {
         await this.settle(error);
         return;
       }
       // The log cannot be written: the server gives the call out again.
       this.report("error", "the outcome of an attempt could not be stored", error);
     }
+  }
+
+  /** Nobody can tell what has become of a call whose log cannot be read: it ends. */
+  private async buryUnreadable(error: ConnectError): Promise<void> {
+    this.context?.abort(error);
+    await buryCall(this.link, this.method, this.call, this.request, error);
+    this.removeRequest();
+    this.report("error", "a call was ended whose log cannot be read", error);
   }
 
   /** Someone else has ended the call: what that one may not have come to is done here. */

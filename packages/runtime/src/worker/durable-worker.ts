@@ -1,12 +1,13 @@
 import { Code, ConnectError } from "@connectrpc/connect";
-import { type Msg, nuid, type Subscription } from "@nats-io/nats-core";
-import { anyOwner, parseCallSubject } from "../wire/call-id.js";
-import { storeDeadLetter } from "../wire/dead-letter.js";
-import { Header } from "../wire/header.js";
+import type { Msg, Subscription } from "@nats-io/nats-core";
+import type { ServiceBinding } from "../wire/binding.js";
+import { type CallName, parseCallSubject } from "../wire/call-id.js";
+import { Header, quote } from "../wire/header.js";
 import type { Link } from "../wire/link.js";
-import { deliveryOf } from "../wire/log-reader.js";
 import { provisionMissing } from "../wire/provision.js";
+import { defectOf } from "../wire/readable.js";
 import { SlotTable } from "../wire/slot-table.js";
+import { buryRequest } from "./bury-request.js";
 import { DurableAttempt } from "./durable-attempt.js";
 import { PriorityPuller } from "./priority-puller.js";
 import { type Pulled, Puller } from "./puller.js";
@@ -51,9 +52,9 @@ export class DurableWorker {
       }
     });
     this.stopListening = this.link.onReconnect(() => this.checkAll());
-    this.ticker = setInterval(() => this.tick(), tickMs);
+    this.ticker = setInterval(() => this.link.guard(() => this.tick()), tickMs);
     this.beatAt = Date.now();
-    this.heartbeat = setInterval(() => this.beat(), method.ackWaitMs / 3);
+    this.heartbeat = setInterval(() => this.link.guard(() => this.beat()), method.ackWaitMs / 3);
     this.puller.start();
   }
 
@@ -117,17 +118,22 @@ export class DurableWorker {
       stream: method.service.stream,
       consumer,
       run: async (request) => {
-        const attempt = this.attemptOf(request);
-        if (!attempt) {
-          await this.buryStray(request);
-          return;
+        try {
+          await this.run(request);
+        } catch (error) {
+          // The server gives it out again.
+          settings.log({
+            level: "error",
+            message: "a queued message could not be handled",
+            method: method.desc.toString(),
+            error,
+          });
         }
-        const slot = this.attempts.add(attempt);
-        await attempt.run();
-        this.attempts.delete(slot);
       },
       giveBack: async (request) => {
-        await this.attemptOf(request)?.giveBack();
+        if (parseCallSubject(method.service, request.subject)) {
+          await this.attemptOf(request).giveBack();
+        }
       },
       refused: async (why) => {
         const of = { method: method.desc.toString() };
@@ -144,35 +150,40 @@ export class DurableWorker {
     };
   }
 
-  private attemptOf(request: Msg): DurableAttempt | undefined {
-    const call = parseCallSubject(this.served.method.service, request.subject);
-    return call && new DurableAttempt(this.link, this.served, request, call);
+  private async run(request: Msg): Promise<void> {
+    const problem = problemOf(this.served.method.service, request);
+    if (!problem) {
+      const attempt = this.attemptOf(request);
+      const slot = this.attempts.add(attempt);
+      try {
+        await attempt.run();
+      } finally {
+        this.attempts.delete(slot);
+      }
+    } else if (request.headers?.has(Header.withdrawn)) {
+      this.link.publish(request.reply ?? "", "+TERM");
+    } else {
+      const { method, settings } = this.served;
+      await buryRequest(this.link, method, settings.log, request.subject, request, problem);
+    }
   }
 
-  /** A message on a subject that names no call: nobody can wait for it, no worker answer it. */
-  private async buryStray(request: Msg): Promise<void> {
+  private attemptOf(request: Msg): DurableAttempt {
     const { link, served } = this;
-    const { method, settings } = served;
-    if (!request.headers?.has(Header.withdrawn)) {
-      const error = new ConnectError(
-        `subject ${request.subject} names no call`,
-        Code.InvalidArgument,
-      );
-      const suffix = `${anyOwner}.stray.${nuid.next()}`;
-      const { storedAtMs } = deliveryOf(request);
-      settings.log({
-        level: "error",
-        message: "a queued message without call id became a dead letter",
-        method: method.desc.toString(),
-        error,
-      });
-      try {
-        await storeDeadLetter(link, method, suffix, request, error, 0, storedAtMs);
-      } catch {
-        // The server gives it out again.
-        return;
-      }
-    }
-    link.publish(request.reply ?? "", "+TERM");
+    const call = parseCallSubject(served.method.service, request.subject);
+    return new DurableAttempt(link, served, request, call as CallName);
   }
+}
+
+/** Why a queued message is no request that can be run; undefined when it is one. */
+function problemOf(service: ServiceBinding, request: Msg): ConnectError | undefined {
+  const { subject, headers } = request;
+  if (!parseCallSubject(service, subject)) {
+    return new ConnectError(`subject ${quote(subject)} names no call`, Code.InvalidArgument);
+  }
+  const defect = headers && defectOf(request);
+  // What withdraws a request is enough to end its call.
+  return defect && !headers.has(Header.withdrawn)
+    ? new ConnectError(`the request cannot be read: ${defect}`, Code.InvalidArgument)
+    : undefined;
 }

@@ -49,22 +49,23 @@ export class MicroService {
   }
 
   start(): void {
-    const replies: Record<Verb, () => object> = {
-      PING: () => this.head("ping"),
-      INFO: () => ({
-        ...this.head("info"),
-        description: `${this.service.desc.typeName}, by jetrpc`,
-        endpoints: this.served.map((each) => this.endpoint(each)),
-      }),
-      STATS: () => ({
-        ...this.head("stats"),
-        started: this.startedAt,
-        endpoints: this.served.map((each) => this.endpointStats(each)),
-      }),
+    const replies: Record<Verb, () => string> = {
+      PING: () => this.fitting(this.head("ping")),
+      INFO: () =>
+        this.fitting(
+          {
+            ...this.head("info"),
+            description: `${this.service.desc.typeName}, by jetrpc`,
+          },
+          (each) => this.endpoint(each),
+        ),
+      STATS: () =>
+        this.fitting({ ...this.head("stats"), started: this.startedAt }, (each) =>
+          this.endpointStats(each),
+        ),
     };
-    for (const [verb, reply] of Object.entries(replies) as [Verb, () => object][]) {
-      const answer = (message: Msg) =>
-        this.answer(message, encoder.encode(JSON.stringify(reply())));
+    for (const [verb, reply] of Object.entries(replies) as [Verb, () => string][]) {
+      const answer = (message: Msg) => this.answer(message, encoder.encode(reply()));
       for (const subject of [
         discoverySubject(verb),
         discoverySubject(verb, this.name),
@@ -110,6 +111,37 @@ export class MicroService {
         [Discovery.describe]: this.service.describeSubject,
       },
     };
+  }
+
+  /**
+   * An answer of as many endpoints as one message has room for. Where these are not all,
+   * its metadata says how many there are, and lacks the names of all methods where even
+   * these are too many.
+   */
+  private fitting<H extends ReturnType<MicroService["head"]>>(
+    head: H,
+    endpoint?: (served: ServedMethod) => object,
+  ): string {
+    const { served } = this;
+    let room = this.link.maxPayload - answerReserve;
+    const { [Discovery.methods]: names, ...rest } = head.metadata;
+    const metadata = textSize(names) < room / 2 ? head.metadata : rest;
+    room -= textSize({ ...head, metadata });
+    const endpoints: object[] = [];
+    for (const each of endpoint ? served : []) {
+      const made = (endpoint as (served: ServedMethod) => object)(each);
+      room -= textSize(made) + 1;
+      if (room < 0) {
+        break;
+      }
+      endpoints.push(made);
+    }
+    const isCut = endpoint !== undefined && endpoints.length < served.length;
+    return JSON.stringify({
+      ...head,
+      metadata: { ...metadata, ...(isCut && { [Discovery.endpoints]: `${served.length}` }) },
+      ...(endpoint && { endpoints }),
+    });
   }
 
   private endpoint({ method }: ServedMethod) {
@@ -164,6 +196,14 @@ export class MicroService {
     const status = encodeStatus(error, { maxBytes: maxPayload });
     link.publish(reply, status.payload, { headers: status.headers.asHeaders() });
   }
+}
+
+/** Bytes of an answer that are left for what is added to it last. */
+const answerReserve = 256;
+
+/** How many bytes a value takes as JSON, or more. */
+function textSize(value: unknown): number {
+  return encoder.encode(JSON.stringify(value)).length;
 }
 
 /** Where a method listens: for direct requests in a queue group, for durable ones by its consumer. */

@@ -135,6 +135,14 @@ class ServiceWorker implements Worker {
       this.resolveClosed = resolve;
       this.rejectClosed = reject;
     });
+    const stopListening = link.onFault((error) =>
+      this.settings.log({
+        level: "error",
+        message: "something that came in could not be handled",
+        error,
+      }),
+    );
+    void this.closed.catch(() => undefined).then(stopListening);
     void link.closed.then((error) => {
       for (const durable of this.durables) {
         void durable.stop();
