@@ -13,6 +13,7 @@ const secured = [
   "interceptors",
   "interop",
   "limits",
+  "malformed",
   "operator",
   "protocol",
   "recovery",

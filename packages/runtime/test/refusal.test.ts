@@ -253,6 +253,12 @@ const failures: Record<string, Failure> = {
     listen: () => createServer(oldServer),
     set: (address) => at(address, { NATS_TOKEN: token }),
   },
+  "a server that takes small messages only": {
+    code: Code.FailedPrecondition,
+    says: ["max_payload", "1024", "16384", "127.0.0.1"],
+    config: `max_payload: 1024\n${byToken}`,
+    set: (address) => at(address, { NATS_TOKEN: token }),
+  },
   "JetStream is disabled": {
     code: Code.FailedPrecondition,
     says: ["JetStream is disabled", "127.0.0.1"],

@@ -202,14 +202,24 @@ describe("a call log", () => {
       "attempt 1",
       "attempt 1 2",
       "END 1",
+      "end 1 exploded",
+      `message ${"9".repeat(16)}`,
       "other 1",
     ]) {
-      expect(parseEntry(received(new HeaderBlock().add("Jetrpc-Entry", value)), 1)).toBeUndefined();
+      const message = received(new HeaderBlock().add("Jetrpc-Entry", value));
+      expect(() => parseEntry(message, 1)).toThrow(ConnectError);
     }
   });
 });
 
 describe("a delivery", () => {
+  test.each(["", "_INBOX.x", "$JS.ACK.S.C.x.17.5.1700000000000000000.0", "$JS.ACK.S.C.1.0.5.1.0"])(
+    "is not read from %s",
+    (reply) => {
+      expect(() => deliveryOf({ reply, subject: "s" } as Msg)).toThrow(ConnectError);
+    },
+  );
+
   test.each([
     ["$JS.ACK.S.C.3.17.5.1700000000000000000.0"],
     ["$JS.ACK.domain.hash.S.C.3.17.5.1700000000000000000.0"],

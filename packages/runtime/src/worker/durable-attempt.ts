@@ -122,8 +122,11 @@ export class DurableAttempt {
       if (lost) {
         this.stop(lost);
       }
-    } catch {
-      // It finds out when it writes.
+    } catch (error) {
+      if (isMalformed(error)) {
+        this.stop(error);
+      }
+      // Otherwise it finds out when it writes.
     }
   }
 
