@@ -17,7 +17,7 @@ import {
 } from "@jetrpc/runtime";
 import { connect } from "@jetrpc/runtime/node";
 import type { Grant } from "@jetrpc/runtime/operator";
-import { type NatsServer, startNats } from "@jetrpc/testing";
+import { type NatsOptions, type NatsServer, startNats } from "@jetrpc/testing";
 import { afterAll, afterEach, beforeAll } from "vitest";
 import { TestService as InteropService, UnimplementedService } from "./gen/grpc/testing/test_pb.js";
 import {
@@ -88,8 +88,8 @@ export function useNats(services: readonly DescService[] = testServices) {
     await work(root);
     await root.close();
   };
-  const start = async () => {
-    const started = await startNats(users ? { config: users.config } : {});
+  const start = async (options: Pick<NatsOptions, "maxPayload"> = {}) => {
+    const started = await startNats({ ...options, ...(users && { config: users.config }) });
     if (users) {
       await asRoot(started.url, (root) => makeStreams(root, services));
     }

@@ -61,8 +61,8 @@ export class AttemptContext extends LazyHandlerContext implements DurableHandler
 }
 
 /** A copy that can be sent later, whatever becomes of the report. Throws InvalidArgument. */
-function checkReport(report: ProgressReport): Required<ProgressReport> {
-  const { done, total = 0, message = "" } = report;
+function checkReport(report: ProgressReport): ProgressReport {
+  const { done, total = 0, message = "" }: ProgressReport = Object(report);
   for (const [name, value, type] of [
     ["done", done, "number"],
     ["total", total, "number"],

@@ -1,6 +1,9 @@
 import { Code, ConnectError } from "@connectrpc/connect";
 import { copyMarks, isCode, leftOut, packDetail } from "../wire/status.js";
 
+/** Most details of an error: to encode each of 20,000 would stop a process for a while. */
+const maxDetails = 256;
+
 /** True for a ConnectError, of whichever copy of its package. Never throws. */
 export function isConnectError(thrown: unknown): thrown is ConnectError {
   return attempt(() => thrown instanceof ConnectError, false);
@@ -33,10 +36,14 @@ function copyOf(thrown: ConnectError): ConnectError {
   const code: unknown = attempt(() => thrown.code, undefined);
   const text: unknown = attempt(() => thrown.rawMessage, undefined);
   const metadata = attempt(() => new Headers(thrown.metadata), undefined);
-  const given = attempt(() => [...thrown.details], []);
+  const all = attempt(() => [...thrown.details], []);
+  const given = all.slice(0, maxDetails);
   const details = given.flatMap((detail) => attempt(() => [checkDetail(packDetail(detail))], []));
+  const tooMany = all.length - given.length;
   const lost = given.length - details.length;
   const note = leftOut(
+    tooMany > 0 &&
+      `${tooMany} of ${all.length} details, of which an error has ${maxDetails} at most`,
     lost > 0 && `${lost} of ${given.length} details, which cannot be encoded`,
     metadata === undefined && "metadata, which cannot be read",
   );
