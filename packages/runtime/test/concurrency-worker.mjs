@@ -1,5 +1,5 @@
-// A worker of one call at a time. It says how many run whenever one begins, and stands
-// still for as many ms as it reads from its standard input.
+// A worker of one call of each method at a time. It says how many run whenever one
+// begins, and stands still for as many ms as it reads from its standard input.
 import { createInterface } from "node:readline";
 import { setTimeout as delay } from "node:timers/promises";
 import { serve } from "@jetrpc/runtime/node";
@@ -15,18 +15,18 @@ createInterface({ input: process.stdin })
   .on("close", () => process.exit());
 process.stdin.unref();
 
-let running = 0;
+const running = { do: 0, urgent: 0, two: 0 };
 
-async function run(_request, { attempt }) {
-  console.log(`running ${++running}`);
-  await delay(200);
-  running--;
-  return { text: `attempt ${attempt}` };
-}
+const run = (method) => async () => {
+  console.log(`${method} runs ${++running[method]}`);
+  await delay(100);
+  running[method]--;
+  return {};
+};
 
 await serve(
   TestService,
-  { do: run, urgent: run, two: run, get: () => ({}) },
+  { do: run("do"), urgent: run("urgent"), two: run("two"), get: () => ({}) },
   { concurrency: 1, directConcurrency: 1 },
 );
 console.log("ready");

@@ -73,8 +73,9 @@ function housekeeper(service: ServiceBinding): Rights {
         ? []
         : [
             ...[stream, laterStream].map((each) => api("DIRECT.GET", each)),
-            ...methods.flatMap(({ queues, laterSubject }) => [
+            ...methods.flatMap(({ queues, consumer: due, laterSubject }) => [
               ...queues.map(({ consumer }) => api("CONSUMER.INFO", stream, consumer)),
+              api("CONSUMER.INFO", laterStream, due),
               `${laterSubject}.>`,
             ]),
           ],

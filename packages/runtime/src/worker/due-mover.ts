@@ -63,6 +63,11 @@ async function move(link: Link, service: ServiceBinding, message: Msg): Promise<
   const headers = copyRequestHeaders(message)
     .add(Header.replay, 1)
     .add(Header.expectedLastSubjectSequence, 0);
+  const accepted = message.headers?.get(Header.accepted);
+  if (accepted) {
+    // It was due before, and forgotten.
+    headers.add(Header.accepted, accepted);
+  }
   try {
     await publishStored(link, subject, message.data, headers);
   } catch (error) {

@@ -1,16 +1,21 @@
 import { Code, ConnectError } from "@connectrpc/connect";
 import type { Msg } from "@nats-io/nats-core";
-import type { MethodBinding, Queue, ServiceBinding } from "../wire/binding.js";
+import type { MethodBinding, ServiceBinding } from "../wire/binding.js";
 import { parseCallSubject } from "../wire/call-id.js";
 import { acceptedAt } from "../wire/call-search.js";
 import { copyRequestHeaders } from "../wire/dead-letter.js";
 import { Header, putAgain } from "../wire/header.js";
-import { callApi, getNext, publishStored, SequenceConflict } from "../wire/jetstream.js";
+import { type ConsumerSettings, describeInfrastructure } from "../wire/infrastructure.js";
+import { getNext, publishStored, SequenceConflict } from "../wire/jetstream.js";
+import { consumerInfo } from "../wire/jetstream-admin.js";
 import type { Link } from "../wire/link.js";
 import type { Logger } from "./log.js";
 
 /** How often it looks, in ms. */
 const intervalMs = 20_000;
+
+/** The same while more is forgotten than it puts in again in one round, in ms. */
+const busyMs = 1_000;
 
 /** Messages of one kind that it looks at in one round: a bound on its cost. */
 const roundLimit = 500;
@@ -18,12 +23,16 @@ const roundLimit = 500;
 /** How late a call may start before its schedule counts as forgotten, in ms. */
 const overdueMs = 10_000;
 
+/** Looks for what is forgotten in one place, and tells whether there is more of it. */
+type Sweep = () => Promise<boolean>;
+
 /**
  * Puts in again what a server has forgotten to hand out, so that no accepted call
  * waits for ever (docs/decisions/0011):
  *
  * - A server that was killed may bring back a request whose consumer counts it as
- *   acknowledged. Whoever gets it again reads in the log whether its call has ended.
+ *   acknowledged, queued or due. Whoever gets it again reads in the log whether its call
+ *   has ended.
  * - A server whose store was full when a call was due drops the call's schedule.
  */
 export class Housekeeper {
@@ -33,13 +42,26 @@ export class Housekeeper {
   private isStopping = false;
   /** Where the next round goes on among the calls that are to start later. */
   private cursor = 1;
+  private readonly sweeps: Set<Sweep>;
 
   constructor(
     private readonly link: Link,
     private readonly service: ServiceBinding,
-    private readonly methods: readonly MethodBinding[],
+    methods: readonly MethodBinding[],
     private readonly log: Logger,
-  ) {}
+  ) {
+    const handed = describeInfrastructure(service).consumers.filter(({ method }) =>
+      methods.includes(method),
+    );
+    this.sweeps = new Set([
+      ...handed.map(
+        ({ stream, config }) =>
+          () =>
+            this.sweepConsumer(stream, config),
+      ),
+      () => this.sweepLater(),
+    ]);
+  }
 
   start(): void {
     // A server that crashed is one whose connections were lost.
@@ -68,51 +90,59 @@ export class Housekeeper {
   }
 
   private async run(): Promise<void> {
+    let hasMore = false;
     try {
-      for (const method of this.methods) {
-        for (const queue of method.queues) {
-          await this.sweepQueue(queue);
-        }
+      for (const sweep of this.sweeps) {
+        hasMore = (await this.unlessDenied(sweep)) || hasMore;
       }
-      await this.sweepLater();
     } catch (error) {
-      if (ConnectError.from(error).code === Code.PermissionDenied) {
-        // It is for workers of all methods: docs/security.md.
-        return;
-      }
       // The next round will do; a server that does not answer has other troubles.
       this.log({ level: "debug", message: "housekeeping failed", error });
     }
-    this.schedule(intervalMs * (0.75 + Math.random() / 2));
+    if (this.sweeps.size > 0) {
+      this.schedule(hasMore ? busyMs : intervalMs * (0.75 + Math.random() / 2));
+    }
   }
 
-  private async sweepQueue({ subject, consumer }: Queue): Promise<void> {
-    const { link, service } = this;
-    const info = await callApi<{ ack_floor: { stream_seq: number } }>(
-      link,
-      `CONSUMER.INFO.${service.stream}.${consumer}`,
-      {},
-    );
-    const floor = info?.ack_floor.stream_seq ?? 0;
-    for (let from = 1, count = 0; count < roundLimit && !this.isStopping; count++) {
-      const request = await getNext(link, service.stream, `${subject}.>`, from);
+  /** What may not be read is left to workers of all methods: docs/security.md. */
+  private async unlessDenied(sweep: Sweep): Promise<boolean> {
+    try {
+      return await sweep();
+    } catch (error) {
+      if (ConnectError.from(error).code !== Code.PermissionDenied) {
+        throw error;
+      }
+      this.sweeps.delete(sweep);
+      return false;
+    }
+  }
+
+  /** Whatever a consumer hands out and counts as acknowledged, and is still there. */
+  private async sweepConsumer(stream: string, { name, filter_subject = "" }: ConsumerSettings) {
+    const { link } = this;
+    const floor = (await consumerInfo(link, stream, name))?.ack_floor.stream_seq ?? 0;
+    let from = 1;
+    for (let count = 0; count < roundLimit && !this.isStopping; count++) {
+      const request = await getNext(link, stream, filter_subject, from);
       const sequence = sequenceOf(request);
       if (!request || sequence > floor) {
-        return;
+        return false;
       }
       await this.putAgain(request, sequence);
       from = sequence + 1;
     }
+    return true;
   }
 
-  private async sweepLater(): Promise<void> {
+  /** What a schedule should have made due, some time ago. */
+  private async sweepLater(): Promise<boolean> {
     const { link, service } = this;
     for (let count = 0; count < roundLimit && !this.isStopping; count++) {
       const subject = `${service.prefix}.later.>`;
       const request = await getNext(link, service.laterStream, subject, this.cursor);
       if (!request) {
         this.cursor = 1;
-        return;
+        return false;
       }
       this.cursor = sequenceOf(request) + 1;
       const at = Date.parse(request.headers?.get(Header.schedule).slice("@at ".length) ?? "");
@@ -120,6 +150,8 @@ export class Housekeeper {
         await this.putAgain(request, sequenceOf(request));
       }
     }
+    // Most of these are only waiting for their time: the next ones are in no hurry.
+    return false;
   }
 
   /** Stores a request in its own place, unless that has changed. */
@@ -127,17 +159,27 @@ export class Housekeeper {
     const subject = request.headers?.get(Header.subject) ?? "";
     const headers = copyRequestHeaders(request)
       .add(Header.replay, putAgain)
-      .add(Header.accepted, acceptedAt(request))
-      .add(Header.expectedLastSubjectSequence, sequence);
-    for (const name of [Header.withdrawn, Header.schedule, Header.scheduleTarget]) {
-      const value = request.headers?.get(name);
-      if (value) {
-        headers.add(name, value);
+      .add(Header.accepted, acceptedAt(request));
+    const scheduler = request.headers?.get(Header.scheduler);
+    const place = scheduler || subject;
+    if (scheduler) {
+      // The server alone may say whose schedule it was: it makes the request due once more.
+      headers
+        .add(Header.expectedLastSubjectSequence, 0)
+        .add(Header.schedule, `@at ${new Date(0).toISOString()}`)
+        .add(Header.scheduleTarget, subject);
+    } else {
+      headers.add(Header.expectedLastSubjectSequence, sequence);
+      for (const name of [Header.withdrawn, Header.schedule, Header.scheduleTarget]) {
+        const value = request.headers?.get(name);
+        if (value) {
+          headers.add(name, value);
+        }
       }
     }
     try {
-      await publishStored(this.link, subject, request.data, headers);
-      const callId = parseCallSubject(this.service, subject)?.callId;
+      await publishStored(this.link, place, request.data, headers);
+      const callId = parseCallSubject(this.service, place)?.callId;
       const message = "a forgotten request was put in again";
       this.log({ level: "warn", message, ...(callId && { callId }) });
     } catch (error) {

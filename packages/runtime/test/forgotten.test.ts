@@ -1,0 +1,87 @@
+import { cp, mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import type { Connection } from "@jetrpc/runtime";
+import { startNats } from "@jetrpc/testing";
+import { expect, onTestFinished, test } from "vitest";
+import { until, useNats } from "./support.js";
+
+const nats = useNats();
+
+async function stateOf({ nats }: Connection, stream: string) {
+  try {
+    const reply = await nats.request(`$JS.API.STREAM.INFO.${stream}`);
+    return (reply.json() as { state: { messages: number; last_seq: number } }).state;
+  } catch {
+    return { messages: -1, last_seq: -1 };
+  }
+}
+
+/** A server that comes back with the messages of a stream as they were, and with all else as it is. */
+async function startForgetful() {
+  const directory = await mkdtemp(join(tmpdir(), "jetrpc-forgotten-"));
+  onTestFinished(() => rm(directory, { recursive: true, force: true }));
+  const storeDir = join(directory, "store");
+  const messages = (stream: string) => join(storeDir, "jetstream/$G/streams", stream, "msgs");
+  let server = await startNats({ storeDir });
+  const { url, port } = server;
+  const around = async (work: () => Promise<void>) => {
+    await server.stop();
+    await work();
+    server = await startNats({ storeDir, port });
+  };
+  return {
+    url,
+    keep: (stream: string) =>
+      around(() => cp(messages(stream), join(directory, "kept"), { recursive: true })),
+    bringBack: (stream: string) =>
+      around(async () => {
+        await rm(messages(stream), { recursive: true });
+        await cp(join(directory, "kept"), messages(stream), { recursive: true });
+      }),
+    [Symbol.asyncDispose]: () => server.stop(),
+  };
+}
+
+test.each([
+  { what: "were queued", stream: "TEST", delayMs: undefined },
+  { what: "were due", stream: "TEST_LATER", delayMs: 500 },
+])(
+  "what a server brings back of calls that $what leaves again, and runs no second time",
+  async (how) => {
+    await using server = await startForgetful();
+    const { url } = server;
+    const client = await nats.client({ url });
+    const root = await nats.connect({ url });
+    // More than are put in again in one round.
+    const callIds = Array.from({ length: 600 }, (_, i) => `call-${i}`);
+    const options = how.delayMs ? { notBefore: new Date(Date.now() + how.delayMs) } : {};
+    const calls = await Promise.all(
+      callIds.map((callId) => client.do.submit({}, { callId, ...options })),
+    );
+    // What is due was stored twice: to start later, and to start now.
+    const stored = callIds.length * (how.delayMs ? 2 : 1);
+    await until(async () => (await stateOf(root, how.stream)).last_seq === stored);
+    await server.keep(how.stream);
+    const ran: string[] = [];
+    const worker = await nats.worker(
+      {
+        do: (_, { callId }) => {
+          ran.push(callId);
+          return {};
+        },
+      },
+      { url },
+    );
+    await Promise.all(calls.map((call) => call.result()));
+    await until(async () => (await stateOf(root, how.stream)).messages === 0);
+    await server.bringBack(how.stream);
+    await until(async () => (await stateOf(root, how.stream)).messages > 0);
+    await until(async () => (await stateOf(root, how.stream)).messages === 0);
+    await until(async () => (await stateOf(root, "TEST")).messages === 0);
+    expect(worker.logged.map(({ message }) => message)).toContain(
+      "a forgotten request was put in again",
+    );
+    expect(ran.sort()).toEqual(callIds.sort());
+  },
+);
