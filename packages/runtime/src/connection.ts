@@ -20,6 +20,8 @@ export interface Connection {
   readonly transport: Transport;
   /** Whose durable calls this connection submits and attaches to. */
   readonly owner: string;
+  /** The JetStream domain that was asked for; undefined for the server's own. */
+  readonly domain: string | undefined;
   /**
    * Resolves when the connection is closed. With the reason when that was not by
    * close(): Unauthenticated when the server came to refuse the credentials.
@@ -42,6 +44,11 @@ export interface ConnectionOptions extends Partial<MessageLimits> {
   interceptors?: Interceptor[];
   /** First tokens of the subjects that replies come to. Default: `_INBOX`. */
   inboxPrefix?: string;
+  /**
+   * The JetStream domain of the streams, where that is not the server's own: behind a
+   * leaf node. Default: the server's own.
+   */
+  domain?: string;
 }
 
 /** The oldest nats-server that has what the call log needs (atomic batches). */
@@ -51,7 +58,7 @@ const oldestServer = [2, 12] as const;
  * Makes a jetrpc connection of a NATS connection, however that was made.
  *
  * Throws FailedPrecondition when the server is older than 2.12, and
- * InvalidArgument for an impossible owner.
+ * InvalidArgument for an impossible owner or domain.
  */
 export function createConnection(
   nats: NatsConnection,
@@ -61,6 +68,7 @@ export function createConnection(
   const link = new Link(nats, {
     owner: options.owner ?? anyOwner,
     inboxPrefix: options.inboxPrefix,
+    domain: options.domain,
   });
   const calls = new DurableCalls(link);
   const transport = createTransport(
@@ -75,12 +83,14 @@ export function createConnection(
 /** Holds what it has in private: the options of a NATS connection may be secrets, and it may be printed. */
 class LinkedConnection implements Connection {
   readonly owner: string;
+  readonly domain: string | undefined;
   readonly #transport: Transport;
   // Not #internals: tsup would take an assignment to it for one to the export.
   readonly #own: Connection[typeof internals];
 
   constructor(transport: Transport, own: Connection[typeof internals]) {
     this.owner = own.link.owner;
+    this.domain = own.link.options.domain;
     this.#transport = transport;
     this.#own = own;
   }

@@ -4,6 +4,7 @@ import type { MethodBinding } from "../wire/binding.js";
 import type { CallName } from "../wire/call-id.js";
 import { CallState, type Entry, entrySubject, parseEntry } from "../wire/call-log.js";
 import { deadlineOf, findKnownCall, notFound } from "../wire/call-search.js";
+import { refuseOtherDomainOnce } from "../wire/domain.js";
 import { Header, wholeNumber } from "../wire/header.js";
 import { getLast } from "../wire/jetstream.js";
 import type { Link } from "../wire/link.js";
@@ -93,7 +94,8 @@ export class CallFollower {
 
   /**
    * The next message of the response, or the end of the call.
-   * Errors: NotFound when there is no such call; what stop() was given.
+   * Errors: NotFound when there is no such call; FailedPrecondition when its streams are in
+   * another JetStream domain; what stop() was given.
    */
   async next(): Promise<Entry> {
     this.start();
@@ -156,6 +158,9 @@ export class CallFollower {
   /** Reads on in the log until an entry counts; undefined when its end is reached. */
   private async readStored(): Promise<Entry | undefined> {
     try {
+      if (!this.isKnown) {
+        await refuseOtherDomainOnce(this.link, this.method);
+      }
       if (this.endOnly) {
         return await this.readEnd();
       }
@@ -274,11 +279,10 @@ export class CallFollower {
   /** A failed look at the log is repeated, unless waiting does not help. */
   private async waitAfter(error: unknown): Promise<void> {
     const failure = ConnectError.from(error);
-    if (
-      failure.code === Code.PermissionDenied ||
-      failure.code === Code.DataLoss ||
-      this.link.nats.isClosed()
-    ) {
+    const { code } = failure;
+    const isFinal =
+      code === Code.PermissionDenied || code === Code.DataLoss || code === Code.FailedPrecondition;
+    if (isFinal || this.link.nats.isClosed()) {
       this.stop(failure);
       return;
     }

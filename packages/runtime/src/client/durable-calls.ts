@@ -6,6 +6,7 @@ import { bindBlobs } from "../wire/blob.js";
 import { type CallName, checkCallId, nameCall } from "../wire/call-id.js";
 import { type Entry, progressSubject } from "../wire/call-log.js";
 import { decode } from "../wire/codec.js";
+import { refuseOtherDomainOnce } from "../wire/domain.js";
 import { getLast, untilAnswered } from "../wire/jetstream.js";
 import type { Link } from "../wire/link.js";
 import { responseSpace } from "../wire/object-name.js";
@@ -194,6 +195,7 @@ export class DurableCalls {
       },
     );
     try {
+      await refuseOtherDomainOnce(this.link, method);
       const stored = await getLast(
         this.link,
         method.service.progressStream,

@@ -7,6 +7,7 @@ import type { CallName } from "../wire/call-id.js";
 import { dueSubject, type FoundCall, findCall, laterSubject } from "../wire/call-search.js";
 import { encode } from "../wire/codec.js";
 import { digestOf } from "../wire/digest.js";
+import { refuseOtherDomainOnce } from "../wire/domain.js";
 import { Header, HeaderBlock, headerSize, toHeaders } from "../wire/header.js";
 import {
   isFull,
@@ -65,6 +66,7 @@ export class Submission {
   /** Resolves when the server has stored it. Errors: see {@link Durable.submit}. */
   async run(): Promise<void> {
     const { link, method, blobs, options } = this;
+    await untilAnswered(link, () => refuseOtherDomainOnce(link, method));
     const isNamed = options.callId !== undefined;
     if (isNamed && (!blobs || blobs.isRereadable)) {
       this.digest = blobs ? await readSource(blobs.digest()) : await digestOf(this.bytes);

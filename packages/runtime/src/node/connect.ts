@@ -8,6 +8,7 @@ import {
   internals,
 } from "../connection.js";
 import { checkOwner } from "../wire/call-id.js";
+import { checkDomain } from "../wire/domain.js";
 import { checkInboxPrefix } from "../wire/inbox.js";
 import type { Link } from "../wire/link.js";
 import { useSha256 } from "../wire/sha256.js";
@@ -53,12 +54,17 @@ export async function connect(options: ConnectOptions = {}): Promise<Connection>
   if (owner) {
     checkOwner(owner);
   }
+  const domain = options.domain ?? environment["JETRPC_DOMAIN"];
+  if (domain) {
+    checkDomain(domain);
+  }
   const nats = await dial(settings);
   useSha256(() => createHash("sha256"));
   try {
     const connection = createConnection(nats, {
       ...connectionOptions,
       ...(owner && { owner }),
+      ...(domain && { domain }),
       ...(inboxPrefix && { inboxPrefix }),
     });
     endWhenRefused(connection[internals].link, settings);

@@ -12,6 +12,7 @@ import { parse } from "dotenv";
  * - `NATS_TLS_CA`, `NATS_TLS_CERT`, `NATS_TLS_KEY`: paths of PEM files.
  * - `NATS_INBOX_PREFIX`: see {@link ConnectionOptions.inboxPrefix}.
  * - `JETRPC_OWNER`: see {@link ConnectionOptions.owner}.
+ * - `JETRPC_DOMAIN`: see {@link ConnectionOptions.domain}.
  */
 export type Environment = Readonly<Record<string, string | undefined>>;
 

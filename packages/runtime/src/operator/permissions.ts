@@ -2,8 +2,9 @@ import type { DescService } from "@bufbuild/protobuf";
 import { Code, ConnectError } from "@connectrpc/connect";
 import { bindService, type MethodBinding, type ServiceBinding } from "../wire/binding.js";
 import { anyOwner, checkOwner } from "../wire/call-id.js";
+import { checkDomain } from "../wire/domain.js";
 import { inboxRoot } from "../wire/inbox.js";
-import { joinRights, type Rights } from "./rights.js";
+import { inDomain, joinRights, type Rights } from "./rights.js";
 import { administrator, client, observer, operator, worker } from "./roles.js";
 
 /**
@@ -37,6 +38,8 @@ export interface User {
   /** Letters, digits, `-` and `_`. Its inboxes begin with {@link inboxPrefixOf} it. */
   name: string;
   grants: readonly Grant[];
+  /** JetStream domain that the user's connections ask for. Default: none. */
+  domain?: string;
 }
 
 /** Permissions as NATS has them. */
@@ -69,12 +72,17 @@ export function inboxPrefixOf(name: string): string {
 /**
  * The least permissions with which a user can do all of its roles.
  *
- * Throws InvalidArgument for an impossible name or owner, a method that the service
+ * Throws InvalidArgument for an impossible name, owner or domain, a method that the service
  * does not have, and a grant that says what its role has no use for.
  */
-export function permissionsOf({ name, grants }: User): Permissions {
-  const inbox = { publish: [], subscribe: [`${inboxPrefixOf(name)}.>`] };
-  const { publish, subscribe } = joinRights([inbox, ...grants.map(rightsOf)]);
+export function permissionsOf({ name, grants, domain }: User): Permissions {
+  const prefix = inboxPrefixOf(name);
+  // Servers tell it which way a message goes, and which domain stores it.
+  const inbox = { publish: [`${prefix}.trace.*`], subscribe: [`${prefix}.>`] };
+  const { publish, subscribe } = inDomain(
+    domain === undefined ? undefined : checkDomain(domain),
+    joinRights([inbox, ...grants.map(rightsOf)]),
+  );
   return { publish: { allow: publish, deny: [] }, subscribe: { allow: subscribe, deny: [] } };
 }
 

@@ -4,6 +4,7 @@ import { type ConsumerInfo, RetentionPolicy } from "@nats-io/jetstream";
 import { type Connection, internals } from "../connection.js";
 import { bindService, type ServiceBinding } from "../wire/binding.js";
 import { type Difference, findDifferences } from "../wire/difference.js";
+import { refuseOtherDomain } from "../wire/domain.js";
 import {
   describeInfrastructure,
   describeStreams,
@@ -77,8 +78,8 @@ interface Step extends PlannedChange {
  * Changes nothing. What else is on the server is left alone.
  *
  * Errors: InvalidArgument for impossible options, PermissionDenied when these
- * credentials may not look, FailedPrecondition when the account has no JetStream,
- * Unavailable.
+ * credentials may not look, FailedPrecondition when the account has no JetStream, or
+ * another domain has the streams, Unavailable.
  */
 export async function planService(
   connection: Connection,
@@ -135,6 +136,7 @@ async function findSteps(
   buryStrays: () => Promise<unknown>,
 ): Promise<Step[]> {
   const { streams, payloads, consumers } = describeInfrastructure(service);
+  await refuseOtherDomain(link, service, service.methods.values());
   const steps: Step[] = streams.length === 0 ? await planStreamRemovals(link, service) : [];
   for (const wanted of [...streams, payloads]) {
     steps.push(...(await planStream(link, wanted)));

@@ -1,4 +1,5 @@
 import type { MethodBinding, ServiceBinding } from "../wire/binding.js";
+import { apiPrefix } from "../wire/domain.js";
 import { bucketStream, chunkSubject } from "../wire/object-name.js";
 
 /** Subjects that someone may publish to and subscribe to; the latter with ` <queue>` for a group only. */
@@ -34,7 +35,7 @@ export function readLast(stream: string, pattern: string): string {
 
 /**
  * Reading all messages of a pattern, and no other. What was created is pulled and
- * deleted by its name, which nobody guesses who did not create it.
+ * deleted by its name, a secret of who created it.
  */
 export function readAll(stream: string, pattern: string): string[] {
   return [
@@ -46,7 +47,25 @@ export function readAll(stream: string, pattern: string): string[] {
 
 /** Taking what a consumer hands out. */
 export function consume(stream: string, consumer: string): string[] {
-  return [api("CONSUMER.MSG.NEXT", stream, consumer), `$JS.ACK.${stream}.${consumer}.>`];
+  return [api("CONSUMER.MSG.NEXT", stream, consumer), `${acks}${stream}.${consumer}.>`];
+}
+
+/** What subjects of acknowledgements begin with. */
+const acks = "$JS.ACK.";
+
+/**
+ * The same rights in a JetStream domain: its API has another prefix. Acknowledgements
+ * have two forms (ADR-15): the second one, `js_ack_fc_v2`, names the domain and account.
+ */
+export function inDomain(domain: string | undefined, { publish, subscribe }: Rights): Rights {
+  return {
+    publish: publish.flatMap((subject) =>
+      subject.startsWith(acks)
+        ? [subject, `${acks}${domain ?? "_"}.*.${subject.slice(acks.length)}`]
+        : [subject.replace(/^\$JS\.API\./, apiPrefix(domain))],
+    ),
+    subscribe,
+  };
 }
 
 /** Where requests of a method lie that are due: `<prefix>.due.<queue>.<Method>`. */

@@ -1,5 +1,6 @@
 import type { MethodBinding, ServiceBinding } from "../wire/binding.js";
 import { discoverySubject, microName, type Verb } from "../wire/discovery.js";
+import { tracedSubject } from "../wire/domain.js";
 import { inboxRoot } from "../wire/inbox.js";
 import { describeInfrastructure } from "../wire/infrastructure.js";
 import { queueGroup } from "../wire/link.js";
@@ -22,6 +23,8 @@ export function administrator(service: ServiceBinding): Rights {
     publish: [
       api("INFO"),
       api("STREAM.NAMES"),
+      // To see which domain stores it: nothing is stored.
+      tracedSubject(service, service.methods.values(), "*"),
       ...[...streams, payloads].flatMap(({ name }) => [
         ...["INFO", "CREATE", "UPDATE", "DELETE"].map((verb) => api("STREAM", verb, name)),
         ...["LIST", "NAMES", "CREATE"].map((verb) => api("CONSUMER", verb, name)),

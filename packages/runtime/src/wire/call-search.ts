@@ -3,6 +3,7 @@ import type { Msg } from "@nats-io/nats-core";
 import type { MethodBinding } from "./binding.js";
 import type { CallName } from "./call-id.js";
 import { type Entry, entrySubject, parseEntry, sequenceOf } from "./call-log.js";
+import { refuseOtherDomainOnce } from "./domain.js";
 import { Header, readAccepted, wholeNumber } from "./header.js";
 import { getLast, pause } from "./jetstream.js";
 import type { Link } from "./link.js";
@@ -34,13 +35,17 @@ export function queueOfDue(prefix: string, due: string): string {
   return prefix + due.slice(`${prefix}.due`.length);
 }
 
-/** Looks for a call wherever it may be. Undefined when nothing is known of it. */
+/**
+ * Looks for a call wherever it may be. Undefined when nothing is known of it. Throws
+ * FailedPrecondition when its streams are in another JetStream domain.
+ */
 export async function findCall(
   link: Link,
   method: MethodBinding,
   call: CallName,
 ): Promise<FoundCall | undefined> {
   const { service } = method;
+  await refuseOtherDomainOnce(link, method);
   const entry = () => lastEntry(link, method, call);
   const [first, later, ...queued] = await Promise.all([
     entry(),

@@ -1,5 +1,6 @@
 import { Code, ConnectError } from "@connectrpc/connect";
 import type { Msg, MsgHdrs } from "@nats-io/nats-core";
+import { otherDomain } from "./domain.js";
 import { Header, type HeaderBlock, wholeNumber } from "./header.js";
 import { type ApiError, NoStream, SequenceConflict, toError } from "./jetstream-error.js";
 import { isNoResponders, type Link } from "./link.js";
@@ -35,21 +36,24 @@ export function publishStored(
 ): Promise<number> {
   return link
     .request({ subject, payload, headers, timeoutMs: messageTimeoutMs })
-    .then((reply) => readAck(reply, subject));
+    .then((reply) => readAck(link, reply, subject));
 }
 
-function readAck(reply: Msg, subject: string): number {
+function readAck(link: Link, reply: Msg, subject: string): number {
   if (isNoResponders(reply)) {
     throw new NoStream(`no stream captures ${subject}`);
   }
-  const { seq, error } = parse(reply) as { seq?: unknown; error?: ApiError };
-  if (error) {
-    throw toError(error, subject);
+  const ack = parse(reply) as { seq?: unknown; domain?: unknown; error?: ApiError };
+  if (ack.error) {
+    throw toError(ack.error, subject);
   }
-  if (!Number.isSafeInteger(seq)) {
+  if (!Number.isSafeInteger(ack.seq)) {
     throw new ConnectError(`${subject} was not answered by JetStream`, Code.Internal);
   }
-  return seq as number;
+  if (ack.domain !== undefined && link.domain !== undefined && ack.domain !== link.domain) {
+    throw otherDomain(subject, String(ack.domain), link.domain);
+  }
+  return ack.seq as number;
 }
 
 /** How {@link publishUntilStored} goes about it. */
@@ -154,7 +158,7 @@ export function pause(retry: number): Promise<void> {
 
 /** Calls JetStream's API. Returns undefined when what was asked for does not exist. */
 export async function callApi<T>(link: Link, api: string, body: object): Promise<T | undefined> {
-  const subject = `$JS.API.${api}`;
+  const subject = link.api + api;
   const reply = await link.request({
     subject,
     payload: new TextEncoder().encode(JSON.stringify(body)),
@@ -190,7 +194,7 @@ export async function getLast(
   subject: string,
 ): Promise<Msg | undefined> {
   const reply = await link.request({
-    subject: `$JS.API.DIRECT.GET.${stream}.${subject}`,
+    subject: `${link.api}DIRECT.GET.${stream}.${subject}`,
     payload: new Uint8Array(0),
     timeoutMs: messageTimeoutMs,
   });
@@ -205,7 +209,7 @@ export async function getNext(
   from: number,
 ): Promise<Msg | undefined> {
   const reply = await link.request({
-    subject: `$JS.API.DIRECT.GET.${stream}`,
+    subject: `${link.api}DIRECT.GET.${stream}`,
     payload: new TextEncoder().encode(JSON.stringify({ seq: from, next_by_subj: subject })),
     timeoutMs: messageTimeoutMs,
   });

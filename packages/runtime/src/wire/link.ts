@@ -8,6 +8,7 @@ import {
   type Subscription,
 } from "@nats-io/nats-core";
 import { checkOwner } from "./call-id.js";
+import { apiPrefix, checkDomain } from "./domain.js";
 import { checkInboxPrefix } from "./inbox.js";
 import { Mux } from "./mux.js";
 import { PayloadStore } from "./payload-store.js";
@@ -32,6 +33,7 @@ const lateMs = 20;
 export interface LinkOptions {
   readonly owner: string;
   readonly inboxPrefix: string | undefined;
+  readonly domain?: string | undefined;
 }
 
 /**
@@ -43,6 +45,8 @@ export class Link {
   readonly payloads: PayloadStore;
   readonly pulse = new Pulse((error) => this.fault(error));
   readonly mux: Mux;
+  /** What the subjects of JetStream's API begin with, a dot at the end. */
+  readonly api: string;
   private readonly disconnectListeners = new Set<() => void>();
   private readonly reconnectListeners = new Set<() => void>();
   private readonly faultListeners = new Set<(error: unknown) => void>();
@@ -66,7 +70,8 @@ export class Link {
     if (refusal) {
       throw refusal;
     }
-    const { inboxPrefix } = options;
+    const { inboxPrefix, domain } = options;
+    this.api = apiPrefix(domain === undefined ? undefined : checkDomain(domain));
     this.mux = new Mux(
       nats,
       this.pulse,
@@ -104,6 +109,13 @@ export class Link {
   async end(reason: ConnectError): Promise<void> {
     this.reason ??= reason;
     await this.nats.close();
+  }
+
+  /** The JetStream domain that is asked; undefined when it has no name. */
+  get domain(): string | undefined {
+    // The NATS client's type lacks it.
+    const info = this.nats.info as { readonly domain?: string } | undefined;
+    return this.options.domain ?? info?.domain;
   }
 
   /** Largest message that the server takes, in bytes, headers included. */

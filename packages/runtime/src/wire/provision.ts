@@ -1,8 +1,9 @@
 import { Code, ConnectError } from "@connectrpc/connect";
 import type { MethodBinding, ServiceBinding } from "./binding.js";
 import { findDifferences } from "./difference.js";
+import { refuseOtherDomain } from "./domain.js";
 import { describeInfrastructure, type StreamSettings } from "./infrastructure.js";
-import { isTransient } from "./jetstream.js";
+import { isTransient, untilAnswered } from "./jetstream.js";
 import { consumerInfo, createStream, putConsumer, streamInfo } from "./jetstream-admin.js";
 import type { Link } from "./link.js";
 
@@ -12,7 +13,7 @@ import type { Link } from "./link.js";
  * credentials may not look at is taken to be there: an administrator made it.
  *
  * Throws FailedPrecondition that shows the difference where they are not, or when
- * the account has no JetStream, PermissionDenied for what is absent and may not be
+ * the account has no JetStream, or another domain has the streams, PermissionDenied for what is absent and may not be
  * made, and Unavailable when JetStream does not answer.
  */
 export async function provision(
@@ -38,6 +39,8 @@ export async function provisionMissing(
 /** Makes the bucket of a service that is missing. Errors: those of {@link provisionMissing}. */
 export async function provisionBucket(link: Link, service: ServiceBinding): Promise<void> {
   const unseen: string[] = [];
+  const direct = [...service.methods.values()].filter(({ delivery }) => delivery === "direct");
+  await refuseOtherDomain(link, service, direct);
   await ensureStream(link, describeInfrastructure(service).payloads, unseen);
   refuseUnseen(service, unseen);
 }
@@ -75,6 +78,7 @@ async function makeAbsent(
   const { streams, payloads, consumers } = describeInfrastructure(service);
   const served = new Set(methods);
   const unseen: string[] = [];
+  await untilAnswered(link, () => refuseOtherDomain(link, service, served));
   for (const config of [...streams, payloads]) {
     await ensureStream(link, config, unseen);
   }

@@ -40,8 +40,8 @@ export interface PullListener {
 }
 
 /** Subject of a pull; with an empty consumer, what those of a stream begin with. */
-export function pullSubject({ stream, consumer }: PullSource): string {
-  return `$JS.API.CONSUMER.MSG.NEXT.${stream}.${consumer}`;
+export function pullSubject({ api }: Link, { stream, consumer }: PullSource): string {
+  return `${api}CONSUMER.MSG.NEXT.${stream}.${consumer}`;
 }
 
 /**
@@ -81,7 +81,7 @@ export class Pull {
     this.asked++;
     this.link.pulse.start();
     this.link.publish(
-      pullSubject(this.source),
+      pullSubject(this.link, this.source),
       JSON.stringify({
         batch,
         ...(expiresMs === undefined

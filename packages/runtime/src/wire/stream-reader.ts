@@ -72,7 +72,7 @@ export async function* readStream(
   } finally {
     // Not waited for: the server removes it by itself when this is lost.
     if (info && link.connected) {
-      link.publish(`$JS.API.CONSUMER.DELETE.${stream}.${name}`);
+      link.publish(`${link.api}CONSUMER.DELETE.${stream}.${name}`);
     }
   }
 }

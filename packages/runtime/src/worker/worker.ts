@@ -210,7 +210,9 @@ class ServiceWorker implements Worker {
 
   /** A pull that may not be made is not answered: it would be waited for in silence. */
   private watchPulls({ stream, laterStream }: ServiceBinding): void {
-    const pulls = [stream, laterStream].map((each) => pullSubject({ stream: each, consumer: "" }));
+    const pulls = [stream, laterStream].map((each) =>
+      pullSubject(this.link, { stream: each, consumer: "" }),
+    );
     const stopListening = this.link.onPublishDenied((subject, error) => {
       if (pulls.some((pull) => subject.startsWith(pull))) {
         this.settings.onDenied(subject, error);

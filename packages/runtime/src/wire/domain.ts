@@ -1,0 +1,148 @@
+import { Code, ConnectError } from "@connectrpc/connect";
+import type { Msg } from "@nats-io/nats-core";
+import type { MethodBinding, ServiceBinding } from "./binding.js";
+import { Header, HeaderBlock } from "./header.js";
+import { createInbox, inboxRoot } from "./inbox.js";
+import type { Link } from "./link.js";
+import { chunkSubject, directSpace } from "./object-name.js";
+import { startTimer } from "./timer.js";
+
+/** How long servers may take to say which way a message went, in ms. */
+const patienceMs = 1_000;
+
+/** Last token of the subjects that are traced: no call has it as its id. */
+const traced = "jetrpc-trace";
+
+/** Checks the name of a JetStream domain. Throws Code.InvalidArgument. */
+export function checkDomain(domain: string): string {
+  if (!/^[^\s.*>\p{Cc}]+$/u.test(domain)) {
+    throw new ConnectError(
+      `JetStream domain "${domain}" must be one token, without dots, spaces, "*" and ">": correct JETRPC_DOMAIN, or domain`,
+      Code.InvalidArgument,
+    );
+  }
+  return domain;
+}
+
+/** Where JetStream's API is asked: of one domain, or of the server's own. */
+export function apiPrefix(domain: string | undefined): string {
+  return domain === undefined ? "$JS.API." : `$JS.${domain}.API.`;
+}
+
+/**
+ * Throws FailedPrecondition when another JetStream domain than the one that is asked
+ * stores what is published to a service: a leaf node passes it on, and both sides would
+ * run each call. Stores nothing: the server traces a message that it does not deliver
+ * (ADR-41). Where these credentials may not do that, nothing is found.
+ */
+export async function refuseOtherDomain(
+  link: Link,
+  service: ServiceBinding,
+  methods: Iterable<MethodBinding>,
+): Promise<void> {
+  const domains = await domainsOf(link, tracedSubject(service, methods, link.owner));
+  const asked = askedDomain(link) ?? [...domains][0];
+  const other = [...domains].find((domain) => domain !== asked);
+  if (other !== undefined) {
+    throw otherDomain(service.desc.typeName, other, asked);
+  }
+}
+
+const checks = new WeakMap<Link, Map<ServiceBinding, Promise<void>>>();
+
+/** The same once for each service of a connection, and never where domains have no names. */
+export async function refuseOtherDomainOnce(link: Link, method: MethodBinding): Promise<void> {
+  if (link.domain === undefined) {
+    return;
+  }
+  const { service } = method;
+  const ofLink = checks.get(link) ?? new Map<ServiceBinding, Promise<void>>();
+  checks.set(link, ofLink);
+  let check = ofLink.get(service);
+  if (!check) {
+    check = refuseOtherDomain(link, service, [method]);
+    ofLink.set(service, check);
+    check.catch(() => ofLink.delete(service));
+  }
+  await check;
+}
+
+/** What is traced: a subject that who serves or calls these methods may publish to. */
+export function tracedSubject(
+  service: ServiceBinding,
+  methods: Iterable<MethodBinding>,
+  owner: string,
+): string {
+  const all = [...methods];
+  const durable = all.find(({ delivery }) => delivery === "durable");
+  const [any = durable] = all;
+  return durable
+    ? `${durable.queueSubject}.${owner}._.${traced}`
+    : chunkSubject(service, any ? `${directSpace(any)}.${traced}` : traced);
+}
+
+/** The error of what another domain stores. */
+export function otherDomain(what: string, other: string, asked: string | undefined): ConnectError {
+  return new ConnectError(
+    `${what}: ${show(other)} stores its messages, and this connection asks ${show(asked)}: ` +
+      `set the connection's domain (JETRPC_DOMAIN) to that of the streams; where both have them, remove those of one, or its calls run twice`,
+    Code.FailedPrecondition,
+  );
+}
+
+/** The domain that is asked; undefined when this server, having no JetStream, does not say. */
+function askedDomain({ domain, nats }: Link): string | undefined {
+  return domain ?? (nats.info?.jetstream ? "" : undefined);
+}
+
+function show(domain: string | undefined): string {
+  return domain ? `JetStream domain "${domain}"` : "the JetStream domain without a name";
+}
+
+/** What a server says of a traced message. */
+interface Trace {
+  readonly server?: { readonly domain?: string };
+  /** To how many further servers it went. */
+  readonly hops?: number;
+  readonly events?: readonly { readonly type: string }[];
+}
+
+/** The domains, "" for that without a name, whose streams capture a subject. */
+function domainsOf(link: Link, subject: string): Promise<Set<string>> {
+  return new Promise((resolve, reject) => {
+    const domains = new Set<string>();
+    const inbox = createInbox(`${link.options.inboxPrefix ?? inboxRoot}.trace`);
+    let missing = 1;
+    const take = (message: Msg) => {
+      const { server, hops = 0, events = [] } = message.json<Trace>();
+      missing += hops - 1;
+      if (events.some(({ type }) => type === "js")) {
+        domains.add(server?.domain ?? "");
+      }
+      if (missing === 0) {
+        finish();
+      }
+    };
+    if (!link.connected) {
+      reject(link.lost);
+      return;
+    }
+    const subscription = link.subscribe(inbox, take, { onDenied: () => finish() });
+    const stopTimer = startTimer(() => finish(), patienceMs);
+    const stopListening = link.onPublishDenied((denied) => denied === subject && finish());
+    const finish = () => {
+      stopTimer();
+      stopListening();
+      if (!link.nats.isClosed()) {
+        subscription.unsubscribe();
+      }
+      resolve(domains);
+    };
+    const headers = new HeaderBlock()
+      .add("Nats-Trace-Dest", inbox)
+      .add("Nats-Trace-Only", "true")
+      // A server that knows no traces must not store it.
+      .add(Header.expectedStream, "none");
+    link.publish(subject, new Uint8Array(0), { headers: headers.asHeaders() });
+  });
+}
