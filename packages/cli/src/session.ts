@@ -7,6 +7,7 @@ import { loadSchema, type Schema, type SchemaOptions } from "./schema.js";
 /** What every command that talks to a server takes. */
 export interface SessionOptions extends SchemaOptions {
   server?: string;
+  domain?: string;
   json?: boolean;
 }
 
@@ -20,10 +21,9 @@ function addSchemaOptions(command: Command): Command {
 
 /** Adds the options of every command that talks to a server, too. */
 export function addSessionOptions(command: Command): Command {
-  return addSchemaOptions(command).option(
-    "--server <url>",
-    "instead of NATS_URL; without user, password or token",
-  );
+  return addSchemaOptions(command)
+    .option("--server <url>", "instead of NATS_URL; without user, password or token")
+    .option("--domain <name>", "JetStream domain of the streams (default: JETRPC_DOMAIN)");
 }
 
 /** Makes a list of an option that is given several times. */
@@ -32,13 +32,16 @@ export function collect(value: string, previous: string[] = []): string[] {
 }
 
 /** Connects as the environment and `.env` say. Errors: those of `connect()`. */
-export async function open({ server }: SessionOptions): Promise<Connection> {
+export async function open({ server, domain }: SessionOptions): Promise<Connection> {
   if (server?.includes("@")) {
     throw new UsageError(
       "--server takes no user, password or token, as every process of this machine could read it: use NATS_URL, NATS_TOKEN or the like",
     );
   }
-  return await connect(server ? { nats: { servers: server.split(",") } } : {});
+  return await connect({
+    ...(server && { nats: { servers: server.split(",") } }),
+    ...(domain && { domain }),
+  });
 }
 
 /** Runs something with the schema and a connection, which it closes. */

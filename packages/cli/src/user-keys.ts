@@ -9,7 +9,7 @@ import { UsageError } from "./exit-code.js";
  * its connections need; the file is made when it is absent, readable by its owner.
  * Throws UsageError when what is there has no seed.
  */
-export function keyOf(folder: string, { name, grants }: User): string {
+export function keyOf(folder: string, { name, grants, domain }: User): string {
   const inboxPrefix = inboxPrefixOf(name);
   const path = join(folder, `${name}.env`);
   if (existsSync(path)) {
@@ -21,6 +21,7 @@ export function keyOf(folder: string, { name, grants }: User): string {
     `NATS_NKEY_SEED=${seed}`,
     `NATS_INBOX_PREFIX=${inboxPrefix}`,
     ...(owner === undefined ? [] : [`JETRPC_OWNER=${owner}`]),
+    ...(domain === undefined ? [] : [`JETRPC_DOMAIN=${domain}`]),
   ];
   mkdirSync(folder, { recursive: true, mode: 0o700 });
   writeFileSync(path, `${lines.join("\n")}\n`, { mode: 0o600, flag: "wx" });

@@ -17,11 +17,16 @@ type GrantText = Omit<Grant, "service"> & { readonly service?: string };
  * list of grants. Throws UsageError when it is not so, or names a service that is not
  * in the schema.
  */
-export function readUsers(path: string, services: readonly DescService[]): Account[] {
+export function readUsers(
+  path: string,
+  services: readonly DescService[],
+  domain?: string,
+): Account[] {
   return Object.entries(object(parse(path), path)).map(([name, users]) => ({
     name,
     users: Object.entries(object(users, `account ${name}`)).map(([user, grants]) => ({
       name: user,
+      ...(domain && { domain }),
       grants: list(grants, `user ${user}`).flatMap((grant) => resolve(grant, user, services)),
     })),
   }));

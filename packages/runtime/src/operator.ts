@@ -37,6 +37,7 @@ export {
   planService,
   type ServicePlan,
 } from "./operator/plan.js";
+export { findRefused } from "./operator/refused.js";
 export type { Difference } from "./wire/difference.js";
 export {
   type ConsumerSettings,

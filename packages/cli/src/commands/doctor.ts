@@ -1,17 +1,21 @@
 import { ConnectError, type Connection } from "@jetrpc/runtime";
+import type { Role } from "@jetrpc/runtime/operator";
 import { Command, Option } from "commander";
 import { checkAccount, checkServer } from "../doctor/account.js";
 import { checkDrift } from "../doctor/drift.js";
 import { error, type Finding, warning } from "../doctor/finding.js";
-import { checkPermissions, type Role, roles } from "../doctor/permissions.js";
+import { checkPermissions, roles } from "../doctor/permissions.js";
 import { checkStreams } from "../doctor/streams.js";
-import { Exit, ExitCode } from "../exit-code.js";
+import { checkSync } from "../doctor/sync.js";
+import { Exit, ExitCode, UsageError } from "../exit-code.js";
 import { print, printJson } from "../output.js";
 import { loadSchema, NoSchema, type Schema } from "../schema.js";
-import { addSessionOptions, open, type SessionOptions } from "../session.js";
+import { addSessionOptions, collect, open, type SessionOptions } from "../session.js";
 
 interface Options extends SessionOptions {
   role?: Role;
+  method?: string[];
+  monitor?: string[];
 }
 
 /** `jetrpc doctor`: finds what is wrong with a server, and how to mend it. */
@@ -19,7 +23,9 @@ export function doctorCommand(): Command {
   return addSessionOptions(
     new Command("doctor")
       .description("find what is wrong with the server, and how to mend it")
-      .addOption(new Option("--role <role>", "what these credentials are for").choices([...roles])),
+      .addOption(new Option("--role <role>", "what these credentials are for").choices([...roles]))
+      .option("--monitor <url>", "monitoring port of a server; repeatable", collect)
+      .option("--method <name>", "of a worker or client; repeatable (default: all)", collect),
   ).action(doctor);
 }
 
@@ -42,6 +48,9 @@ async function doctor(options: Options): Promise<void> {
 }
 
 async function examine(options: Options, tell: (...found: Finding[]) => void): Promise<void> {
+  if (options.method && options.role !== "client" && options.role !== "worker") {
+    throw new UsageError("--method is for --role client or --role worker");
+  }
   const schema = await findSchema(options, tell);
   let connection: Connection;
   try {
@@ -55,7 +64,8 @@ async function examine(options: Options, tell: (...found: Finding[]) => void): P
   }
   try {
     tell(...checkServer(connection.nats));
-    const { findings, hasJetStream } = await checkAccount(connection.nats);
+    tell(...(await checkSync(connection.nats, options.monitor)));
+    const { findings, hasJetStream } = await checkAccount(connection);
     tell(...findings);
     if (!hasJetStream) {
       return;
@@ -63,7 +73,7 @@ async function examine(options: Options, tell: (...found: Finding[]) => void): P
     for (const service of schema?.services ?? []) {
       tell(...(await checkDrift(connection, service)));
       tell(...(await checkStreams(connection, service)));
-      tell(await checkPermissions(connection, service, options.role));
+      tell(await checkPermissions(connection, service, options.role, options.method));
     }
   } finally {
     await connection.close();

@@ -22,6 +22,7 @@ interface Options extends SchemaOptions {
   method?: string[];
   owner?: string;
   mayDelay?: boolean;
+  domain?: string;
   account: string;
   format: "conf" | "jwt" | "json";
   keys?: string;
@@ -41,6 +42,7 @@ export function permissionsCommand(): Command {
     .option("--method <name>", "of a worker or client; repeatable (default: all)", collect)
     .option("--owner <owner>", "of a client: whose calls it makes (default: _)")
     .option("--may-delay", "of a client: it may submit with notBefore")
+    .option("--domain <name>", "JetStream domain that the users ask for (default: none)")
     .option("--account <name>", "account of the user", "JETRPC")
     .addOption(
       new Option("--format <format>", "nats-server.conf, claims of a JWT, or subjects")
@@ -84,12 +86,12 @@ async function permissions(options: Options): Promise<void> {
 }
 
 function accountsOf(options: Options, services: readonly DescService[]): Account[] {
-  const { users, role, name, method, owner, mayDelay, account } = options;
+  const { users, role, name, method, owner, mayDelay, domain, account } = options;
   if ((users === undefined) === (role === undefined)) {
     throw new UsageError(`give --users FILE, or --role and what belongs to it`);
   }
   if (users !== undefined) {
-    return readUsers(users, services);
+    return readUsers(users, services, domain);
   }
   const grants = services.map((service) => ({
     role: role as Role,
@@ -98,6 +100,6 @@ function accountsOf(options: Options, services: readonly DescService[]): Account
     ...(owner !== undefined && { owner }),
     ...(mayDelay && { mayDelay }),
   }));
-  const user: User = { name: name ?? (role as string), grants };
+  const user: User = { name: name ?? (role as string), grants, ...(domain && { domain }) };
   return [{ name: account, users: [user] }];
 }

@@ -1,4 +1,4 @@
-import { Code, ConnectError } from "@jetrpc/runtime";
+import { Code, ConnectError, type Connection } from "@jetrpc/runtime";
 import type { NatsConnection } from "@nats-io/nats-core";
 import { error, type Finding, ok, warning } from "./finding.js";
 import { type AccountInfo, askJetStream } from "./jetstream.js";
@@ -31,10 +31,10 @@ interface AccountCheck {
 }
 
 /** Looks at JetStream, and at what the account has used up. */
-export async function checkAccount(nats: NatsConnection): Promise<AccountCheck> {
+export async function checkAccount(connection: Connection): Promise<AccountCheck> {
   let account: AccountInfo | undefined;
   try {
-    account = await askJetStream<AccountInfo>(nats, "INFO");
+    account = await askJetStream<AccountInfo>(connection, "INFO");
   } catch (cause) {
     const { code, rawMessage } = ConnectError.from(cause);
     if (code === Code.PermissionDenied) {

@@ -1,12 +1,14 @@
 /** What the doctor has found. */
 export interface Finding {
-  readonly level: "ok" | "warning" | "error";
+  /** `note`: could not be looked at. */
+  readonly level: "ok" | "note" | "warning" | "error";
   readonly title: string;
   /** What to do; none when all is well. */
   readonly mend?: string;
 }
 
 export const ok = (title: string): Finding => ({ level: "ok", title });
+export const note = (title: string, mend: string): Finding => ({ level: "note", title, mend });
 export const warning = (title: string, mend: string): Finding => ({
   level: "warning",
   title,

@@ -1,5 +1,5 @@
-import { Code, ConnectError } from "@jetrpc/runtime";
-import { errors, type NatsConnection } from "@nats-io/nats-core";
+import { Code, ConnectError, type Connection } from "@jetrpc/runtime";
+import { errors } from "@nats-io/nats-core";
 
 /** How long a server may take for an answer, in ms. */
 const timeoutMs = 5_000;
@@ -10,8 +10,11 @@ const timeoutMs = 5_000;
  * Errors: Unavailable when nobody answers, PermissionDenied, FailedPrecondition
  * for every refusal.
  */
-export async function askJetStream<T>(nats: NatsConnection, api: string): Promise<T | undefined> {
-  const subject = `$JS.API.${api}`;
+export async function askJetStream<T>(
+  { nats, domain }: Connection,
+  api: string,
+): Promise<T | undefined> {
+  const subject = domain ? `$JS.${domain}.API.${api}` : `$JS.API.${api}`;
   let answer: T & { error?: { code: number; description?: string } };
   try {
     answer = (await nats.request(subject, "{}", { timeout: timeoutMs })).json();

@@ -8,16 +8,19 @@ import { askJetStream, type StreamState } from "./jetstream.js";
 const clockToleranceMs = 1_000;
 
 /** Looks at the copies of a service's streams, and at the server's clock. */
-export async function checkStreams({ nats }: Connection, service: DescService): Promise<Finding[]> {
+export async function checkStreams(
+  connection: Connection,
+  service: DescService,
+): Promise<Finding[]> {
   const binding = bindService(service);
   const { streams, payloads } = describeInfrastructure(binding);
-  const isCluster = nats.info?.cluster !== undefined;
+  const isCluster = connection.nats.info?.cluster !== undefined;
   const findings = checkReplicas(service.typeName, binding.replicas, isCluster);
   let clock: Finding | undefined;
   for (const { name } of [...streams, payloads]) {
     const askedAt = Date.now();
     // What these credentials may not look at is told by others.
-    const state = await askJetStream<StreamState>(nats, `STREAM.INFO.${name}`).catch(
+    const state = await askJetStream<StreamState>(connection, `STREAM.INFO.${name}`).catch(
       () => undefined,
     );
     if (state) {

@@ -8,7 +8,7 @@ import { Code, ConnectError, type StreamResponse } from "@connectrpc/connect";
 import type { Msg } from "@nats-io/nats-core";
 import type { MethodBinding } from "../wire/binding.js";
 import { checkSize, decode, encode, type MessageLimits } from "../wire/codec.js";
-import type { ControlFrame } from "../wire/frame.js";
+import { type ControlFrame, importedReply } from "../wire/frame.js";
 import { Header, HeaderBlock, headerSize, readMetadata } from "../wire/header.js";
 import { isNoResponders, type Link } from "../wire/link.js";
 import { denial, type Reply } from "../wire/mux.js";
@@ -233,10 +233,15 @@ class ClientStream<I extends DescMessage, O extends DescMessage>
     // A worker must not have its callers publish where it may not itself.
     if (!message.reply?.startsWith(`${this.method.streamSubject}.`)) {
       this.leave(
-        new ConnectError(
-          `${this.desc.toString()} was accepted on ${message.reply || "no subject"}, which is none of its streams`,
-          Code.Internal,
-        ),
+        message.reply?.startsWith(importedReply)
+          ? new ConnectError(
+              `${this.desc.toString()} streams, and its worker is in another account: a service import passes unary calls only. Connect to the worker's account`,
+              Code.FailedPrecondition,
+            )
+          : new ConnectError(
+              `${this.desc.toString()} was accepted on ${message.reply || "no subject"}, which is none of its streams`,
+              Code.Internal,
+            ),
       );
       return;
     }

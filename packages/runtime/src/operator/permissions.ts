@@ -86,7 +86,8 @@ export function permissionsOf({ name, grants, domain }: User): Permissions {
   return { publish: { allow: publish, deny: [] }, subscribe: { allow: subscribe, deny: [] } };
 }
 
-function rightsOf(grant: Grant): Rights {
+/** What a grant means, without the user's inbox. Errors: those of {@link permissionsOf}. */
+export function rightsOf(grant: Grant): Rights {
   const { role, owner = anyOwner, mayDelay = false } = grant;
   const service = bindService(grant.service);
   checkGrant(grant);

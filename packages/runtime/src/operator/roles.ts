@@ -1,6 +1,7 @@
 import type { MethodBinding, ServiceBinding } from "../wire/binding.js";
 import { discoverySubject, microName, type Verb } from "../wire/discovery.js";
 import { tracedSubject } from "../wire/domain.js";
+import { importedReply } from "../wire/frame.js";
 import { inboxRoot } from "../wire/inbox.js";
 import { describeInfrastructure } from "../wire/infrastructure.js";
 import { queueGroup } from "../wire/link.js";
@@ -44,7 +45,8 @@ export function worker(service: ServiceBinding, methods: readonly MethodBinding[
   return joinRights([
     {
       // Workers reply to any inbox: those of other methods and of JetStream have secrets.
-      publish: [`${inboxRoot}.>`],
+      // Requests of another account, by a service import, have reply subjects of the server.
+      publish: [`${inboxRoot}.>`, `${importedReply}>`],
       subscribe: [
         ...verbs.flatMap((verb) => [
           discoverySubject(verb),

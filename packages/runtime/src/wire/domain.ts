@@ -99,6 +99,22 @@ function show(domain: string | undefined): string {
   return domain ? `JetStream domain "${domain}"` : "the JetStream domain without a name";
 }
 
+/** Headers of a message that servers tell of on a subject, and deliver to nobody. */
+export function traceHeaders(destination: string): HeaderBlock {
+  return (
+    new HeaderBlock()
+      .add("Nats-Trace-Dest", destination)
+      .add("Nats-Trace-Only", "true")
+      // A server that knows no traces must not store it.
+      .add(Header.expectedStream, "none")
+  );
+}
+
+/** Where servers tell of it. */
+export function traceInbox({ options }: Link): string {
+  return createInbox(`${options.inboxPrefix ?? inboxRoot}.trace`);
+}
+
 /** What a server says of a traced message. */
 interface Trace {
   readonly server?: { readonly domain?: string };
@@ -111,7 +127,7 @@ interface Trace {
 function domainsOf(link: Link, subject: string): Promise<Set<string>> {
   return new Promise((resolve, reject) => {
     const domains = new Set<string>();
-    const inbox = createInbox(`${link.options.inboxPrefix ?? inboxRoot}.trace`);
+    const inbox = traceInbox(link);
     let missing = 1;
     const take = (message: Msg) => {
       const { server, hops = 0, events = [] } = message.json<Trace>();
@@ -129,7 +145,11 @@ function domainsOf(link: Link, subject: string): Promise<Set<string>> {
     }
     const subscription = link.subscribe(inbox, take, { onDenied: () => finish() });
     const stopTimer = startTimer(() => finish(), patienceMs);
-    const stopListening = link.onPublishDenied((denied) => denied === subject && finish());
+    const stopListening = link.onPublishDenied((denied) => {
+      if (denied === subject || denied === inbox) {
+        finish();
+      }
+    });
     const finish = () => {
       stopTimer();
       stopListening();
@@ -138,11 +158,6 @@ function domainsOf(link: Link, subject: string): Promise<Set<string>> {
       }
       resolve(domains);
     };
-    const headers = new HeaderBlock()
-      .add("Nats-Trace-Dest", inbox)
-      .add("Nats-Trace-Only", "true")
-      // A server that knows no traces must not store it.
-      .add(Header.expectedStream, "none");
-    link.publish(subject, new Uint8Array(0), { headers: headers.asHeaders() });
+    link.publish(subject, new Uint8Array(0), { headers: traceHeaders(inbox).asHeaders() });
   });
 }

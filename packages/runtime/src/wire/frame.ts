@@ -31,7 +31,10 @@ export type ControlFrame =
   | { readonly kind: "end"; readonly frames: number };
 
 /** Headers of a control frame. */
-export function controlHeaders(kind: ControlFrame["kind"], number?: number): HeaderBlock {
+export function controlHeaders(
+  kind: ControlFrame["kind"] | "heartbeat",
+  number?: number,
+): HeaderBlock {
   return new HeaderBlock().add(Header.frame, number === undefined ? kind : `${kind} ${number}`);
 }
 
@@ -49,6 +52,14 @@ export function parseControl(message: Msg): ControlFrame | undefined {
     return { kind, bytes: number };
   }
   return kind === "end" ? { kind, frames: number } : undefined;
+}
+
+/** What begins a reply subject that the server made for a request of another account. */
+export const importedReply = "_R_.";
+
+/** True for a heartbeat on the reply subject itself. */
+export function isHeartbeat({ headers }: Msg): boolean {
+  return headers?.get(Header.frame) === "heartbeat";
 }
 
 /** What is added to a subject for the heartbeats of who publishes on it. */

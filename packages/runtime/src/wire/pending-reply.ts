@@ -1,5 +1,6 @@
 import { Code, ConnectError } from "@connectrpc/connect";
 import type { Msg } from "@nats-io/nats-core";
+import { isHeartbeat } from "./frame.js";
 import { type HeaderBlock, headerSize } from "./header.js";
 import type { Link } from "./link.js";
 import { denial, type Reply } from "./mux.js";
@@ -107,6 +108,10 @@ export abstract class PendingReply implements Reply {
   }
 
   receive(message: Msg): void {
+    if (message.headers && isHeartbeat(message)) {
+      this.heard();
+      return;
+    }
     this.finish();
     try {
       this.replied(message);

@@ -12,14 +12,13 @@ import {
   encodingOf,
   jsonType,
 } from "../wire/codec.js";
-import { heartbeatSuffix } from "../wire/frame.js";
 import { Header, HeaderBlock, headerSize, readTimeoutMs } from "../wire/header.js";
 import type { Link } from "../wire/link.js";
 import { directSpace } from "../wire/object-name.js";
 import { isOversize } from "../wire/payload-store.js";
-import { quietBeats } from "../wire/pulse.js";
 import { encodeStatus } from "../wire/status.js";
 import { LazyHandlerContext } from "./context.js";
+import { sendHeartbeat } from "./heartbeat.js";
 import { callerError, reportUnsent, type ServedMethod } from "./settings.js";
 
 const nothing = new Uint8Array(0);
@@ -108,9 +107,8 @@ export class UnaryCall implements DirectCall {
   }
 
   tick(): void {
-    if (++this.quiet >= quietBeats && this.request.reply && this.link.connected) {
+    if (sendHeartbeat(this.link, this.request.reply ?? "", ++this.quiet)) {
       this.quiet = 0;
-      this.link.publish(this.request.reply + heartbeatSuffix, nothing);
     }
   }
 

@@ -10,6 +10,7 @@ import { SlotTable } from "../wire/slot-table.js";
 import { encodeStatus } from "../wire/status.js";
 import { type DirectCall, requestTimeoutMs, UnaryCall } from "./direct-call.js";
 import { WorkerStream } from "./direct-stream.js";
+import { sendHeartbeat } from "./heartbeat.js";
 import { isReplySubject } from "./reply-subject.js";
 import type { ServedMethod, WorkerSettings } from "./settings.js";
 
@@ -20,6 +21,8 @@ const maxWaiting = 10_000;
 interface WaitingRequest {
   readonly request: Msg;
   readonly endsAt: number;
+  /** Beats since its caller was sent something. */
+  quiet: number;
 }
 
 /**
@@ -170,7 +173,7 @@ export class DirectResponder {
       this.run(request);
     } else if (this.waiting.length < maxWaiting) {
       const timeoutMs = requestTimeoutMs(this.method, request) || Number.POSITIVE_INFINITY;
-      this.waiting.push({ request, endsAt: performance.now() + timeoutMs });
+      this.waiting.push({ request, endsAt: performance.now() + timeoutMs, quiet: 0 });
     } else {
       this.refuse(
         request,
@@ -253,11 +256,9 @@ export class DirectResponder {
     for (const call of this.running.values()) {
       call.tick();
     }
-    for (const {
-      request: { reply },
-    } of this.waiting) {
-      if (reply && this.link.connected) {
-        this.link.publish(reply + heartbeatSuffix);
+    for (const each of this.waiting) {
+      if (sendHeartbeat(this.link, each.request.reply ?? "", ++each.quiet)) {
+        each.quiet = 0;
       }
     }
     return this.running.size + this.waiting.length > 0;
