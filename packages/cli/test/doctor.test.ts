@@ -1,16 +1,18 @@
 import { once } from "node:events";
 import { type AddressInfo, createServer } from "node:net";
 import { join } from "node:path";
+import { type Grant, permissionsOf } from "@jetrpc/runtime/operator";
 import { type NatsServer, startNats } from "@jetrpc/testing";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
+import { freePorts } from "../../testing/src/free-ports.js";
 import { jetrpc, linesOf, serviceOf, useShop } from "./support.js";
 
 const shop = useShop();
 
-/** What the doctor finds that is not as it should be. */
+/** What the doctor finds that is not as it should be; a note says what it could not look at. */
 async function complaints(image: string, env: Record<string, string>, ...args: string[]) {
   const outcome = await jetrpc(["doctor", "--json", "--descriptors", image, ...args], { env });
-  const findings = linesOf(outcome).filter(({ level }) => level !== "ok");
+  const findings = linesOf(outcome).filter(({ level }) => level !== "ok" && level !== "note");
   for (const { mend } of findings) {
     expect(mend).toMatch(/./);
   }
@@ -28,7 +30,10 @@ test("a healthy server has no findings", async () => {
   expect(stdout).toMatch(/^ok {7}nats-server 2\.\d+\.\d+\n/);
   expect(stdout).toContain("ok       shop.v1.ShopService: the server is as the schema says\n");
   expect(stdout).toContain("ok       this machine's clock agrees with the server's\n");
-  expect(stdout).toContain("do for the client, the worker, the administrator\n");
+  expect(stdout).toContain(
+    "do for the client, the worker, the administrator, the operator, the observer\n",
+  );
+  expect(stdout).toContain("note     these credentials cannot see how often the disk is synced\n");
   expect(stdout).toMatch(/errors: 0, warnings: 0\n$/);
 });
 
@@ -117,6 +122,36 @@ test("without a schema the server alone is looked at", async () => {
   expect(stdout).toContain("ok       JetStream answers");
 });
 
+test.each([
+  ["2m", "warning", "syncs its disk every 120 s"],
+  ["always", "ok", "syncs its disk before it acknowledges"],
+])("a server with sync_interval %s is seen at its monitoring port", async (sync, level, title) => {
+  const [port] = await freePorts(1);
+  const config = `http: "127.0.0.1:${port}"\njetstream { sync_interval: "${sync}" }`;
+  await using server = await startNats({ config });
+  const outcome = await jetrpc(["doctor", "--json", "--monitor", `http://127.0.0.1:${port}`], {
+    env: here(server),
+  });
+  expect(linesOf(outcome)).toContainEqual(
+    expect.objectContaining({ level, title: expect.stringContaining(title) }),
+  );
+});
+
+test("the system account sees how often disks are synced", async () => {
+  const users = "users: [{ user: sys, password: p }]";
+  const config = `system_account: SYS
+    accounts { SYS { ${users} }, A { jetstream: enabled, users: [{ user: a, password: p }] } }`;
+  await using server = await startNats({ config });
+  const env = { ...here(server), NATS_USER: "sys", NATS_PASSWORD: "p" };
+  const outcome = await jetrpc(["doctor", "--json"], { env });
+  expect(linesOf(outcome)).toContainEqual(
+    expect.objectContaining({
+      level: "warning",
+      title: expect.stringContaining("syncs its disk every 120 s"),
+    }),
+  );
+});
+
 test("no server, and one that is too old, are errors that say what to do", async () => {
   const old = createServer((socket) => {
     const info = { server_id: "old", version: "2.10.0", proto: 1, max_payload: 1_048_576 };
@@ -152,13 +187,11 @@ describe("on a server with accounts", () => {
             jetstream: { max_streams: 6, max_consumers: 100, max_file: 1GB, max_memory: 1MB }
             users: [
               { user: admin, password: p }
-              { user: app, password: p, permissions: {
-                publish: [
-                  "shop.v1.ShopService.queue.>", "shop.v1.ShopService.cancel.>"
-                  "$JS.API.DIRECT.GET.SHOP_LOG.>"
-                ]
-                subscribe: ["_INBOX.>", "shop.v1.ShopService.live.>"]
-              } }
+              ${userOf("app", { role: "client" })}
+              ${userOf("orderer", { role: "client", methods: ["Order"] })}
+              ${userOf("pricer", { role: "worker", methods: ["Price"] })}
+              ${userOf("operator", { role: "operator" })}
+              ${userOf("observer", { role: "observer" })}
               { user: nobody, password: p, permissions: { publish: { deny: ">" } } }
             ]
           }
@@ -167,7 +200,20 @@ describe("on a server with accounts", () => {
   });
   afterAll(() => server?.stop());
 
-  const as = (user: string) => ({ ...here(server), NATS_USER: user, NATS_PASSWORD: "p" });
+  /** A user with what `jetrpc permissions` writes for a role. */
+  function userOf(name: string, grant: Omit<Grant, "service">): string {
+    const service = serviceOf(shop.project.image());
+    const { publish, subscribe } = permissionsOf({ name, grants: [{ ...grant, service }] });
+    const list = (subjects: readonly string[]) => `{ allow: ${JSON.stringify(subjects)} }`;
+    return `{ user: ${name}, password: p, permissions: { publish: ${list(publish.allow)}, subscribe: ${list(subscribe.allow)} } }`;
+  }
+
+  const as = (user: string) => ({
+    ...here(server),
+    NATS_USER: user,
+    NATS_PASSWORD: "p",
+    ...(user !== "admin" && user !== "plain" && { NATS_INBOX_PREFIX: `_INBOX.${user}` }),
+  });
 
   test("an account without JetStream is an error", async () => {
     const { code, findings } = await complaints(shop.project.image(), as("plain"));
@@ -203,10 +249,37 @@ describe("on a server with accounts", () => {
     expect(worker.code).toBe(1);
     const [missing] = worker.findings.filter(({ level }) => level === "error");
     expect(missing?.["title"]).toMatch(
-      /^shop\.v1\.ShopService: these credentials are refused what the worker needs: to subscribe to \$SRV\.PING\.shop_v1_ShopService, to subscribe to shop\.v1\.ShopService\.cancel\.Price, .*to publish to \$JS\.API\.CONSUMER\.MSG\.NEXT\.SHOP\.Order, /,
+      /^shop\.v1\.ShopService: these credentials are refused what the worker needs: .*to subscribe to shop\.v1\.ShopService\.cancel\.Price.*to publish to \$JS\.API\.CONSUMER\.MSG\.NEXT\.SHOP\.Order/,
     );
+    expect(missing?.["title"]).toContain("to subscribe to $SRV.PING.shop_v1_ShopService");
     const nobody = await complaints(image, as("nobody"));
     expect(nobody.code).toBe(1);
     expect(nobody.findings.map(({ title }) => title).join("\n")).toContain("do for nobody");
+  });
+
+  test.each([
+    ["orderer", ["--role", "client", "--method", "Order"], "ok", "the client of Order"],
+    ["orderer", ["--role", "client"], "warning", "the client of Order, and not of Price"],
+    [
+      "orderer",
+      ["--role", "client", "--method", "Price"],
+      "error",
+      "to publish to shop.v1.ShopService.rpc.Price",
+    ],
+    ["orderer", [], "ok", "do for the client of Order"],
+    ["pricer", ["--role", "worker", "--method", "Price"], "ok", "the worker of Price"],
+    ["pricer", ["--role", "administrator"], "error", "$JS.API.STREAM.CREATE.SHOP"],
+    ["operator", ["--role", "operator"], "ok", "do for the operator"],
+    ["observer", ["--role", "observer"], "ok", "do for the observer"],
+    ["observer", ["--role", "operator"], "error", "$JS.API.STREAM.MSG.DELETE.SHOP"],
+    ["admin", ["--role", "administrator"], "ok", "do for the administrator"],
+  ])("%s, asked about %j: %s", async (user, args, level, title) => {
+    const image = shop.project.image();
+    const outcome = await jetrpc(["doctor", "--json", "--descriptors", image, ...args], {
+      env: as(user),
+    });
+    expect(linesOf(outcome)).toContainEqual(
+      expect.objectContaining({ level, title: expect.stringContaining(title) }),
+    );
   });
 });

@@ -81,6 +81,16 @@ export const acts: readonly Act[] = [
   sub("listen to all inboxes", "_INBOX.>"),
   sub("listen to all inboxes of one depth", "_INBOX.*.1"),
   pub("reply", "_INBOX.acme.1", "worker", "doer", "shortWorker"),
+  pub("reply to another account", "_R_.aBcDeF.gHiJkL", "worker", "doer", "shortWorker"),
+  pub("have a message of its own traced", "_INBOX.<self>.trace.1", ...everybody),
+  pub(
+    "have a message traced for somebody",
+    "_INBOX.umbrella.trace.1",
+    "umbrella",
+    "worker",
+    "doer",
+    "shortWorker",
+  ),
   // Submitting.
   pub("submit", `${test}.queue.Do.acme._.1`, "acme", "caller", "worker", "doer", "operator"),
   pub(
