@@ -168,7 +168,8 @@ describe("a direct call that fails", () => {
         return isAsync ? Promise.reject(make()) : raise(make());
       };
     };
-    const worker = await nats.worker({ get: impl(false), two: impl(true) });
+    const root = await nats.connect();
+    await nats.worker({ get: impl(false), two: impl(true) });
     const client = await nats.client();
     for (const method of [client.get, client.two]) {
       const error = await failureOf(method({}));
@@ -176,7 +177,7 @@ describe("a direct call that fails", () => {
       expect(error.rawMessage).toMatch(text);
       expect(await method({ text: "fine" })).toMatchObject({ text: "fine" });
     }
-    const json = await worker.connection.nats.request("test.v1.TestService.rpc.Get", "{}", {
+    const json = await root.nats.request("test.v1.TestService.rpc.Get", "{}", {
       timeout: 30_000,
       headers: jsonHeaders(),
     });
@@ -229,9 +230,10 @@ describe("a direct call that fails", () => {
   });
 
   test("with a key of a million characters in JSON ends", async () => {
-    const worker = await nats.worker({ get: () => ({ text: "fine" }) });
+    const root = await nats.connect();
+    await nats.worker({ get: () => ({ text: "fine" }) });
     const request = (json: string) =>
-      worker.connection.nats.request("test.v1.TestService.rpc.Get", json, {
+      root.nats.request("test.v1.TestService.rpc.Get", json, {
         timeout: 30_000,
         headers: jsonHeaders(),
       });
@@ -251,6 +253,25 @@ describe("a direct call that fails", () => {
       expect(await failureOf(method({}))).toMatchObject({ code: Code.Internal });
     }
   });
+});
+
+test.each(thrown)("a caller's requests that fail with $what end its call", async ({ make }) => {
+  await nats.worker({ up: async (requests) => ({ index: (await collect(requests)).length }) });
+  const client = await nats.client();
+  // biome-ignore lint/correctness/useYield: it fails
+  const requests = async function* () {
+    throw make();
+  };
+  const broken = {
+    [Symbol.asyncIterator]: () => ({
+      next: () => raise(make()),
+      return: () => raise(make()),
+    }),
+  };
+  for (const each of [requests(), broken]) {
+    expect(await client.up(each).catch((error: unknown) => [error])).toHaveLength(1);
+  }
+  expect(await client.up((async function* () {})())).toMatchObject({ index: 0 });
 });
 
 describe("a durable call that fails", () => {
@@ -449,11 +470,12 @@ describe("progress", () => {
 
 describe("discovery", () => {
   test("shows a part of an error of 1 MB", async () => {
-    const worker = await nats.worker({
+    const root = await nats.connect();
+    await nats.worker({
       get: () => raise(new ConnectError(`\n${text1M}`, Code.NotFound)),
     });
     await failureOf((await nats.client()).get({}));
-    const stats = await worker.connection.nats.request("$SRV.STATS");
+    const stats = await root.nats.request("$SRV.STATS");
     const [endpoint] = (stats.json() as { endpoints: { last_error: string }[] }).endpoints;
     expect(endpoint?.last_error).toMatch(/^NotFound: {2}x{255}$/);
   });

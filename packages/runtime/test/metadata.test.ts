@@ -319,7 +319,7 @@ describe("where max_payload is 8 KiB", () => {
       throw new ConnectError(large, Code.NotFound, { "x-large": large, "x-small": "fits" });
     };
     const { url } = server;
-    const worker = await nats.worker(
+    await nats.worker(
       {
         get: fail,
         async *down() {
@@ -363,7 +363,8 @@ describe("where max_payload is 8 KiB", () => {
       expect(letter.requestHeader.get("x-large")).toBe(largest.headers["x-large"]);
       expect(await letter.request()).toMatchObject({ text: large });
     }
-    const stats = await worker.connection.nats.request("$SRV.STATS");
+    const root = await nats.connect({ url });
+    const stats = await root.nats.request("$SRV.STATS");
     expect(stats.data.length).toBeGreaterThan(0);
   });
 });

@@ -14,7 +14,7 @@ import { isNoResponders, type Link } from "../wire/link.js";
 import { denial, type Reply } from "../wire/mux.js";
 import { isOversize } from "../wire/payload-store.js";
 import { canceled } from "../wire/pending-reply.js";
-import { decodeStatus, isStatus, neverRan } from "../wire/status.js";
+import { decodeStatus, isStatus, neverRan, toConnectError } from "../wire/status.js";
 import { StreamSide } from "../wire/stream-side.js";
 import { startTimer } from "../wire/timer.js";
 import { type CallArguments, requestHeaders } from "./direct-call.js";
@@ -81,7 +81,7 @@ class ClientStream<I extends DescMessage, O extends DescMessage>
     return new Promise((resolve, reject) => {
       this.resolveOpen = resolve;
       this.rejectOpen = reject;
-      this.send().catch((error) => this.fail(ConnectError.from(error)));
+      this.send().catch((error) => this.fail(toConnectError(error)));
     });
   }
 
@@ -248,7 +248,7 @@ class ClientStream<I extends DescMessage, O extends DescMessage>
     this.peer = message.reply;
     this.opening = undefined;
     if (this.desc.methodKind !== "server_streaming") {
-      this.sendRequests().catch((error) => this.leave(ConnectError.from(error)));
+      this.sendRequests().catch((error) => this.leave(toConnectError(error)));
     }
   }
 
@@ -335,7 +335,7 @@ class ClientStream<I extends DescMessage, O extends DescMessage>
     this.deleteObject();
     // Nobody reads requests any more. Lets whoever makes the requests clean up.
     this.outflow.fail(new ConnectError("the call has ended", Code.Canceled));
-    void Promise.resolve(this.requests.return?.()).catch(() => undefined);
+    (async () => await this.requests.return?.())().catch(() => undefined);
   }
 
   private deleteObject(): void {

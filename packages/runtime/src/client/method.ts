@@ -35,9 +35,10 @@ export interface Durable<I extends DescMessage, C> {
    *
    * Errors: Unavailable when the server cannot be reached or has no stream for
    * the service, PermissionDenied and FailedPrecondition when it may not or cannot
-   * have one, ResourceExhausted when the queue is full or too old,
-   * AlreadyExists when the call id was used for another request, InvalidArgument
-   * for an impossible call id, option or request.
+   * have one, ResourceExhausted when the queue is full or too old, and when the headers
+   * have more than 32 KiB or a quarter of the server's max_payload; AlreadyExists when
+   * the call id was used for another request, InvalidArgument for an impossible call id,
+   * option, header or request.
    */
   submit(request: MessageInitShape<I>, options?: SubmitOptions): Promise<C>;
 

@@ -22,6 +22,7 @@ import { requestSpace } from "../wire/object-name.js";
 import { OutgoingBlobs } from "../wire/outgoing-blobs.js";
 import { isOversize, removeObjects } from "../wire/payload-store.js";
 import { provisionMissingOnce } from "../wire/provision.js";
+import { isConnectError, textOf } from "../wire/status.js";
 import type { SubmitOptions } from "./call.js";
 import { checkQueueAge } from "./queue-age.js";
 
@@ -232,11 +233,11 @@ async function readSource<T>(reading: Promise<T>): Promise<T> {
   try {
     return await reading;
   } catch (cause) {
-    if (cause instanceof ConnectError) {
+    if (isConnectError(cause)) {
       throw cause;
     }
     throw new ConnectError(
-      `cannot read the source of a Blob: ${String(cause)}`,
+      `cannot read the source of a Blob: ${textOf(cause)}`,
       Code.FailedPrecondition,
       undefined,
       undefined,

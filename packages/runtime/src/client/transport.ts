@@ -20,7 +20,7 @@ import type { MessageLimits } from "../wire/codec.js";
 import { type HeadersInit, readMetadata, toHeaders } from "../wire/header.js";
 import type { Link } from "../wire/link.js";
 import { canceled } from "../wire/pending-reply.js";
-import { neverRan } from "../wire/status.js";
+import { neverRan, toConnectError } from "../wire/status.js";
 import type { CallFollower } from "./call-follower.js";
 import { type CallArguments, callDirect } from "./direct-call.js";
 import { callDirectStream } from "./direct-stream.js";
@@ -49,7 +49,7 @@ export function createTransport(
     follower.start();
     calls
       .submit(binding, name, input, submitOptions(call))
-      .catch((error) => follower.stop(ConnectError.from(error)));
+      .catch((error) => follower.stop(toConnectError(error)));
   }
 
   async function durableUnary<I extends DescMessage, O extends DescMessage>(

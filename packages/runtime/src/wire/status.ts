@@ -209,6 +209,32 @@ export function isCode(code: unknown): code is Code {
   return typeof code === "number" && Code[code] !== undefined;
 }
 
+/** What a read gives, or something else when it throws. */
+export function attempt<T>(read: () => T, otherwise: T): T {
+  try {
+    return read();
+  } catch {
+    return otherwise;
+  }
+}
+
+/** True for a ConnectError, of whichever copy of its package. Never throws. */
+export function isConnectError(thrown: unknown): thrown is ConnectError {
+  return attempt(() => thrown instanceof ConnectError, false);
+}
+
+/** The text of whatever was thrown. Never throws. */
+export function textOf(thrown: unknown): string {
+  const text = () => String(thrown instanceof Error ? thrown.message : thrown);
+  return attempt(text, "what was thrown has no text");
+}
+
+/** ConnectError.from(), for what was thrown by others. Never throws. */
+export function toConnectError(thrown: unknown): ConnectError {
+  const otherwise = new ConnectError(textOf(thrown), Code.Unknown, undefined, undefined, thrown);
+  return attempt(() => ConnectError.from(thrown), otherwise);
+}
+
 // Of the registry: an error may be made by one copy of this module and read by another.
 const isPermanentKey = Symbol.for("jetrpc.permanent");
 const retryDelayKey = Symbol.for("jetrpc.retryAfter");

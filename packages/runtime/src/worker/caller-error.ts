@@ -1,13 +1,16 @@
 import { Code, ConnectError } from "@connectrpc/connect";
-import { copyMarks, isCode, leftOut, packDetail } from "../wire/status.js";
+import {
+  attempt,
+  copyMarks,
+  isCode,
+  isConnectError,
+  leftOut,
+  packDetail,
+  textOf,
+} from "../wire/status.js";
 
 /** Most details of an error: to encode each of 20,000 would stop a process for a while. */
 const maxDetails = 256;
-
-/** True for a ConnectError, of whichever copy of its package. Never throws. */
-export function isConnectError(thrown: unknown): thrown is ConnectError {
-  return attempt(() => thrown instanceof ConnectError, false);
-}
 
 /**
  * Turns what a handler threw into the error that its caller may see. The text
@@ -65,19 +68,4 @@ function checkDetail<T extends { readonly type: string; readonly value: Uint8Arr
     throw new TypeError("no detail");
   }
   return detail;
-}
-
-function textOf(thrown: unknown): string {
-  return attempt(
-    () => String(thrown instanceof Error ? thrown.message : thrown),
-    "what was thrown has no text",
-  );
-}
-
-function attempt<T>(read: () => T, otherwise: T): T {
-  try {
-    return read();
-  } catch {
-    return otherwise;
-  }
 }

@@ -1,7 +1,8 @@
 import type { ConnectError } from "@connectrpc/connect";
 import type { MethodBinding } from "../wire/binding.js";
 import type { MessageLimits } from "../wire/codec.js";
-import { isConnectError, toCallerError } from "./caller-error.js";
+import { isConnectError } from "../wire/status.js";
+import { toCallerError } from "./caller-error.js";
 import type { AnyHandler } from "./handler.js";
 import type { Logger } from "./log.js";
 import type { MethodStats } from "./method-stats.js";
