@@ -12,18 +12,19 @@ import {
 } from "@bufbuild/protobuf/wkt";
 import {
   Code,
-  type Connection,
   createClient,
   describeService,
   listServices,
   startWorker,
+  type WorkerImpl,
 } from "@jetrpc/runtime";
 import { connect } from "@jetrpc/runtime/node";
 import { createOperator, type DeadLetter } from "@jetrpc/runtime/operator";
 import { startNats } from "@jetrpc/testing";
-import type { NatsConnection } from "@nats-io/nats-core";
+import { createInbox, type NatsConnection } from "@nats-io/nats-core";
 import { describe, expect, test } from "vitest";
 import { internals } from "../src/connection.js";
+import type { Link } from "../src/wire/link.js";
 import { RequestSchema, TestService } from "./gen/test/v1/test_pb.js";
 import { malformedBlocks, publishRaw, rawHeaders, withLines } from "./raw-headers.js";
 import { isSecured } from "./secured.js";
@@ -60,6 +61,12 @@ async function messagesIn(stream: string): Promise<number> {
 /** Asks a worker directly, with headers that are made by hand. */
 async function ask(nc: NatsConnection, subject: string, block: string, data: Uint8Array) {
   return await nc.request(subject, data, { timeout: 10_000, headers: rawHeaders(block) });
+}
+
+/** A subject that a connection may listen on. */
+function inboxOf(nc: NatsConnection): string {
+  const { options } = nc as unknown as { options: { inboxPrefix?: string } };
+  return createInbox(options.inboxPrefix);
 }
 
 /** A worker of every kind of method, and what its durable ones were given. */
@@ -176,7 +183,9 @@ describe("a header block that cannot be read", () => {
     const accepts: string[] = [];
     const replies: string[] = [];
     root.subscribe(`${service}.rpc.Chat`, {
-      callback: (_error, message) => replies.push(message.reply ?? ""),
+      callback: (_error, message) => {
+        replies.push(message.reply ?? "");
+      },
     });
     root.subscribe(">", {
       callback: (_error, message) => {
@@ -279,7 +288,7 @@ describe("a call log that cannot be read", () => {
     const { nats: nc } = await nats.connect({ as: "worker" });
     const call = await client.count.submit({}, { callId: "bad" });
     const subject = `${service}.log.Count._._.bad.entry`;
-    const pages = call.messages();
+    const pages = call.messages()[Symbol.asyncIterator]();
     publishRaw(nc, subject, headers("Jetrpc-Entry: message 1"), new Uint8Array([16, 1]));
     await pages.next();
     const next = pages.next();
@@ -530,7 +539,7 @@ describe("subjects", () => {
       await client.do.submit({}, { callId: "kept" });
       const { nats: root } = await nats.connect();
       root.subscribe("$SRV.INFO.test_v1_TestService", {
-        callback: (_error, message) =>
+        callback: (_error, message) => {
           message.respond(
             JSON.stringify({
               metadata: {
@@ -538,7 +547,8 @@ describe("subjects", () => {
                 "jetrpc-describe": "$JS.API.STREAM.DELETE.TEST",
               },
             }),
-          ),
+          );
+        },
       });
       await root.flush();
       await expect(describeService(await nats.connect(), service)).rejects.toMatchObject({
@@ -615,7 +625,7 @@ describe("a stream", () => {
     });
     const { nats: nc } = await nats.connect({ as: "client" });
     const ends: string[] = [];
-    const inbox = `${nc.options?.inboxPrefix ?? "_INBOX"}.flood`;
+    const inbox = inboxOf(nc);
     let peer = "";
     nc.subscribe(inbox, {
       callback: (_error, message) => {
@@ -637,12 +647,32 @@ describe("a stream", () => {
     expect(ends[0]).toContain("credit");
   });
 
+  test("whose worker takes frames on another subject ends", async () => {
+    const { nats: root } = await nats.connect();
+    root.subscribe(`${service}.rpc.Chat`, {
+      callback: (_error, message) => {
+        root.publish(message.reply ?? "", "", {
+          reply: `${service}.queue.Do._._.x`,
+          headers: rawHeaders(headers("Jetrpc-Frame: accept")),
+        });
+      },
+    });
+    await root.flush();
+    const requests = async function* () {
+      yield { text: "x" };
+    };
+    await expect(collect((await nats.client()).chat(requests()))).rejects.toMatchObject({
+      code: Code.Internal,
+      rawMessage: expect.stringContaining(".queue."),
+    });
+  });
+
   test.each(["credit -1", "credit x", "end 1e3", "end", "credit 1 2", "page 1"])(
     "ends with a frame of %s",
     async (frame) => {
       await echo();
       const { nats: nc } = await nats.connect({ as: "client" });
-      const inbox = `${nc.options?.inboxPrefix ?? "_INBOX"}.frames`;
+      const inbox = inboxOf(nc);
       let isSent = false;
       const end = new Promise<string>((resolve) => {
         nc.subscribe(inbox, {
@@ -776,7 +806,9 @@ test("a worker of thousands of methods works, and says how many there are", asyn
   const connection = await nats.connect();
   const worker = await startWorker(
     many,
-    Object.fromEntries(many.methods.map(({ localName }) => [localName, () => ({})])),
+    Object.fromEntries(many.methods.map(({ localName }) => [localName, () => ({})])) as unknown as Partial<
+      WorkerImpl<DescService>
+    >,
     connection,
   );
   const [info] = await listServices(connection, { timeoutMs: 5_000 });
@@ -815,7 +847,7 @@ function manyMethods(count: number): DescService {
 describe("a callback that throws", () => {
   test("is told, and does not end what is read", async () => {
     const connection = await nats.connect();
-    const { link } = (connection as Connection)[internals];
+    const { link } = (connection as unknown as { [internals]: { link: Link } })[internals];
     const faults: unknown[] = [];
     link.onFault((error) => {
       faults.push(error);

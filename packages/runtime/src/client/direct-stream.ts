@@ -9,7 +9,7 @@ import type { Msg } from "@nats-io/nats-core";
 import type { MethodBinding } from "../wire/binding.js";
 import { checkSize, decode, encode, type MessageLimits } from "../wire/codec.js";
 import { type ControlFrame, importedReply } from "../wire/frame.js";
-import { Header, HeaderBlock, headerSize, readMetadata } from "../wire/header.js";
+import { Header, HeaderBlock, headerSize, quote, readMetadata } from "../wire/header.js";
 import { isNoResponders, type Link } from "../wire/link.js";
 import { denial, type Reply } from "../wire/mux.js";
 import { isOversize } from "../wire/payload-store.js";
@@ -230,22 +230,23 @@ class ClientStream<I extends DescMessage, O extends DescMessage>
     if (this.peer) {
       return;
     }
+    const { reply = "" } = message;
     // A worker must not have its callers publish where it may not itself.
-    if (!message.reply?.startsWith(`${this.method.streamSubject}.`)) {
+    if (!reply.startsWith(`${this.method.streamSubject}.`)) {
       this.leave(
-        message.reply?.startsWith(importedReply)
+        reply.startsWith(importedReply)
           ? new ConnectError(
               `${this.desc.toString()} streams, and its worker is in another account: a service import passes unary calls only. Connect to the worker's account`,
               Code.FailedPrecondition,
             )
           : new ConnectError(
-              `${this.desc.toString()} was accepted on ${message.reply || "no subject"}, which is none of its streams`,
+              `${this.desc.toString()} was accepted on ${quote(reply)}, which is none of its streams`,
               Code.Internal,
             ),
       );
       return;
     }
-    this.peer = message.reply;
+    this.peer = reply;
     this.opening = undefined;
     if (this.desc.methodKind !== "server_streaming") {
       this.sendRequests().catch((error) => this.leave(toConnectError(error)));

@@ -1,6 +1,6 @@
 import { Code, ConnectError } from "@connectrpc/connect";
 import type { MethodBinding, Queue } from "../wire/binding.js";
-import { acceptedAt } from "../wire/call-search.js";
+import { storedAt } from "../wire/call-search.js";
 import { callApi, getNext } from "../wire/jetstream.js";
 import type { Link } from "../wire/link.js";
 
@@ -9,7 +9,7 @@ const freshMs = 1_000;
 
 interface QueueAge {
   readonly checkedAt: number;
-  /** When the oldest call that waits was accepted, in ms since 1970. */
+  /** When the oldest call that waits was queued, in ms since 1970. */
   readonly oldest: Promise<number | undefined>;
 }
 
@@ -69,7 +69,8 @@ async function findOldest(
     // What was delivered waits no longer.
     const from = info && info.delivered.stream_seq + 1;
     const next = from && (await getNext(link, service.stream, `${subject}.>`, from));
-    return next ? acceptedAt(next) : undefined;
+    // Not when it says that it was accepted: one client could keep off all others.
+    return next && storedAt(next);
   } catch (error) {
     if (ConnectError.from(error).code === Code.PermissionDenied) {
       blind.add(link);

@@ -119,10 +119,13 @@ export function deadlineOf({ request, isScheduled }: FoundCall): number | undefi
 
 /** When the server accepted a call whose request was read from a stream, in ms since 1970. */
 export function acceptedAt(request: Msg): number {
-  const { headers } = request;
-  const timestamp = headers?.last(Header.timestamp);
-  const accepted = readAccepted(headers);
-  return accepted ?? (timestamp ? Date.parse(timestamp) : deliveryOf(request).storedAtMs);
+  return readAccepted(request.headers) ?? storedAt(request);
+}
+
+/** When a message was stored that was read from a stream, in ms since 1970, by the server's clock. */
+export function storedAt(message: Msg): number {
+  const timestamp = message.headers?.last(Header.timestamp);
+  return timestamp ? Date.parse(timestamp) : deliveryOf(message).storedAtMs;
 }
 
 /** The error of a call that nobody knows. */

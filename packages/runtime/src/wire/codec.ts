@@ -10,6 +10,7 @@ import {
   toJsonString,
 } from "@bufbuild/protobuf";
 import { Code, ConnectError } from "@connectrpc/connect";
+import { quote } from "./header.js";
 import { ownBytes } from "./own-bytes.js";
 
 /** Serializes a message, or what a message can be made from. Throws `code` when it cannot be. */
@@ -44,7 +45,7 @@ export function encodingOf(contentType: string): Encoding {
       return "json";
     default:
       throw new ConnectError(
-        `content type "${contentType}" is not known: send ${jsonType} or application/protobuf`,
+        `content type ${quote(contentType)} is not known: send ${jsonType} or application/protobuf`,
         Code.InvalidArgument,
       );
   }

@@ -86,9 +86,14 @@ export class PayloadStore {
   }
 
   /** The payload of a message, wherever it is kept. Errors: see {@link get}. */
-  async load(service: ServiceBinding, message: Msg, space: string): Promise<Uint8Array> {
+  async load(
+    service: ServiceBinding,
+    message: Msg,
+    space: string,
+    maxBytes?: number,
+  ): Promise<Uint8Array> {
     const reference = message.headers?.get(Header.payload);
-    return reference ? await this.get(service, reference, space) : message.data;
+    return reference ? await this.get(service, reference, space, maxBytes) : message.data;
   }
 
   /** Removes a payload that nobody needs any more. */

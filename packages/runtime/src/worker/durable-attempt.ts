@@ -195,7 +195,12 @@ export class DurableAttempt {
     const { link, method } = this;
     const space = requestSpace(method, this.call);
     const bytes = headers?.has(Header.payload)
-      ? await link.payloads.load(method.service, this.request, space)
+      ? await link.payloads.load(
+          method.service,
+          this.request,
+          space,
+          this.served.settings.limits.readMaxBytes,
+        )
       : this.request.data;
     const encoding = encodingOf(headers?.get(Header.contentType) ?? "");
     const parse = encoding === "json" ? decodeJson : decode;
