@@ -256,7 +256,7 @@ const failures: Record<string, Failure> = {
   "a server that takes small messages only": {
     code: Code.FailedPrecondition,
     says: ["max_payload", "1024", "16384", "127.0.0.1"],
-    config: `max_payload: 1024\n${byToken}`,
+    config: "max_payload: 1024",
     set: (address) => at(address, { NATS_TOKEN: token }),
   },
   "JetStream is disabled": {
