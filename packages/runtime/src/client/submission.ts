@@ -105,7 +105,7 @@ export class Submission {
     this.objects = blobs.count;
     const resumes = digest !== undefined;
     const stored = await readSource(
-      blobs.store(link, method.service, this.objectPrefix, { resumes }),
+      blobs.store(link, method.service, (index) => `${this.objectPrefix}.${index}`, { resumes }),
     );
     this.bytes = blobs.encode(stored);
     if (!isNamed) {

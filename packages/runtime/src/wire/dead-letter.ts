@@ -4,10 +4,10 @@ import { type Msg, nuid } from "@nats-io/nats-core";
 import type { MethodBinding } from "./binding.js";
 import { nameOfSuffix } from "./call-id.js";
 import { Header, HeaderBlock, headerSize, maxHeaderBytes } from "./header.js";
-import { publishStored } from "./jetstream.js";
 import type { Link } from "./link.js";
 import { requestSpace } from "./object-name.js";
 import { objectsOf } from "./payload-store.js";
+import { publishInto } from "./provision.js";
 import { cutText, decodeStatusBytes, encodeStatus, leftOut } from "./status.js";
 
 /** Most bytes of a dead letter that its error takes; a larger one is cut. */
@@ -35,7 +35,7 @@ export interface DeadMethod extends Pick<MethodBinding, "deadSubject" | "service
 
 /**
  * Keeps the request of a call that failed for good, with the reason: as much of that as
- * there is room for. Storing it again replaces it. Errors: those of {@link publishStored}.
+ * there is room for. Storing it again replaces it. Errors: those of {@link publishInto}.
  */
 export async function storeDeadLetter(
   link: Link,
@@ -69,7 +69,7 @@ export async function storeDeadLetter(
   const maxBytes = Math.floor((room * 3) / 4) - statusReserve;
   const status = encodeStatus(reason, { maxBytes, metadata: "letter" });
   headers.append(status.headers).add(Header.status, base64Encode(status.payload));
-  await publishStored(link, subject, payload, headers);
+  await publishInto(link, method.service, subject, payload, headers);
 }
 
 /** Stores the payload that a dead letter has no room for as an object of the request. */

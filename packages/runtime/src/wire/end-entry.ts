@@ -5,8 +5,8 @@ import type { CallName } from "./call-id.js";
 import { type Entry, entrySubject, formatEntry, type Outcome } from "./call-log.js";
 import { acceptedAt } from "./call-search.js";
 import { Header, HeaderBlock, readDigest } from "./header.js";
-import { publishStored } from "./jetstream.js";
 import type { Link } from "./link.js";
+import { publishInto } from "./provision.js";
 import { encodeStatus } from "./status.js";
 
 /**
@@ -15,7 +15,7 @@ import { encodeStatus } from "./status.js";
  */
 export async function storeEnd(
   link: Link,
-  method: Pick<MethodBinding, "logSubject">,
+  method: Pick<MethodBinding, "service" | "logSubject">,
   call: CallName,
   last: Pick<Entry, "attempt" | "sequence"> | undefined,
   request: Msg | undefined,
@@ -33,5 +33,5 @@ export async function storeEnd(
     headers.add(Header.accepted, acceptedAt(request));
   }
   const { payload } = encodeStatus(error, { maxBytes: link.maxPayload, headers });
-  await publishStored(link, entrySubject(method, call), payload, headers);
+  await publishInto(link, method.service, entrySubject(method, call), payload, headers);
 }

@@ -23,7 +23,7 @@ export const Header = {
   frame: "Jetrpc-Frame",
   /** Object that holds the payload, when it is too large for one NATS message, its size and digest. */
   payload: "Jetrpc-Payload",
-  /** What tells a request's objects from those of another submission of its call, and how many. */
+  /** What tells the objects of a request from those of another submission of its call, or those of one attempt from another's, and how many. */
   objects: "Jetrpc-Objects",
   /** On a chunk of an object: how many chunks and bytes are stored with it. */
   chunk: "Jetrpc-Chunk",

@@ -36,6 +36,7 @@ const codes = new Map<number, Code>([
   [10007, Code.Unavailable], // the server that was asked does not have it yet
   [10009, Code.Unavailable], // the leader has changed
   [10041, Code.Unavailable], // consensus
+  [10049, Code.Unavailable], // the files of a deleted stream of this name are there yet
   [10118, Code.Unavailable], // the leader of a stream is lost
   [10119, Code.Unavailable], // the leader of a consumer is lost
   [10124, Code.Unavailable], // the stream is being moved

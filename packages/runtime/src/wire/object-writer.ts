@@ -22,8 +22,14 @@ const chunkBytes = 128 * 1024;
 /** Bytes of a chunk's message that are kept for its headers. */
 const headerReserve = 1024;
 
-/** Chunks that are stored as one atomic batch: 2 MiB, of which an upload holds two. */
+/** Most chunks that are stored as one atomic batch: 2 MiB, of which an upload holds two. */
 const batchChunks = 16;
+
+/**
+ * A batch that takes longer to store is followed by a smaller one, in ms, and one that
+ * takes less than half of it by a larger one: heartbeats wait behind what is sent before.
+ */
+const batchMs = 400;
 
 /** How long to try to store the same chunks, in ms. */
 const patienceMs = 60_000;
@@ -103,6 +109,8 @@ class ObjectWriter {
   private readonly spare: Uint8Array[] = [];
   /** Bytes that were read of the source. */
   private position = 0;
+  /** Chunks of the next batch. */
+  private most = 1;
 
   constructor(
     private readonly link: Link,
@@ -131,7 +139,7 @@ class ObjectWriter {
       } else {
         this.spare.push(data);
       }
-      if (batch.length === batchChunks) {
+      if (batch.length >= this.most) {
         await storing;
         storing = this.store(batch);
         // Whoever awaits it hears of its failure.
@@ -196,6 +204,7 @@ class ObjectWriter {
       return;
     }
     let mustLook = false;
+    const beganAt = performance.now();
     await this.attempt(async () => {
       if (mustLook) {
         // The acknowledgement was lost, or another process goes on with the object.
@@ -209,6 +218,12 @@ class ObjectWriter {
         this.stored = missing.at(-1)?.end ?? 0;
       }
     });
+    const took = performance.now() - beganAt;
+    if (took > batchMs) {
+      this.most = Math.max(1, this.most >> 1);
+    } else if (took < batchMs / 2) {
+      this.most = Math.min(batchChunks, this.most * 2);
+    }
     this.spare.push(...chunks.map(({ data }) => data));
   }
 

@@ -68,13 +68,13 @@ export class OutgoingBlobs<D extends DescMessage> {
   }
 
   /**
-   * Stores each Blob as the object `<prefix>.<its number>`. What an upload that
+   * Stores each Blob as the object that is named for its number. What an upload that
    * failed left is removed, unless it is to be gone on with.
    */
   async store(
     link: Link,
     service: ServiceBinding,
-    prefix: string,
+    name: (index: number) => string,
     options: WriteOptions,
   ): Promise<StoredObject[]> {
     const objects: StoredObject[] = [];
@@ -82,12 +82,12 @@ export class OutgoingBlobs<D extends DescMessage> {
       for (const [index, blob] of this.blobs.entries()) {
         const { open, isRereadable } = sourceOf(blob);
         const how = { ...options, isOneShot: !isRereadable };
-        objects.push(await writeObject(link, service, `${prefix}.${index}`, open, how));
+        objects.push(await writeObject(link, service, name(index), open, how));
       }
     } catch (error) {
       if (!options.resumes) {
         for (let index = 0; index <= objects.length; index++) {
-          removeObject(link, service, `${prefix}.${index}`);
+          removeObject(link, service, name(index));
         }
       }
       throw error;

@@ -5,7 +5,13 @@ import type { CallName } from "./call-id.js";
 import { Header, quote, wholeNumber } from "./header.js";
 import { getLast } from "./jetstream.js";
 import type { Link } from "./link.js";
-import { checkSpace, directSpace, requestSpace } from "./object-name.js";
+import {
+  bucketStream,
+  checkSpace,
+  chunkSubject,
+  directSpace,
+  requestSpace,
+} from "./object-name.js";
 import { readObject } from "./object-reader.js";
 import {
   removeObject,
@@ -132,14 +138,30 @@ export function objectsOf(request: Msg, space: string): RequestObjects | undefin
     : undefined;
 }
 
-/** Removes the objects of one submission. */
+/** Removes the objects of one submission or attempt, from one of them on. */
 export function removeObjects(
   link: Link,
   service: ServiceBinding,
   { prefix, count }: RequestObjects,
+  first = 0,
 ): void {
-  for (let index = 0; index < count; index++) {
+  for (let index = first; index < count; index++) {
     removeObject(link, service, `${prefix}.${index}`);
+  }
+}
+
+/** Looks how many objects are there whose names begin with a prefix, the first of them unseen. */
+export async function countObjects(
+  link: Link,
+  { service }: MethodBinding,
+  prefix: string,
+  first: number,
+): Promise<number> {
+  for (let index = first; ; index++) {
+    const chunks = chunkSubject(service, `${prefix}.${index}`);
+    if (!(await getLast(link, bucketStream(service), chunks))?.headers?.has(Header.chunk)) {
+      return index;
+    }
   }
 }
 

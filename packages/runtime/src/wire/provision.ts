@@ -2,8 +2,9 @@ import { Code, ConnectError } from "@connectrpc/connect";
 import type { MethodBinding, ServiceBinding } from "./binding.js";
 import { findDifferences } from "./difference.js";
 import { refuseOtherDomain } from "./domain.js";
+import type { HeaderBlock } from "./header.js";
 import { describeInfrastructure, type StreamSettings } from "./infrastructure.js";
-import { isTransient, untilAnswered } from "./jetstream.js";
+import { isTransient, NoStream, publishStored, untilAnswered } from "./jetstream.js";
 import { consumerInfo, createStream, putConsumer, streamInfo } from "./jetstream-admin.js";
 import type { Link } from "./link.js";
 
@@ -54,19 +55,58 @@ function refuseUnseen(service: ServiceBinding, unseen: readonly string[]): void 
   }
 }
 
-const underWay = new WeakMap<Link, Map<MethodBinding, Promise<void>>>();
+const underWay = new WeakMap<Link, Map<object, Promise<void>>>();
 
-/** The same for one method. Many calls may find at once that nothing is there: they share it. */
-export function provisionMissingOnce(link: Link, method: MethodBinding): Promise<void> {
-  const ofLink = underWay.get(link) ?? new Map<MethodBinding, Promise<void>>();
+/** Many calls may find at once that nothing is there: they share what makes it. */
+function once(link: Link, what: object, make: () => Promise<void>): Promise<void> {
+  const ofLink = underWay.get(link) ?? new Map<object, Promise<void>>();
   underWay.set(link, ofLink);
-  let making = ofLink.get(method);
+  let making = ofLink.get(what);
   if (!making) {
-    const work = provisionMissing(link, method.service, [method]);
-    making = work.finally(() => ofLink.delete(method));
-    ofLink.set(method, making);
+    making = make().finally(() => ofLink.delete(what));
+    ofLink.set(what, making);
   }
   return making;
+}
+
+/** {@link provisionMissing} for one method. */
+export function provisionMissingOnce(link: Link, method: MethodBinding): Promise<void> {
+  return once(link, method, () => provisionMissing(link, method.service, [method]));
+}
+
+/**
+ * Makes the streams of a service for who could not store something in one of them.
+ * Throws Unavailable when they are missing and cannot be made: what was to be stored
+ * waits for an administrator, and is not lost.
+ */
+export async function makeStreams(link: Link, service: ServiceBinding): Promise<void> {
+  try {
+    await once(link, service, () => provisionMissing(link, service, []));
+  } catch (error) {
+    throw failure("a stream is missing", error, Code.Unavailable);
+  }
+}
+
+/**
+ * Publishes into a stream of a service, which is made when it is missing. Errors: those
+ * of {@link publishStored}, and {@link makeStreams}.
+ */
+export async function publishInto(
+  link: Link,
+  service: ServiceBinding,
+  subject: string,
+  payload: Uint8Array,
+  headers: HeaderBlock,
+): Promise<number> {
+  try {
+    return await publishStored(link, subject, payload, headers);
+  } catch (error) {
+    if (!(error instanceof NoStream)) {
+      throw error;
+    }
+    await makeStreams(link, service);
+    return await publishStored(link, subject, payload, headers);
+  }
 }
 
 /** Returns the names of what could not be looked at. */
@@ -160,9 +200,9 @@ function notForThese(what: string, cause: unknown): ConnectError {
 }
 
 /** What may pass is Unavailable, so that it is tried again. */
-function failure(text: string, cause: unknown): ConnectError {
-  const { code, rawMessage } = ConnectError.from(cause);
-  const kind = isTransient(cause) ? Code.Unavailable : code;
+function failure(text: string, cause: unknown, code?: Code): ConnectError {
+  const { code: own, rawMessage } = ConnectError.from(cause);
+  const kind = code ?? (isTransient(cause) ? Code.Unavailable : own);
   return new ConnectError(`${text}: ${rawMessage}`, kind, undefined, undefined, cause);
 }
 

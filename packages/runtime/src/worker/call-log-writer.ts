@@ -12,9 +12,16 @@ import {
 } from "../wire/call-log.js";
 import { lastEntry } from "../wire/call-search.js";
 import { Header, HeaderBlock } from "../wire/header.js";
-import { isTransient, pause, publishStored, SequenceConflict } from "../wire/jetstream.js";
+import {
+  isTransient,
+  NoStream,
+  pause,
+  publishStored,
+  SequenceConflict,
+} from "../wire/jetstream.js";
 import type { Link } from "../wire/link.js";
 import { readLog } from "../wire/log-reader.js";
+import { makeStreams } from "../wire/provision.js";
 import { createSecret } from "../wire/secret.js";
 
 /** The call is not this attempt's any more: it has ended, or a later attempt runs. */
@@ -80,6 +87,8 @@ export class CallLogWriter {
   private failure: unknown;
   private sequence = 0;
   private stored = 0;
+  /** How many of the objects of each attempt the log names, by what their names begin with. */
+  readonly objects = new Map<string, number>();
 
   constructor(
     private readonly link: Link,
@@ -101,6 +110,10 @@ export class CallLogWriter {
     const range = { subject: this.subject, from: 0, headersOnly: true };
     for await (const entry of readLog(this.link, this.method.service, range)) {
       state.apply(entry);
+      const [base, count] = entry.message.headers?.get(Header.objects).split(" ") ?? [];
+      if (base) {
+        this.objects.set(base, Number(count));
+      }
     }
     this.sequence = state.sequence;
     this.stored = state.messages;
@@ -156,7 +169,9 @@ export class CallLogWriter {
         this.sequence = last.sequence;
       }
     } catch (error) {
-      if (!mayRepeat(error)) {
+      if (error instanceof NoStream) {
+        await makeStreams(this.link, this.method.service);
+      } else if (!mayRepeat(error)) {
         throw error;
       }
     }
@@ -188,6 +203,11 @@ export class CallLogWriter {
           }
         });
     }
+  }
+
+  /** Stores once more that the attempt was made, in a log that has lost entries. */
+  async recall(entry: NewEntry): Promise<void> {
+    await this.store([entry]);
   }
 
   /** Looks whether the call is still this attempt's. */
@@ -245,10 +265,17 @@ export class CallLogWriter {
           this.stored = before + entries.length;
         }
         return;
-      } catch (error) {
+      } catch (thrown) {
+        let error = thrown;
         if (error instanceof SequenceConflict && !isInDoubt) {
           // It was sent once: what is there in its place is not of this attempt.
           await this.areStored([], before);
+        }
+        if (error instanceof NoStream) {
+          error = await makeStreams(this.link, this.method.service).then(
+            () => thrown,
+            (e: unknown) => e,
+          );
         }
         if (!mayRepeat(error) || Date.now() >= giveUpAt || this.link.nats.isClosed()) {
           throw error;

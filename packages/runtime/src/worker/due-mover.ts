@@ -4,9 +4,9 @@ import type { MethodBinding, ServiceBinding } from "../wire/binding.js";
 import { queueOfDue } from "../wire/call-search.js";
 import { copyRequestHeaders } from "../wire/dead-letter.js";
 import { Header } from "../wire/header.js";
-import { getLast, publishStored, SequenceConflict } from "../wire/jetstream.js";
+import { getLast, SequenceConflict } from "../wire/jetstream.js";
 import type { Link } from "../wire/link.js";
-import { provision } from "../wire/provision.js";
+import { provisionMissing, publishInto } from "../wire/provision.js";
 import { defectOf } from "../wire/readable.js";
 import { buryRequest } from "./bury-request.js";
 import type { Logger } from "./log.js";
@@ -54,7 +54,10 @@ export function createDueMover(link: Link, method: MethodBinding, log: Logger): 
       }
     },
     giveBack,
-    refused: () => provision(link, service, [method]).catch(() => undefined),
+    refused: () =>
+      provisionMissing(link, service, [method]).catch((error) =>
+        log({ level: "error", message: "calls that are due are not handed out", error }),
+      ),
   });
 }
 
@@ -69,7 +72,7 @@ async function move(link: Link, service: ServiceBinding, message: Msg): Promise<
     headers.add(Header.accepted, accepted);
   }
   try {
-    await publishStored(link, subject, message.data, headers);
+    await publishInto(link, service, subject, message.data, headers);
   } catch (error) {
     // It is there already when its acknowledgement was lost.
     const isTaken = error instanceof SequenceConflict;

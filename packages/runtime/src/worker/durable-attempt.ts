@@ -33,7 +33,14 @@ import type { Link } from "../wire/link.js";
 import { deliveryOf } from "../wire/log-reader.js";
 import { requestSpace, responseSpace } from "../wire/object-name.js";
 import { OutgoingBlobs } from "../wire/outgoing-blobs.js";
-import { isOversize, releaseObjects, responseTtlMs } from "../wire/payload-store.js";
+import {
+  countObjects,
+  isOversize,
+  releaseObjects,
+  removeObjects,
+  responseTtlMs,
+} from "../wire/payload-store.js";
+import { publishInto } from "../wire/provision.js";
 import {
   cutText,
   decodeStatus,
@@ -48,6 +55,7 @@ import { AttemptContext } from "./attempt-context.js";
 import { CallLogWriter, LostClaim, LostEntries, type NewEntry } from "./call-log-writer.js";
 import { toCallerError } from "./caller-error.js";
 import type { ProgressReport } from "./context.js";
+import type { DeliveryCounts } from "./delivery-counts.js";
 import type { LogLevel } from "./log.js";
 import type { ServedMethod } from "./settings.js";
 
@@ -85,6 +93,16 @@ export class DurableAttempt {
   private announceAt = Number.POSITIVE_INFINITY;
   private limit: TimeLimit | undefined;
   private rejectStep: ((reason: unknown) => void) | undefined;
+  private hasLostProgress = false;
+  /** The server may not know whether it handed out the request before. */
+  private readonly isUnsure: boolean;
+  /** Nor does an empty log tell whether it was begun. */
+  private readonly isDoubtful: boolean;
+  /** What the names of its objects begin with; empty while it has none. */
+  private base = "";
+  /** Objects that it stored, or began to. */
+  private objects = 0;
+  private hasSucceeded = false;
   private stopReason: { readonly reason: unknown } | undefined;
 
   constructor(
@@ -92,9 +110,12 @@ export class DurableAttempt {
     private readonly served: ServedMethod,
     private readonly request: Msg,
     private readonly call: CallName,
+    counts: DeliveryCounts,
   ) {
     this.method = served.method;
     const { deliveries, streamSequence, storedAtMs } = deliveryOf(request);
+    this.isDoubtful = storedAtMs <= counts.doubtfulUntil;
+    this.isUnsure = this.isDoubtful || storedAtMs <= counts.unsureUntil;
     this.claimed = { request: streamSequence, delivery: deliveries };
     this.acceptedAtMs = readAccepted(request.headers) ?? storedAtMs;
     this.writer = new CallLogWriter(link, served.method, call, this.claimed);
@@ -133,9 +154,10 @@ export class DurableAttempt {
   /** Gives the call back before it was begun. */
   async giveBack(): Promise<void> {
     try {
-      const { hasEnded } = await this.writer.readState();
-      // It may have been cancelled, or done by another worker: nothing follows an end.
-      if (!hasEnded) {
+      const { sequence } = await this.writer.readState();
+      // The next delivery would count this one as an attempt; where there are entries,
+      // these are what counts.
+      if (sequence === 0 && this.mayBeFirst) {
         await this.writer.append({ kind: "release", payload: new Uint8Array(0) });
       }
     } catch {
@@ -160,6 +182,29 @@ export class DurableAttempt {
     } finally {
       stats.ended(beganAt);
       this.context?.finish();
+    }
+    if ((this.objects > 0 && !this.hasSucceeded) || this.writer.objects.size > 0) {
+      await this.removeLeftovers();
+    }
+  }
+
+  /** Removes the objects of attempts that are over which no entry of the log names. */
+  private async removeLeftovers(): Promise<void> {
+    const { link, method, call, writer, base } = this;
+    try {
+      const state = await writer.readState();
+      const isOver = state.hasEnded || state.attempt <= writer.attempt;
+      for (const [each, named] of writer.objects) {
+        // Those of an attempt that runs are its own.
+        if (each === base || isOver) {
+          const prefix = `${responseSpace(method, call)}.${each}`;
+          const count =
+            each === base ? this.objects : await countObjects(link, method, prefix, named);
+          removeObjects(link, method.service, { prefix, count }, named);
+        }
+      }
+    } catch {
+      // Who makes the next attempt does it, or the server when they are too old.
     }
   }
 
@@ -189,7 +234,7 @@ export class DurableAttempt {
   private async attempt(): Promise<void> {
     const { headers } = this.request;
     // The common request has no header: nothing to look up, nothing to wait for.
-    const isFirst = this.claimed.delivery === 1 && !headers?.has(Header.replay);
+    const isFirst = this.claimed.delivery === 1 && !this.isUnsure && !headers?.has(Header.replay);
     const resumeFrom = isFirst ? 0 : await this.claim();
     const { timeoutMs, isCallsOwn } = this.timeLeft();
     const { link, method } = this;
@@ -243,15 +288,27 @@ export class DurableAttempt {
     }
   }
 
+  /** A server that was killed may hand out the request anew: the log tells that it runs. */
+  announceSoon(): void {
+    if (this.announceAt < Number.POSITIVE_INFINITY) {
+      this.announceAt = 0;
+    }
+  }
+
   private announce(): void {
     this.writer.announce(this.attemptEntry());
   }
 
-  private attemptEntry(): NewEntry {
+  private attemptEntry(objects?: string): NewEntry {
     return {
       kind: "attempt",
       payload: new Uint8Array(0),
-      headers: (block) => this.addOrigin(block),
+      headers: (block) => {
+        if (objects) {
+          block.add(Header.objects, objects);
+        }
+        return this.addOrigin(block);
+      },
     };
   }
 
@@ -283,7 +340,9 @@ export class DurableAttempt {
       writer.attempt = Math.max(1, state.attempt) + 1;
       this.releases = state.releases;
       const spent = writer.attempt - 1 - state.releases;
-      if (spent >= method.maxAttempts) {
+      // One that only may have been made ends no call.
+      const isCertain = state.sequence > 0 || this.isRepeated;
+      if (spent >= method.maxAttempts && isCertain) {
         writer.attempt--;
         throw gaveUp(spent);
       }
@@ -295,9 +354,14 @@ export class DurableAttempt {
     }
   }
 
+  /** True when the request was handed out before. */
+  private get isRepeated(): boolean {
+    return this.claimed.delivery > 1 || this.request.headers?.get(Header.replay) === putAgain;
+  }
+
   /** True when no other attempt can have begun that has left no entry yet. */
   private get mayBeFirst(): boolean {
-    return this.claimed.delivery === 1 && this.request.headers?.get(Header.replay) !== putAgain;
+    return !this.isRepeated && !this.isDoubtful;
   }
 
   /** Time for this attempt, 0 for no limit. Throws when the call's own time is over. */
@@ -418,13 +482,29 @@ export class DurableAttempt {
   private storeBlobs(blobs: OutgoingBlobs<DescMessage>): Promise<Uint8Array> {
     const { link, method, context } = this;
     const options = { ttlMs: responseTtlMs(method.service), signal: context?.signal };
-    return this.step(async () =>
-      blobs.encode(await blobs.store(link, method.service, this.newObject(), options)),
-    );
+    return this.step(async () => {
+      const names = await this.nameObjects(blobs.count);
+      return blobs.encode(await blobs.store(link, method.service, names, options));
+    });
   }
 
-  private newObject(): string {
-    return `${responseSpace(this.method, this.call)}.${nuid.next()}`;
+  /**
+   * Names objects that are to be stored. Before the first one the log says what their names
+   * begin with: who makes the next attempt, if this one is lost, removes them.
+   */
+  private async nameObjects(count: number): Promise<(index: number) => string> {
+    // What is stored may be long on its way.
+    this.working();
+    if (!this.base) {
+      this.announceAt = Number.POSITIVE_INFINITY;
+      const base = nuid.next();
+      await this.writer.append(this.attemptEntry(`${base} 0`));
+      this.base = base;
+    }
+    const first = this.objects;
+    this.objects += count;
+    const prefix = `${responseSpace(this.method, this.call)}.${this.base}`;
+    return (index) => `${prefix}.${first + index}`;
   }
 
   private encodedEntry(
@@ -434,27 +514,35 @@ export class DurableAttempt {
   ): NewEntry | Promise<NewEntry> {
     const { link, method } = this;
     const metadata = context?.responseMetadata(link.maxPayload, kind === "end" ? "both" : "header");
-    const entry = (bytes: Uint8Array, object?: string): NewEntry => ({
-      kind,
-      ...(kind === "end" && { outcome: "succeeded" as const }),
-      payload: bytes,
-      headers: (block) => {
-        if (object) {
-          block.add(Header.payload, object);
-        }
-        if (kind === "end") {
-          this.addOrigin(block);
-        }
-        return block.append(metadata);
-      },
-    });
+    const entry = (bytes: Uint8Array, object?: string): NewEntry => {
+      const objects = this.base && `${this.base} ${this.objects}`;
+      return {
+        kind,
+        ...(kind === "end" && { outcome: "succeeded" as const }),
+        payload: bytes,
+        headers: (block) => {
+          if (object) {
+            block.add(Header.payload, object);
+          }
+          if (objects) {
+            block.add(Header.objects, objects);
+          }
+          if (kind === "end") {
+            this.addOrigin(block);
+          }
+          return block.append(metadata);
+        },
+      };
+    };
     if (!isOversize(payload, headerSize(metadata), link.maxPayload)) {
       return entry(payload);
     }
-    const ttlMs = responseTtlMs(method.service);
-    return link.payloads
-      .put(method.service, `${this.newObject()}.0`, payload, { ttlMs })
-      .then((object) => entry(new Uint8Array(0), object));
+    const options = { ttlMs: responseTtlMs(method.service), signal: this.context?.signal };
+    return this.step(async () => {
+      const name = await this.nameObjects(1);
+      const object = await link.payloads.put(method.service, name(0), payload, options);
+      return entry(new Uint8Array(0), object);
+    });
   }
 
   /** Stores the end of the call, and only then removes it from the queue. */
@@ -462,6 +550,7 @@ export class DurableAttempt {
     this.announceAt = Number.POSITIVE_INFINITY;
     this.context?.flushProgress();
     await this.writer.append(entry);
+    this.hasSucceeded = entry.outcome === "succeeded";
     this.acknowledge();
   }
 
@@ -502,6 +591,8 @@ export class DurableAttempt {
         await this.buryUnreadable(thrown as ConnectError);
       } else if (thrown instanceof LostEntries) {
         this.context?.abort(thrown);
+        // What the log has lost of attempts before would be made once more.
+        await this.writer.recall(this.attemptEntry());
         this.answer("-NAK");
         this.report("error", "an attempt is made anew", thrown);
       } else {
@@ -591,16 +682,14 @@ export class DurableAttempt {
     const headers = new HeaderBlock().add(Header.entry, `progress ${this.writer.attempt}`);
     const most = Math.min(maxProgressBytes, Math.floor(link.maxPayload / 4));
     const message = cutText(report.message ?? "", most);
-    try {
-      link.publish(
-        progressSubject(this.method, this.call),
-        encode(ProgressSchema, { ...report, message }, Code.Internal),
-        { headers: headers.asHeaders() },
-      );
-    } catch (error) {
-      // A timer calls this as well: nobody could catch it there.
-      this.report("warn", "progress could not be sent", error);
-    }
+    const payload = encode(ProgressSchema, { ...report, message }, Code.Internal);
+    const subject = progressSubject(this.method, this.call);
+    publishInto(link, this.method.service, subject, payload, headers).catch((error) => {
+      if (!this.hasLostProgress) {
+        this.hasLostProgress = true;
+        this.report("warn", "the progress of a call could not be stored", error);
+      }
+    });
   }
 
   private statusEntry(

@@ -8,6 +8,7 @@ import { provisionMissing } from "../wire/provision.js";
 import { defectOf } from "../wire/readable.js";
 import { SlotTable } from "../wire/slot-table.js";
 import { buryRequest } from "./bury-request.js";
+import { DeliveryCounts } from "./delivery-counts.js";
 import { DurableAttempt } from "./durable-attempt.js";
 import { PriorityPuller } from "./priority-puller.js";
 import { type Pulled, Puller } from "./puller.js";
@@ -20,6 +21,7 @@ const tickMs = 50;
 export class DurableWorker {
   private readonly attempts = new SlotTable<DurableAttempt>();
   private readonly puller: Puller | PriorityPuller;
+  private readonly counts: DeliveryCounts;
   private notices: Subscription | undefined;
   private heartbeat: ReturnType<typeof setInterval> | undefined;
   private ticker: ReturnType<typeof setInterval> | undefined;
@@ -32,6 +34,7 @@ export class DurableWorker {
     concurrency: number,
   ) {
     const { method } = served;
+    this.counts = new DeliveryCounts(link, method);
     const pulled = method.queues.map(({ consumer }) => this.pulled(consumer));
     const [only] = pulled;
     this.puller =
@@ -51,11 +54,16 @@ export class DurableWorker {
         }
       }
     });
-    this.stopListening = this.link.onReconnect(() => this.checkAll());
+    this.stopListening = this.link.onReconnect(() => {
+      for (const attempt of this.attempts.values()) {
+        attempt.announceSoon();
+      }
+      this.checkAll();
+    });
     this.ticker = setInterval(() => this.link.guard(() => this.tick()), tickMs);
     this.beatAt = Date.now();
     this.heartbeat = setInterval(() => this.link.guard(() => this.beat()), method.ackWaitMs / 3);
-    this.puller.start();
+    void this.counts.start().then(() => this.puller.start());
   }
 
   /** Takes nothing new; what is on its way is given back. */
@@ -81,6 +89,7 @@ export class DurableWorker {
     clearInterval(this.heartbeat);
     clearInterval(this.ticker);
     this.stopListening?.();
+    this.counts.stop();
     if (this.link.connected) {
       this.notices?.unsubscribe();
     }
@@ -138,14 +147,13 @@ export class DurableWorker {
       refused: async (why) => {
         const of = { method: method.desc.toString() };
         settings.log({ level: "warn", message: "a pull was refused", ...of, error: why });
-        await provisionMissing(link, method.service, [method]).catch((error) =>
-          settings.log({
-            level: "error",
-            message: "the queue of a method is out of order",
-            ...of,
-            error,
-          }),
-        );
+        try {
+          await provisionMissing(link, method.service, [method]);
+          await this.counts.doubtAnew();
+        } catch (error) {
+          const message = "the queue of a method is out of order";
+          settings.log({ level: "error", message, ...of, error });
+        }
       },
     };
   }
@@ -171,7 +179,7 @@ export class DurableWorker {
   private attemptOf(request: Msg): DurableAttempt {
     const { link, served } = this;
     const call = parseCallSubject(served.method.service, request.subject);
-    return new DurableAttempt(link, served, request, call as CallName);
+    return new DurableAttempt(link, served, request, call as CallName, this.counts);
   }
 }
 
