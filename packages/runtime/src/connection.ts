@@ -2,9 +2,11 @@ import { Code, ConnectError, type Interceptor, type Transport } from "@connectrp
 import type { NatsConnection } from "@nats-io/nats-core";
 import { DurableCalls } from "./client/durable-calls.js";
 import { createTransport } from "./client/transport.js";
+import type { WaitingCall } from "./client/waiting.js";
 import { anyOwner } from "./wire/call-id.js";
 import { type MessageLimits, messageLimits } from "./wire/codec.js";
 import { Link } from "./wire/link.js";
+import { within } from "./wire/within.js";
 
 /**
  * What the runtime keeps of a connection for itself. A symbol of the registry: an
@@ -27,7 +29,10 @@ export interface Connection {
    * close(): Unauthenticated when the server came to refuse the credentials.
    */
   readonly closed: Promise<ConnectError | undefined>;
-  /** Sends what is still to be sent and closes the NATS connection. */
+  /**
+   * Sends what is still to be sent and closes the NATS connection. It takes no longer
+   * than `closeTimeoutMs`, whatever the server does, and never throws.
+   */
   close(): Promise<void>;
   /** @internal */
   readonly [internals]: { readonly link: Link; readonly calls: DurableCalls };
@@ -49,7 +54,18 @@ export interface ConnectionOptions extends Partial<MessageLimits> {
    * leaf node. Default: the server's own.
    */
   domain?: string;
+  /**
+   * Called when a durable call has been waited for, by a plain call, `result()` or its
+   * messages, for some seconds, and no worker serves its method; again after 5 minutes.
+   * Default: nobody is told.
+   */
+  onWaiting?: (call: WaitingCall) => void;
+  /** How long close() waits for the server to take what is still to be sent, in ms. Default: 5 s. */
+  closeTimeoutMs?: number;
 }
+
+/** Default of {@link ConnectionOptions.closeTimeoutMs}. */
+const defaultCloseTimeoutMs = 5_000;
 
 /** The oldest nats-server that has what the call log needs (atomic batches). */
 const oldestServer = [2, 12] as const;
@@ -70,14 +86,14 @@ export function createConnection(
     inboxPrefix: options.inboxPrefix,
     domain: options.domain,
   });
-  const calls = new DurableCalls(link);
+  const calls = new DurableCalls(link, options.onWaiting);
   const transport = createTransport(
     link,
     calls,
     options.interceptors ?? [],
     messageLimits(options),
   );
-  return new LinkedConnection(transport, { link, calls });
+  return new LinkedConnection(transport, { link, calls }, options.closeTimeoutMs);
 }
 
 /** Holds what it has in private: the options of a NATS connection may be secrets, and it may be printed. */
@@ -88,7 +104,11 @@ class LinkedConnection implements Connection {
   // Not #internals: tsup would take an assignment to it for one to the export.
   readonly #own: Connection[typeof internals];
 
-  constructor(transport: Transport, own: Connection[typeof internals]) {
+  constructor(
+    transport: Transport,
+    own: Connection[typeof internals],
+    private readonly closeTimeoutMs = defaultCloseTimeoutMs,
+  ) {
     this.owner = own.link.owner;
     this.domain = own.link.options.domain;
     this.#transport = transport;
@@ -116,11 +136,11 @@ class LinkedConnection implements Connection {
     const { link } = this.#own;
     if (link.connected) {
       link.flushLate();
-      // A connection that is lost meanwhile has nothing left to send.
-      await nats.drain().catch(() => nats.close());
-    } else {
-      await nats.close();
+      // A server that says nothing takes nothing; a connection that is lost meanwhile has
+      // nothing left to send.
+      await within(this.closeTimeoutMs, nats.drain());
     }
+    await nats.close();
   }
 }
 

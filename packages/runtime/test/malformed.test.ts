@@ -806,9 +806,9 @@ test("a worker of thousands of methods works, and says how many there are", asyn
   const connection = await nats.connect();
   const worker = await startWorker(
     many,
-    Object.fromEntries(many.methods.map(({ localName }) => [localName, () => ({})])) as unknown as Partial<
-      WorkerImpl<DescService>
-    >,
+    Object.fromEntries(
+      many.methods.map(({ localName }) => [localName, () => ({})]),
+    ) as unknown as Partial<WorkerImpl<DescService>>,
     connection,
   );
   const [info] = await listServices(connection, { timeoutMs: 5_000 });

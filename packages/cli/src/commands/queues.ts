@@ -3,10 +3,12 @@ import { operatorsOf } from "../operators.js";
 import { printJson, printTable } from "../output.js";
 import { addSessionOptions, type SessionOptions, withSession } from "../session.js";
 
-/** `jetrpc queues`: how much waits and runs. */
+/** `jetrpc queues`: how much waits and runs, and who is there to do it. */
 export function queuesCommand(): Command {
   return addSessionOptions(
-    new Command("queues").description("show how many calls of each durable method wait and run"),
+    new Command("queues").description(
+      "show how many calls of each durable method wait and run, and how many workers serve it",
+    ),
   ).action(queues);
 }
 
@@ -18,14 +20,19 @@ async function queues(options: SessionOptions): Promise<void> {
         if (options.json) {
           printJson({ service: service.typeName, ...info });
         } else {
-          const { method, queued, running, pausedUntil } = info;
-          const name = `${service.typeName}.${method}`;
-          rows.push([name, `${queued}`, `${running}`, pausedUntil ? showPause(pausedUntil) : ""]);
+          const { method, queued, running, workers, pausedUntil } = info;
+          rows.push([
+            `${service.typeName}.${method}`,
+            `${queued}`,
+            `${running}`,
+            workers > 0 ? `${workers}` : "no worker",
+            pausedUntil ? showPause(pausedUntil) : "",
+          ]);
         }
       }
     }
     if (!options.json) {
-      printTable(["METHOD", "QUEUED", "RUNNING", "PAUSED"], rows);
+      printTable(["METHOD", "QUEUED", "RUNNING", "WORKERS", "PAUSED"], rows);
     }
   });
 }

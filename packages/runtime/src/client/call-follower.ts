@@ -1,20 +1,28 @@
 import { Code, ConnectError } from "@connectrpc/connect";
-import type { Msg } from "@nats-io/nats-core";
 import type { MethodBinding } from "../wire/binding.js";
 import type { CallName } from "../wire/call-id.js";
-import { CallState, type Entry, entrySubject, parseEntry } from "../wire/call-log.js";
-import { deadlineOf, findKnownCall, notFound } from "../wire/call-search.js";
-import { refuseOtherDomainOnce } from "../wire/domain.js";
+import { CallState, type Entry, entrySubject } from "../wire/call-log.js";
+import {
+  deadlineOf,
+  type FoundCall,
+  findKnownCall,
+  goneError,
+  lagMs,
+  lastEntry,
+  lostError,
+  notFound,
+} from "../wire/call-search.js";
 import { Header, wholeNumber } from "../wire/header.js";
-import { getLast } from "../wire/jetstream.js";
+import { isTransient, SequenceConflict } from "../wire/jetstream.js";
 import type { Link } from "../wire/link.js";
-import { readLog } from "../wire/log-reader.js";
 import { endCall } from "./end-call.js";
-import type { LiveRouter } from "./live-router.js";
+import type { LiveListener, LiveRouter } from "./live-router.js";
+import { costOf, type Page, type SharedLog, type SharedLogs } from "./shared-log.js";
+import type { WaitingWatch } from "./waiting.js";
 
 /**
- * Bytes of live entries that wait for their reader. What comes above it is
- * dropped and read from the log later: the log is the buffer of slow readers.
+ * What live entries that wait for their reader may cost, in bytes. What comes above it
+ * is dropped and read from the log later: the log is the buffer of slow readers.
  */
 const bufferLimit = 8 * 1024 * 1024;
 
@@ -22,58 +30,95 @@ const bufferLimit = 8 * 1024 * 1024;
 const firstPollMs = 1_000;
 const lastPollMs = 30_000;
 
+/** The same when a look has failed. */
+const firstRetryMs = 250;
+const lastRetryMs = 2_000;
+
 const never = Number.POSITIVE_INFINITY;
+
+const nothingRead: Page = { entries: [], isLast: false };
 
 /** What a follower knows of its call when it begins. */
 export type FollowFrom =
-  /** Made by this client just now: nothing is in its log. */
+  /** Made by this client just now: nothing is in its log, and it is not accepted yet. */
   | "new"
   /** Submitted before: its log may hold anything. */
   | "submitted"
   /** Known by its id only: it may not exist. */
   | "unknown";
 
+/** What the followers of a connection share. */
+export interface Followed {
+  readonly link: Link;
+  readonly live: LiveRouter;
+  readonly logs: SharedLogs;
+  readonly waiting: WaitingWatch | undefined;
+}
+
 /**
  * Follows the log of one call: what is stored first, then what is accepted
- * live, each entry once and in order, through lost connections.
+ * live, each entry once and in order, through lost connections. It ends when the call
+ * is gone, and with errors that waiting does not mend.
  */
-export class CallFollower {
-  private readonly state = new CallState();
+export class CallFollower implements LiveListener {
+  private state = new CallState();
   private readonly buffer: Entry[] = [];
   private bufferedBytes = 0;
-  /** The log holds entries that were not heard live. */
+  /** The log holds entries that were neither heard nor read. */
   private isBehind: boolean;
-  private stored: AsyncGenerator<Entry> | undefined;
+  /** The log may hold such. */
+  private isInDoubt: boolean;
+  private log: SharedLog | undefined;
+  private page = nothingRead;
+  private read = 0;
   private wake: (() => void) | undefined;
   private failure: ConnectError | undefined;
+  /** True when the call was there once. */
   private isKnown: boolean;
+  private isAccepted: boolean;
   private cleanups: (() => void)[] | undefined;
   private pollMs = firstPollMs;
+  private retryMs = firstRetryMs;
   /** When the call's time is over, in ms since 1970; undefined when that is not known. */
   private deadline: number | undefined;
+  /** Since when what the server has of the call does not add up, in ms since 1970. */
+  private oddSince: number | undefined;
+  private beganAt = 0;
 
   constructor(
-    private readonly link: Link,
-    private readonly live: LiveRouter,
+    private readonly followed: Followed,
     private readonly method: MethodBinding,
     private readonly call: CallName,
     from: FollowFrom,
     /** Reads no more of the log than its end. */
     private readonly endOnly = method.desc.methodKind === "unary",
   ) {
-    this.isBehind = from !== "new";
     this.isKnown = from !== "unknown";
+    this.isAccepted = from !== "new";
+    this.isBehind = from === "unknown" && !endOnly;
+    this.isInDoubt = from !== "new" && !this.isBehind;
   }
 
   /** Begins to listen. Called by next(); earlier for a call that is yet to be submitted. */
   start(): void {
-    this.cleanups ??= [
-      this.live.listen(this.method, this.call, (message) => this.hear(message)),
-      this.link.onReconnect(() => {
-        this.isBehind = true;
+    if (this.cleanups) {
+      return;
+    }
+    const { live, link } = this.followed;
+    this.beganAt = Date.now();
+    this.cleanups = [
+      live.listen(this.method, this.call, this),
+      link.onReconnect(() => {
+        this.isInDoubt = true;
+        this.pollMs = firstPollMs;
         this.wake?.();
       }),
     ];
+  }
+
+  /** The server has stored the call: from now on it is missed when it is not there. */
+  accepted(): void {
+    this.isAccepted = true;
   }
 
   /** Ends what waits in next(), and everything after it, with an error. */
@@ -89,13 +134,14 @@ export class CallFollower {
       cleanup();
     }
     this.cleanups = [];
-    void this.stored?.return(undefined);
+    this.leaveLog();
   }
 
   /**
    * The next message of the response, or the end of the call.
-   * Errors: NotFound when there is no such call; FailedPrecondition when its streams are in
-   * another JetStream domain; what stop() was given.
+   * Errors: NotFound when there is no such call, or none any more; DataLoss when a part
+   * of it is gone or cannot be read; FailedPrecondition when its streams are in another
+   * JetStream domain; what stop() was given; what waiting does not mend.
    */
   async next(): Promise<Entry> {
     this.start();
@@ -103,12 +149,11 @@ export class CallFollower {
       if (this.failure) {
         throw this.failure;
       }
-      const entry = this.buffer.shift() ?? (this.isBehind ? await this.readStored() : undefined);
+      const entry = this.takeBuffered() ?? (this.isBehind ? await this.readStored() : undefined);
       if (!entry) {
         await this.waitForEntry();
         continue;
       }
-      this.bufferedBytes -= entry.message.data.length;
       if (entry.kind === "end") {
         this.close();
       }
@@ -118,179 +163,217 @@ export class CallFollower {
     }
   }
 
-  private hear(message: Msg): void {
-    if (!message.subject.endsWith(".entry")) {
+  /** Hears an entry that the log has accepted; one that cannot be read is read from the log. */
+  entry(entry: Entry | undefined): void {
+    if (this.isBehind || this.failure) {
       return;
     }
-    if (this.isBehind) {
-      return;
-    }
-    const entry = this.readLive(message);
-    if (entry) {
-      this.accept(entry);
-    } else {
+    const { sequence, messages } = this.state;
+    const before = wholeNumber(entry?.message.headers?.last(Header.lastSequence));
+    if (!entry || before === undefined) {
+      this.isBehind = !this.endOnly;
+      this.isInDoubt = this.endOnly;
+      this.wake?.();
+    } else if (!this.endOnly && (before > sequence || this.bufferedBytes > bufferLimit)) {
       this.isBehind = true;
       this.wake?.();
-    }
-  }
-
-  /** Undefined for what is to be read from the log, which is where it counts. */
-  private readLive(message: Msg): Entry | undefined {
-    const before = wholeNumber(message.headers?.last(Header.lastSequence));
-    if (before === undefined || before > this.state.sequence || this.bufferedBytes > bufferLimit) {
-      return undefined;
-    }
-    try {
-      return parseEntry(message);
-    } catch {
-      return undefined;
+    } else if (messages > 0 && before < sequence && sequence < entry.sequence && !entry.outcome) {
+      this.stop(this.cutError());
+    } else {
+      this.accept(entry);
     }
   }
 
   private accept(entry: Entry): void {
-    if (this.state.apply(entry)) {
+    if (this.state.apply(entry) && (!this.endOnly || entry.kind === "end")) {
       this.buffer.push(entry);
-      this.bufferedBytes += entry.message.data.length;
+      this.bufferedBytes += costOf(entry);
       this.wake?.();
     }
   }
 
+  private takeBuffered(): Entry | undefined {
+    const entry = this.buffer.shift();
+    if (entry) {
+      this.bufferedBytes -= costOf(entry);
+    }
+    return entry;
+  }
+
   /** Reads on in the log until an entry counts; undefined when its end is reached. */
   private async readStored(): Promise<Entry | undefined> {
+    const { service } = this.method;
     try {
-      if (!this.isKnown) {
-        await refuseOtherDomainOnce(this.link, this.method);
-      }
-      if (this.endOnly) {
-        return await this.readEnd();
-      }
-      this.stored ??= readLog(this.link, this.method.service, {
-        subject: entrySubject(this.method, this.call),
-        from: this.state.sequence && this.state.sequence + 1,
-      });
       for (;;) {
-        const { value, done } = await this.stored.next();
-        if (done) {
-          this.stored = undefined;
-          await this.caughtUp();
+        for (const { entries } = this.page; this.read < entries.length; ) {
+          const entry = entries[this.read++] as Entry;
+          if (this.state.apply(entry)) {
+            return entry;
+          }
+        }
+        if (this.page.isLast) {
+          // What was accepted meanwhile shows up as a gap, or now.
+          this.leaveLog();
+          this.isBehind = false;
+          this.isInDoubt = true;
           return undefined;
         }
-        if (this.state.apply(value)) {
-          this.bufferedBytes += value.message.data.length;
-          return value;
+        const { sequence } = this.state;
+        this.log ??= this.followed.logs.open(service, entrySubject(this.method, this.call));
+        this.page = await this.log.read(sequence && sequence + 1);
+        this.read = 0;
+        if (this.failure) {
+          return undefined;
         }
       }
     } catch (error) {
-      this.stored = undefined;
+      this.leaveLog();
       await this.waitAfter(error);
       return undefined;
     }
   }
 
-  /** The last entry tells whether the call has ended, and is cheap to get. */
-  private async readEnd(): Promise<Entry | undefined> {
-    const subject = entrySubject(this.method, this.call);
-    this.isBehind = false;
-    const last = await getLast(this.link, this.method.service.logStream, subject).catch((error) => {
-      this.isBehind = true;
-      throw error;
-    });
-    const entry = last && parseEntry(last);
-    if (!entry) {
-      await this.caughtUp();
-      return undefined;
-    }
-    this.isKnown = true;
-    if (this.state.apply(entry) && entry.kind === "end") {
-      this.bufferedBytes += entry.message.data.length;
-      return entry;
-    }
-    return undefined;
-  }
-
-  /** The log is read to its end; entries accepted meanwhile show up as a gap or by the poll. */
-  private async caughtUp(): Promise<void> {
-    this.isBehind = false;
-    if (this.state.sequence > 0 || this.isKnown) {
-      this.isKnown = true;
-      await this.checkForMissed();
-      return;
-    }
-    if (!(await this.search())) {
-      this.stop(notFound(this.method, this.call));
-      return;
-    }
-    await this.checkForMissed();
-  }
-
-  /** Looks for the call, and for its deadline. False when there is no such call. */
-  private async search(): Promise<boolean> {
-    const found = await findKnownCall(this.link, this.method, this.call);
-    if (!found) {
-      return false;
-    }
-    this.isKnown = true;
-    this.deadline = deadlineOf(found) ?? (found.isScheduled ? undefined : never);
-    return true;
-  }
-
-  /** Ends the call when its time is over and no worker is there to do it. */
-  private async expire(): Promise<void> {
-    this.deadline = never;
-    await endCall(this.link, this.method, this.call, "expired");
-    this.isBehind = true;
-  }
-
-  /** Looks whether the log holds more than was read or heard. */
-  private async checkForMissed(): Promise<void> {
-    const subject = entrySubject(this.method, this.call);
-    const last = await getLast(this.link, this.method.service.logStream, subject);
-    const sequence = Number(last?.headers?.get(Header.sequence) ?? 0);
-    if (sequence > this.state.sequence) {
-      this.isBehind = true;
-    }
+  private leaveLog(): void {
+    this.log?.leave();
+    this.log = undefined;
+    this.page = nothingRead;
+    this.read = 0;
   }
 
   private async waitForEntry(): Promise<void> {
     if (this.isBehind || this.buffer.length > 0 || this.failure) {
       return;
     }
-    const left = (this.deadline ?? never) - Date.now();
-    const heard = await this.sleep(Math.max(0, Math.min(this.pollMs, left)));
-    if (heard || this.failure) {
-      this.pollMs = firstPollMs;
-      return;
-    }
     try {
-      if (this.deadline !== undefined && Date.now() >= this.deadline) {
-        await this.expire();
-        return;
+      if (this.isInDoubt) {
+        this.isInDoubt = false;
+        await this.lookAtLog();
+      } else if (!(await this.hears())) {
+        await this.look();
       }
-      this.pollMs = Math.min(this.pollMs * 2, lastPollMs);
-      if (this.deadline === undefined) {
-        await this.search();
-      }
-      await this.checkForMissed();
+      this.retryMs = firstRetryMs;
     } catch (error) {
+      this.isInDoubt = true;
       await this.waitAfter(error);
     }
   }
 
-  /** A failed look at the log is repeated, unless waiting does not help. */
+  /** Waits until something is heard, or it is time to look. */
+  private async hears(): Promise<boolean> {
+    const left = (this.deadline ?? never) - Date.now();
+    const heard = await this.sleep(Math.max(0, Math.min(this.pollMs, left)));
+    this.pollMs = heard ? firstPollMs : Math.min(this.pollMs * 2, lastPollMs);
+    return heard || this.failure !== undefined;
+  }
+
+  /** Looks whether the log holds more than was read or heard. */
+  private async lookAtLog(): Promise<void> {
+    const last = await lastEntry(this.followed.link, this.method, this.call);
+    this.isKnown ||= last !== undefined;
+    this.take(last);
+    if (!this.isKnown) {
+      await this.look();
+    }
+  }
+
+  private take(last: Entry | undefined): void {
+    if (!last || last.sequence <= this.state.sequence) {
+      return;
+    }
+    if (this.endOnly) {
+      this.accept(last);
+    } else {
+      this.isBehind = true;
+    }
+  }
+
+  /** Looks what the server has of the call, when nothing was heard of it for some time. */
+  private async look(): Promise<void> {
+    const { link, waiting } = this.followed;
+    if (!this.isAccepted) {
+      // Who submits it says when that fails.
+      await this.lookAtLog();
+      return;
+    }
+    if (this.deadline !== undefined && Date.now() >= this.deadline) {
+      await this.expire();
+      return;
+    }
+    const { sequence } = this.state;
+    const found = await findKnownCall(link, this.method, this.call);
+    if (!found) {
+      this.stop((this.isKnown ? goneError : notFound)(this.method, this.call));
+      return;
+    }
+    this.isKnown = true;
+    if (found.request) {
+      this.deadline = deadlineOf(found) ?? (found.isScheduled ? undefined : never);
+    }
+    this.take(found.last);
+    this.checkParts(found, sequence);
+    if (waiting && found.request && !found.isScheduled && !isRunning(found)) {
+      waiting.check(this.method, this.call, this.beganAt);
+    }
+  }
+
+  /**
+   * A part of the call may be gone: what was read of its log, or its request. Who answers
+   * may lag behind the rest of a cluster, so this has to last.
+   */
+  private checkParts(found: FoundCall, sequence: number): void {
+    const { last, request } = found;
+    const { method, call, state } = this;
+    const isCut = (last?.sequence ?? 0) < sequence;
+    const isOrphan = last !== undefined && last.kind !== "end" && !request;
+    if (!isCut && !isOrphan) {
+      this.oddSince = undefined;
+      return;
+    }
+    this.oddSince ??= Date.now();
+    const oddMs = Date.now() - this.oddSince;
+    if (oddMs < lagMs) {
+      // Soon enough to notice, and not while it is heard of.
+      this.pollMs = firstPollMs;
+    } else if (isCut && state.messages > 0) {
+      this.stop(this.cutError());
+    } else if (isCut) {
+      // Nothing was given to the reader yet: it reads what comes.
+      this.state = new CallState();
+      this.take(last);
+    } else if (oddMs > (isRunning(found) ? attemptMs(method) : 0)) {
+      this.stop(lostError(method, call, "has lost its request, and cannot go on"));
+    }
+  }
+
+  /** What follows in a log that was emptied may be what was read before. */
+  private cutError(): ConnectError {
+    return lostError(this.method, this.call, "has lost what was read of its log");
+  }
+
+  /** Ends the call when its time is over and no worker is there to do it. */
+  private async expire(): Promise<void> {
+    await endCall(this.followed.link, this.method, this.call, "expired");
+    this.deadline = never;
+    this.isInDoubt = true;
+  }
+
+  /** A failed look is repeated where waiting may help. */
   private async waitAfter(error: unknown): Promise<void> {
+    const { link } = this.followed;
     const failure = ConnectError.from(error);
-    const { code } = failure;
-    const isFinal =
-      code === Code.PermissionDenied || code === Code.DataLoss || code === Code.FailedPrecondition;
-    if (isFinal || this.link.nats.isClosed()) {
+    if (!mayPass(error, failure) || link.nats.isClosed()) {
       this.stop(failure);
       return;
     }
-    await this.sleep(this.link.connected ? 250 : firstPollMs);
+    await this.sleep(this.retryMs);
+    this.retryMs = Math.min(this.retryMs * 2, lastRetryMs);
   }
 
   /** True when something woke it before the time was over. */
   private sleep(ms: number): Promise<boolean> {
+    if (this.failure) {
+      return Promise.resolve(true);
+    }
     return new Promise((resolve) => {
       const done = (heard: boolean) => {
         clearTimeout(timer);
@@ -301,4 +384,24 @@ export class CallFollower {
       this.wake = () => done(true);
     });
   }
+}
+
+/** True for what may be gone a moment later. All else ends the wait. */
+function mayPass(error: unknown, { code }: ConnectError): boolean {
+  return (
+    isTransient(error) ||
+    error instanceof SequenceConflict ||
+    // No room for the end of a call, for now.
+    code === Code.ResourceExhausted
+  );
+}
+
+/** True when an attempt was made and is not known to have ended. */
+function isRunning({ last }: FoundCall): boolean {
+  return last?.kind === "attempt" || last?.kind === "message";
+}
+
+/** How long an attempt without its request may run, in ms. */
+function attemptMs({ timeoutMs, ackWaitMs }: MethodBinding): number {
+  return timeoutMs > 0 ? timeoutMs + ackWaitMs : never;
 }

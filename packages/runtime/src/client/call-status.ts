@@ -19,6 +19,7 @@ import { readLog, type StoredEntry } from "../wire/log-reader.js";
 import { defectOf } from "../wire/readable.js";
 import { isStatus, statusOfHeaders } from "../wire/status.js";
 import { endCall } from "./end-call.js";
+import { countWorkers } from "./workers.js";
 
 /**
  * The states of a durable call; docs/durable-calls.md has what leads from one to
@@ -66,6 +67,11 @@ export interface CallStatus {
   readonly progress?: Progress;
   /** What the call ended with, when it did not succeed; without details. */
   readonly error?: ConnectError;
+  /**
+   * Of a call that waits for a worker, `queued` or `retrying`: how many running workers
+   * serve its method. Absent when that could not be found out.
+   */
+  readonly workers?: number;
 }
 
 /**
@@ -79,8 +85,9 @@ export async function readStatus(
 ): Promise<CallStatus> {
   const found = await findInTime(link, method, call);
   const fold = new StatusFold();
-  const [progress] = await Promise.all([
+  const [progress, workers] = await Promise.all([
     getLast(link, method.service.progressStream, progressSubject(method, call)),
+    isWaiting(found) ? workersOf(link, method) : undefined,
     found.last &&
       fold.read(
         readLog(link, method.service, {
@@ -100,6 +107,7 @@ export async function readStatus(
     messages: fold.messages,
     ...(progress && { progress: readProgress(progress) }),
     ...(fold.error && { error: fold.error }),
+    ...(workers !== undefined && { workers }),
   };
 }
 
@@ -110,6 +118,20 @@ export function readProgress(message: Msg): Progress {
     throw new ConnectError(`the progress of the call cannot be read: ${defect}`, Code.DataLoss);
   }
   return decode(ProgressSchema, message.data, Code.DataLoss);
+}
+
+/** True for a call that is due, and that no worker has. */
+function isWaiting({ last, isScheduled }: FoundCall): boolean {
+  return !isScheduled && (!last || last.kind === "retry" || last.kind === "release");
+}
+
+async function workersOf(link: Link, method: MethodBinding): Promise<number | undefined> {
+  try {
+    return (await countWorkers(link, method.service)).get(method.desc.name) ?? 0;
+  } catch {
+    // Who may not ask learns less.
+    return undefined;
+  }
 }
 
 async function findInTime(link: Link, method: MethodBinding, call: CallName): Promise<FoundCall> {

@@ -5,7 +5,7 @@ import type { Priority } from "../wire/binding.js";
 import type { CallStatus } from "./call-status.js";
 
 /** Options of `submit()`. */
-export interface SubmitOptions extends Pick<CallOptions, "headers" | "timeoutMs"> {
+export interface SubmitOptions extends Pick<CallOptions, "headers" | "signal" | "timeoutMs"> {
   /**
    * Names the call, so that it can be attached to and is not run twice:
    * 1 to 128 letters, digits or any of `_ = + @ : -`. Default: a new unique id.
@@ -20,6 +20,14 @@ export interface SubmitOptions extends Pick<CallOptions, "headers" | "timeoutMs"
   priority?: Priority;
   // timeoutMs: time in ms, from its acceptance or from notBefore, after which the
   // call is not started any more and a running attempt is stopped. Default: none.
+  // signal: ends submit() with Canceled, and uploads with it; whether the server has
+  // accepted the call is then not known.
+}
+
+/** What ends a wait; the call itself goes on. */
+export interface SignalOptions {
+  /** Ends the wait with Canceled. */
+  signal?: AbortSignal;
 }
 
 /** What can be done with every durable call. */
@@ -30,53 +38,55 @@ export interface Call {
   /**
    * What the call's handler reports of its progress: the last report, if there
    * is one, then each as it comes, until the call ends. Reports may be skipped;
-   * the last one never is. Throws NotFound when there is no such call.
+   * the last one never is. Throws NotFound when there is no such call, or none any more.
    */
-  progress(): AsyncIterable<Progress>;
+  progress(options?: SignalOptions): AsyncIterable<Progress>;
 
   /** How far the call is. Reads no result. Throws NotFound when there is no such call. */
-  status(): Promise<CallStatus>;
+  status(options?: SignalOptions): Promise<CallStatus>;
 
   /**
    * Ends the call with Canceled: a queued call never runs, the handler of a running
    * one sees its signal fire. False when the call had ended before.
-   * Throws NotFound when there is no such call.
+   * Throws NotFound when there is no such call. A signal ends the wait for the answer:
+   * whether the call has ended is then not known.
    */
-  cancel(): Promise<boolean>;
+  cancel(options?: SignalOptions): Promise<boolean>;
 }
 
 /** A durable call that ends with one message. */
 export interface UnaryCall<O extends DescMessage> extends Call {
   /**
-   * Waits for the end of the call. Throws the error it ended with, and NotFound
-   * when there is no such call.
+   * Waits for the end of the call. Throws the error it ended with; NotFound when there
+   * is no such call, or none any more (its queue was purged, say); DataLoss when a part
+   * of it is gone; FailedPrecondition, PermissionDenied and the like when its log cannot
+   * be read.
    */
   result(options?: WaitOptions): Promise<MessageShape<O>>;
 }
 
 /**
  * A durable call that answers with a stream of messages. Each iteration begins
- * with the first message, and throws the error that the call ended with, or
- * NotFound when there is no such call.
+ * with the first message, and throws the error that the call ended with, or what
+ * `result()` of a unary call throws.
  */
 export interface StreamingCall<O extends DescMessage> extends Call, AsyncIterable<MessageShape<O>> {
   /**
    * The messages from one on: for who has those before it already. Otherwise the same
-   * as iterating over the call. Throws InvalidArgument for an impossible number.
+   * as iterating over the call. Its return() ends a next() that waits. Throws
+   * InvalidArgument for an impossible number.
    */
   messages(options?: MessagesOptions): AsyncIterable<MessageShape<O>>;
 }
 
 /** Which messages of a streamed response are wanted. */
-export interface MessagesOptions {
+export interface MessagesOptions extends SignalOptions {
   /** Index of the first one, which is how many one has. Default: 0. */
   from?: number;
 }
 
 /** Options of waiting for a call; the call itself goes on when the wait ends. */
-export interface WaitOptions {
-  /** Ends the wait with Canceled. */
-  signal?: AbortSignal;
+export interface WaitOptions extends SignalOptions {
   /** Ends the wait with DeadlineExceeded after so many ms. Default: none. */
   timeoutMs?: number;
 }

@@ -13,6 +13,7 @@ import { nameCall } from "../wire/call-id.js";
 import type { SubmitOptions } from "./call.js";
 import type { DurableCalls } from "./durable-calls.js";
 import { submitAll } from "./submit-all.js";
+import { untilAborted } from "./until-aborted.js";
 
 // biome-ignore lint/suspicious/noExplicitAny: the generated interface C gives the types
 type AnyMethod = (request: any, options?: CallOptions) => any;
@@ -49,7 +50,7 @@ function withSubmit(call: AnyMethod, method: MethodBinding, calls: DurableCalls)
       : calls.streamingCall(method, callName, from);
   const submit = async (request: never, options: SubmitOptions = {}) => {
     const callName = calls.name(options.callId);
-    await calls.submit(method, callName, request, options);
+    await untilAborted(options.signal, () => calls.submit(method, callName, request, options));
     return open(callName, "submitted");
   };
   return Object.assign(call, {
@@ -84,6 +85,7 @@ class ResponseIterator implements AsyncIterableIterator<Message, undefined> {
   private readonly controller = new AbortController();
   private messages: Promise<AsyncIterator<Message>> | AsyncIterator<Message>;
   private response: StreamResponse | undefined;
+  private hasLeft = false;
 
   constructor(
     method: DescMethodStreaming,
@@ -92,19 +94,17 @@ class ResponseIterator implements AsyncIterableIterator<Message, undefined> {
     private readonly options: CallOptions,
   ) {
     const { signal, timeoutMs, headers, contextValues } = options;
-    const leave = this.controller.signal;
+    // Not AbortSignal.any(): a signal that lives long would keep something of every call.
+    if (signal?.aborted) {
+      this.abort();
+    } else {
+      signal?.addEventListener("abort", this.abort);
+    }
     this.messages = this.open(
-      transport.stream(
-        method,
-        signal ? AbortSignal.any([signal, leave]) : leave,
-        timeoutMs,
-        headers,
-        input,
-        contextValues,
-      ),
+      transport.stream(method, this.controller.signal, timeoutMs, headers, input, contextValues),
     );
     // next() gives the error to whoever reads.
-    this.messages.catch(() => undefined);
+    this.messages.catch(() => this.release());
   }
 
   [Symbol.asyncIterator](): this {
@@ -112,19 +112,44 @@ class ResponseIterator implements AsyncIterableIterator<Message, undefined> {
   }
 
   async next(): Promise<IteratorResult<Message, undefined>> {
-    // Not awaited when there: a promise for each message would be the larger part of its cost.
-    const messages = this.messages instanceof Promise ? await this.messages : this.messages;
-    const result = await messages.next();
-    if (result.done && this.response) {
-      this.options.onTrailer?.(this.response.trailer);
-      this.response = undefined;
+    if (this.hasLeft) {
+      return done;
     }
-    return result;
+    try {
+      // Not awaited when there: a promise for each message would be the larger part of its cost.
+      const messages = this.messages instanceof Promise ? await this.messages : this.messages;
+      const result = await messages.next();
+      if (this.hasLeft) {
+        return done;
+      }
+      if (result.done) {
+        this.release();
+        if (this.response) {
+          this.options.onTrailer?.(this.response.trailer);
+          this.response = undefined;
+        }
+      }
+      return result;
+    } catch (error) {
+      this.release();
+      if (this.hasLeft) {
+        return done;
+      }
+      throw error;
+    }
   }
 
   async return(): Promise<IteratorResult<Message, undefined>> {
+    this.hasLeft = true;
+    this.release();
     this.controller.abort();
-    return { done: true, value: undefined };
+    return done;
+  }
+
+  private readonly abort = (): void => this.controller.abort(this.options.signal?.reason);
+
+  private release(): void {
+    this.options.signal?.removeEventListener("abort", this.abort);
   }
 
   private async open(opening: Promise<StreamResponse>): Promise<AsyncIterator<Message>> {
@@ -135,3 +160,5 @@ class ResponseIterator implements AsyncIterableIterator<Message, undefined> {
     return this.messages;
   }
 }
+
+const done: IteratorReturnResult<undefined> = { done: true, value: undefined };

@@ -1,30 +1,52 @@
 import type { DescMessage, MessageInitShape, MessageShape } from "@bufbuild/protobuf";
 import { Code, ConnectError } from "@connectrpc/connect";
+import type { Msg } from "@nats-io/nats-core";
 import type { Progress } from "../gen/jetrpc/v1/call_pb.js";
 import type { MethodBinding } from "../wire/binding.js";
 import { bindBlobs } from "../wire/blob.js";
 import { type CallName, checkCallId, nameCall } from "../wire/call-id.js";
-import { type Entry, progressSubject } from "../wire/call-log.js";
+import { type Entry, progressSubject, sequenceOf } from "../wire/call-log.js";
 import { decode } from "../wire/codec.js";
 import { refuseOtherDomainOnce } from "../wire/domain.js";
+import { Header } from "../wire/header.js";
+import { Interruptible } from "../wire/interruptible.js";
 import { getLast, untilAnswered } from "../wire/jetstream.js";
 import type { Link } from "../wire/link.js";
 import { responseSpace } from "../wire/object-name.js";
 import { decodeStatus, isStatus } from "../wire/status.js";
 import { startTimer } from "../wire/timer.js";
-import type { Call, StreamingCall, SubmitOptions, UnaryCall, WaitOptions } from "./call.js";
-import { CallFollower, type FollowFrom } from "./call-follower.js";
+import type {
+  Call,
+  MessagesOptions,
+  SignalOptions,
+  StreamingCall,
+  SubmitOptions,
+  UnaryCall,
+  WaitOptions,
+} from "./call.js";
+import { CallFollower, type Followed, type FollowFrom } from "./call-follower.js";
 import { readProgress, readStatus } from "./call-status.js";
 import { endCall } from "./end-call.js";
 import { LiveRouter } from "./live-router.js";
+import { SharedLogs } from "./shared-log.js";
 import { Submission } from "./submission.js";
+import { untilAborted } from "./until-aborted.js";
+import { type WaitingCall, WaitingWatch } from "./waiting.js";
 
 /** Submits durable calls, and comes back to them. */
 export class DurableCalls {
-  private readonly live: LiveRouter;
+  private readonly followed: Followed;
 
-  constructor(private readonly link: Link) {
-    this.live = new LiveRouter(link);
+  constructor(
+    private readonly link: Link,
+    onWaiting?: (call: WaitingCall) => void,
+  ) {
+    this.followed = {
+      link,
+      live: new LiveRouter(link),
+      logs: new SharedLogs(link),
+      waiting: onWaiting && new WaitingWatch(link, onWaiting),
+    };
   }
 
   /** Whose calls these are. */
@@ -36,13 +58,13 @@ export class DurableCalls {
   name(callId: string | undefined): CallName {
     return nameCall(
       this.link.owner,
-      callId === undefined ? this.live.newCallId() : checkCallId(callId),
+      callId === undefined ? this.followed.live.newCallId() : checkCallId(callId),
     );
   }
 
   /** Follows a call. */
   follow(method: MethodBinding, call: CallName, from: FollowFrom): CallFollower {
-    return new CallFollower(this.link, this.live, method, call, from);
+    return new CallFollower(this.followed, method, call, from);
   }
 
   /** Stores a request in a queue of its method. Errors: see {@link Durable.submit}. */
@@ -53,6 +75,23 @@ export class DurableCalls {
     options: SubmitOptions,
   ): Promise<void> {
     await new Submission(this.link, method, call, request, options).run();
+  }
+
+  /** Submits a call that is followed already; its follower tells when that fails. */
+  async submitFollowed<I extends DescMessage>(
+    method: MethodBinding,
+    call: CallName,
+    follower: CallFollower,
+    request: MessageInitShape<I>,
+    options: SubmitOptions,
+  ): Promise<void> {
+    follower.start();
+    try {
+      await new Submission(this.link, method, call, request, options).run();
+      follower.accepted();
+    } catch (error) {
+      follower.stop(ConnectError.from(error));
+    }
   }
 
   /** Ends a call whose time is over, unless its worker does. */
@@ -69,18 +108,28 @@ export class DurableCalls {
     return entry;
   }
 
-  /** The message that an entry carries. */
-  async read<O extends DescMessage>(
+  /** The message that an entry carries; a promise where it is kept elsewhere. */
+  read<O extends DescMessage>(
     method: MethodBinding,
     call: CallName,
-    entry: Entry,
-  ): Promise<MessageShape<O>> {
-    const { link } = this;
+    { message }: Entry,
+  ): MessageShape<O> | Promise<MessageShape<O>> {
+    if (!message.headers?.has(Header.payload)) {
+      return this.parse<O>(method, call, message.data);
+    }
+    return this.link.payloads
+      .load(method.service, message, responseSpace(method, call))
+      .then((bytes) => this.parse<O>(method, call, bytes));
+  }
+
+  private parse<O extends DescMessage>(
+    method: MethodBinding,
+    call: CallName,
+    bytes: Uint8Array,
+  ): MessageShape<O> {
     const { service, desc } = method;
-    const space = responseSpace(method, call);
-    const bytes = await link.payloads.load(service, entry.message, space);
     const message = decode(desc.output, bytes, Code.DataLoss);
-    bindBlobs(link, service, space, desc.output, message);
+    bindBlobs(this.link, service, responseSpace(method, call), desc.output, message);
     return message as MessageShape<O>;
   }
 
@@ -95,7 +144,8 @@ export class DurableCalls {
         const follower = this.follow(method, call, from);
         const release = limitWait(follower, options);
         try {
-          return await this.read<O>(method, call, await this.end(follower));
+          const end = await this.end(follower);
+          return await untilAborted(options?.signal, async () => this.read<O>(method, call, end));
         } finally {
           release();
         }
@@ -110,40 +160,53 @@ export class DurableCalls {
     call: CallName,
     from: FollowFrom,
   ): StreamingCall<O> {
-    const messages = (index = 0) => {
-      if (!Number.isSafeInteger(index) || index < 0) {
-        const text = `messages: from is ${index}, and must be 0 or a greater whole number`;
+    const messages = ({ from: skip = 0, ...wait }: MessagesOptions = {}) => {
+      if (!Number.isSafeInteger(skip) || skip < 0) {
+        const text = `messages: from is ${skip}, and must be 0 or a greater whole number`;
         throw new ConnectError(text, Code.InvalidArgument);
       }
-      return this.messages<O>(method, call, this.follow(method, call, from), undefined, index);
+      return this.messages<O>(method, call, this.follow(method, call, from), { skip, ...wait });
     };
     return {
       ...this.commonCall(method, call, from),
-      messages: (options) => messages(options?.from),
+      messages,
       [Symbol.asyncIterator]: () => messages(),
     };
   }
 
   private commonCall(method: MethodBinding, call: CallName, from: FollowFrom): Call {
+    const { link } = this;
     return {
       id: call.callId,
-      progress: () => this.progress(method, call, from),
-      status: () => untilAnswered(this.link, () => readStatus(this.link, method, call)),
-      cancel: async () => (await endCall(this.link, method, call, "cancelled")) === undefined,
+      progress: (options) => this.progress(method, call, from, options),
+      status: ({ signal } = {}) =>
+        untilAborted(signal, () => untilAnswered(link, () => readStatus(link, method, call))),
+      cancel: ({ signal } = {}) =>
+        untilAborted(signal, async () => {
+          return (await endCall(link, method, call, "cancelled")) === undefined;
+        }),
     };
   }
 
-  /**
-   * The messages of a streamed response without so many at its start; `onEntry` sees
-   * each entry before its message.
-   */
-  async *messages<O extends DescMessage>(
+  /** The messages of a streamed response. Errors: what the call ended with, or the wait. */
+  messages<O extends DescMessage>(
     method: MethodBinding,
     call: CallName,
     follower: CallFollower,
-    onEntry?: (entry: Entry) => void,
-    skip = 0,
+    options: ReadOptions,
+  ): Interruptible<MessageShape<O>> {
+    return new Interruptible(this.readMessages<O>(method, call, follower, options), () =>
+      follower.stop(left),
+    );
+  }
+
+  private async *readMessages<O extends DescMessage>(
+    method: MethodBinding,
+    call: CallName,
+    follower: CallFollower,
+    { skip = 0, onEntry, onTimeout, ...wait }: ReadOptions,
   ): AsyncGenerator<MessageShape<O>, void, undefined> {
+    const release = limitWait(follower, wait, onTimeout);
     try {
       for (let index = 0; ; ) {
         const entry = await follower.next();
@@ -152,7 +215,7 @@ export class DurableCalls {
           if (index++ < skip) {
             continue;
           }
-          yield await this.read<O>(method, call, entry);
+          yield this.read<O>(method, call, entry);
         } else if (isStatus(entry.message)) {
           throw decodeStatus(entry.message);
         } else {
@@ -160,52 +223,68 @@ export class DurableCalls {
         }
       }
     } finally {
-      follower.close();
+      release();
     }
   }
 
-  private async *progress(
+  private progress(
     method: MethodBinding,
     call: CallName,
     from: FollowFrom,
+    options: SignalOptions = {},
+  ): Interruptible<Progress> {
+    const follower = new CallFollower(this.followed, method, call, from, true);
+    return new Interruptible(this.reports(method, call, follower, options), () =>
+      follower.stop(left),
+    );
+  }
+
+  private async *reports(
+    method: MethodBinding,
+    call: CallName,
+    follower: CallFollower,
+    options: SignalOptions,
   ): AsyncGenerator<Progress, void, undefined> {
-    let latest: Progress | undefined;
-    let shown: Progress | undefined;
+    const { link } = this;
+    let latest: Msg | undefined;
+    let shown = 0;
     let wake: (() => void) | undefined;
     let ended: { error?: unknown } | undefined;
-    const stopListening = this.live.listen(method, call, (message) => {
-      if (message.subject.endsWith(".progress")) {
-        try {
-          latest = readProgress(message);
-        } catch (error) {
-          ended = { error };
-        }
+    const take = (message: Msg | undefined) => {
+      if (message && (sequenceOf(message) ?? 0) > shown) {
+        latest = message;
         wake?.();
       }
-    });
-    const follower = new CallFollower(this.link, this.live, method, call, from, true);
-    void untilEnd(follower).then(
-      () => {
-        ended = {};
-        wake?.();
-      },
-      (error) => {
-        ended = { error };
-        wake?.();
-      },
-    );
-    try {
-      await refuseOtherDomainOnce(this.link, method);
-      const stored = await getLast(
-        this.link,
-        method.service.progressStream,
-        progressSubject(method, call),
+    };
+    const end = (how: { error?: unknown }) => {
+      ended ??= how;
+      wake?.();
+    };
+    const readStored = () =>
+      untilAnswered(link, async () => {
+        const { progressStream } = method.service;
+        take(await getLast(link, progressStream, progressSubject(method, call)));
+      });
+    const release = limitWait(follower, options);
+    const stopListening = this.followed.live.listen(method, call, { progress: take });
+    refuseOtherDomainOnce(link, method)
+      .then(readStored)
+      .catch((error) => end({ error }));
+    follower
+      .next()
+      // What was reported while the connection was lost was not heard.
+      .then(readStored)
+      .then(
+        () => end({}),
+        (error) => end({ error }),
       );
-      latest ??= stored && readProgress(stored);
+    try {
       for (;;) {
-        if (latest && latest !== shown) {
-          shown = latest;
-          yield latest;
+        const report = latest;
+        if (report) {
+          latest = undefined;
+          shown = sequenceOf(report) ?? shown;
+          yield readProgress(report);
         } else if (ended) {
           if (ended.error) {
             throw ended.error;
@@ -219,22 +298,28 @@ export class DurableCalls {
       }
     } finally {
       stopListening();
-      follower.close();
+      release();
     }
   }
 }
 
-async function untilEnd(follower: CallFollower): Promise<void> {
-  while ((await follower.next()).kind !== "end") {
-    // Messages are for others.
-  }
+/** What ends a wait whose reader has left; nobody sees it. */
+const left = new ConnectError("the reader has left", Code.Canceled);
+
+/** How the messages of a call are read. */
+interface ReadOptions extends WaitOptions {
+  /** How many messages at the start are left out. */
+  readonly skip?: number;
+  /** Sees each entry before its message. */
+  readonly onEntry?: (entry: Entry) => void;
+  readonly onTimeout?: () => void;
 }
 
 /** Ends a follower's wait by signal or time; returns what undoes it. */
 export function limitWait(
   follower: CallFollower,
   options: WaitOptions = {},
-  onTimeout: () => void = () => undefined,
+  onTimeout?: () => void,
 ): () => void {
   const { signal, timeoutMs } = options;
   const abort = () => {
@@ -260,7 +345,7 @@ export function limitWait(
       ? startTimer(() => {
           const text = `the call did not end within ${timeoutMs} ms`;
           follower.stop(new ConnectError(text, Code.DeadlineExceeded));
-          onTimeout();
+          onTimeout?.();
         }, timeoutMs)
       : undefined;
   return () => {

@@ -9,14 +9,16 @@ export const defaultTimeoutMs = 500;
 
 /**
  * Asks whoever listens, and takes answers until the time is over, nobody is there,
- * or one is enough.
+ * one is enough, or none has come for some time.
  */
 export function gather(
   link: Link,
   subject: string,
   timeoutMs: number,
   take: (message: Msg) => boolean,
+  quietMs = timeoutMs,
 ): Promise<void> {
+  const endsAt = Date.now() + timeoutMs;
   return new Promise((resolve, reject) => {
     if (!link.connected) {
       reject(link.lost);
@@ -26,13 +28,19 @@ export function gather(
       link.mux.close(token);
       clearTimeout(timer);
     };
+    const over = () => {
+      finish();
+      resolve();
+    };
     const reply: Reply = {
       inbox: link.mux.createInbox(),
       receive(message) {
         try {
           if (isNoResponders(message) || take(message)) {
-            finish();
-            resolve();
+            over();
+          } else if (quietMs < timeoutMs) {
+            clearTimeout(timer);
+            timer = setTimeout(over, Math.min(quietMs, endsAt - Date.now()));
           }
         } catch (error) {
           finish();
@@ -52,10 +60,7 @@ export function gather(
       },
     };
     const token = link.mux.open(reply);
-    const timer = setTimeout(() => {
-      finish();
-      resolve();
-    }, timeoutMs);
+    let timer = setTimeout(over, timeoutMs);
     link.nats.publish(subject, undefined, { reply: reply.inbox + token });
   });
 }

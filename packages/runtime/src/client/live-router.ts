@@ -1,19 +1,27 @@
 import { type Msg, nuid, type Subscription } from "@nats-io/nats-core";
 import type { MethodBinding } from "../wire/binding.js";
 import type { CallName } from "../wire/call-id.js";
-import { liveSubject as callSubject } from "../wire/call-log.js";
+import { liveSubject as callSubject, type Entry, parseEntry } from "../wire/call-log.js";
 import type { Link } from "../wire/link.js";
 
-type Listener = (message: Msg) => void;
+/** Hears a call: entries of its log, parsed once for all who listen, and its progress. */
+export interface LiveListener {
+  /** Undefined stands for one that cannot be read: its log says why. */
+  entry?(entry: Entry | undefined): void;
+  progress?(message: Msg): void;
+}
 
 /**
  * Hears what call logs accept. All calls whose ids this client made come by
- * one subscription for each method: a call then costs no SUB and no UNSUB.
+ * one subscription for each method: a call then costs no SUB and no UNSUB. Any other
+ * call has one for all who listen to it.
  */
 export class LiveRouter {
   private readonly session = nuid.next();
   private readonly sessionSubscriptions = new Map<string, Subscription>();
-  private readonly listeners = new Map<string, Set<Listener>>();
+  private readonly callSubscriptions = new Map<string, Subscription>();
+  /** By call id of this session, or by the live subject of the call. */
+  private readonly listeners = new Map<string, Set<LiveListener>>();
   private next = 0;
 
   constructor(private readonly link: Link) {}
@@ -23,34 +31,40 @@ export class LiveRouter {
     return `${this.session}.${(this.next++).toString(36)}`;
   }
 
-  /** Listens to a call's log until the returned function is called. */
-  listen(method: MethodBinding, call: CallName, listener: Listener): () => void {
+  /** Listens to a call until the returned function is called. */
+  listen(method: MethodBinding, call: CallName, listener: LiveListener): () => void {
     if (call.callId.startsWith(`${this.session}.`)) {
-      return this.listenToSession(method, call.callId, listener);
+      this.listenToSession(method);
+      return this.add(call.callId, listener);
     }
-    const subscription = this.link.subscribe(callSubject(method, call), listener);
-    return () => subscription.unsubscribe();
+    const subject = callSubject(method, call);
+    if (!this.callSubscriptions.has(subject)) {
+      const subscription = this.link.subscribe(subject, (message) => this.tell(subject, message));
+      this.callSubscriptions.set(subject, subscription);
+    }
+    return this.add(subject, listener);
   }
 
-  private listenToSession(method: MethodBinding, callId: string, listener: Listener): () => void {
-    const { liveSubject } = method;
+  private listenToSession({ liveSubject }: MethodBinding): void {
     if (!this.sessionSubscriptions.has(liveSubject)) {
-      const subscription = this.link.subscribe(
-        `${liveSubject}.${this.link.owner}.${this.session}.>`,
-        (message) => this.route(message),
-      );
+      const subject = `${liveSubject}.${this.link.owner}.${this.session}.>`;
+      const subscription = this.link.subscribe(subject, (message) => this.route(message));
       this.sessionSubscriptions.set(liveSubject, subscription);
     }
-    let listeners = this.listeners.get(callId);
+  }
+
+  private add(key: string, listener: LiveListener): () => void {
+    let listeners = this.listeners.get(key);
     if (!listeners) {
       listeners = new Set();
-      this.listeners.set(callId, listeners);
+      this.listeners.set(key, listeners);
     }
     listeners.add(listener);
     return () => {
-      listeners.delete(listener);
-      if (listeners.size === 0 && this.listeners.get(callId) === listeners) {
-        this.listeners.delete(callId);
+      if (listeners.delete(listener) && listeners.size === 0) {
+        this.listeners.delete(key);
+        this.callSubscriptions.get(key)?.unsubscribe();
+        this.callSubscriptions.delete(key);
       }
     };
   }
@@ -60,8 +74,30 @@ export class LiveRouter {
     const { subject } = message;
     const end = subject.lastIndexOf(".");
     const start = subject.lastIndexOf(".", subject.lastIndexOf(".", end - 1) - 1);
-    for (const listener of this.listeners.get(subject.slice(start + 1, end)) ?? []) {
-      listener(message);
+    this.tell(subject.slice(start + 1, end), message);
+  }
+
+  private tell(key: string, message: Msg): void {
+    const listeners = this.listeners.get(key);
+    if (!listeners) {
+      return;
     }
+    const isEntry = message.subject.endsWith(".entry");
+    const entry = isEntry ? tryToParse(message) : undefined;
+    for (const listener of listeners) {
+      if (isEntry) {
+        listener.entry?.(entry);
+      } else {
+        listener.progress?.(message);
+      }
+    }
+  }
+}
+
+function tryToParse(message: Msg): Entry | undefined {
+  try {
+    return parseEntry(message);
+  } catch {
+    return undefined;
   }
 }

@@ -21,6 +21,7 @@ import { requestMetadata } from "../wire/metadata-limit.js";
 import { requestSpace } from "../wire/object-name.js";
 import { OutgoingBlobs } from "../wire/outgoing-blobs.js";
 import { isOversize, removeObjects } from "../wire/payload-store.js";
+import { canceled } from "../wire/pending-reply.js";
 import { provisionMissingOnce } from "../wire/provision.js";
 import { isConnectError, textOf } from "../wire/status.js";
 import type { SubmitOptions } from "./call.js";
@@ -104,8 +105,12 @@ export class Submission {
     this.base = digest ?? nuid.next();
     this.objects = blobs.count;
     const resumes = digest !== undefined;
+    const { signal } = this.options;
     const stored = await readSource(
-      blobs.store(link, method.service, (index) => `${this.objectPrefix}.${index}`, { resumes }),
+      blobs.store(link, method.service, (index) => `${this.objectPrefix}.${index}`, {
+        resumes,
+        signal,
+      }),
     );
     this.bytes = blobs.encode(stored);
     if (!isNamed) {
@@ -128,6 +133,13 @@ export class Submission {
     const name = `${this.objectPrefix}.${this.objects++}`;
     const resumes = this.base === this.digest;
     this.payload = await link.payloads.put(method.service, name, bytes, { resumes });
+  }
+
+  private checkSignal(): void {
+    const { signal } = this.options;
+    if (signal?.aborted) {
+      throw canceled(signal);
+    }
   }
 
   private get objectPrefix(): string {
@@ -161,7 +173,11 @@ export class Submission {
           link,
           options.notBefore ? laterSubject(method, call) : `${this.queue.subject}.${call.suffix}`,
           payload,
-          (isRetry) => this.headers(isRetry || retry > 0),
+          (isRetry) => {
+            // Before each try: who has given up waits no longer.
+            this.checkSignal();
+            return this.headers(isRetry || retry > 0);
+          },
           {
             timeoutMs: giveUpAt - Date.now(),
             // The first call of a service may come before its first worker.

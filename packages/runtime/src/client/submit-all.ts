@@ -1,4 +1,5 @@
 import { ConnectError } from "@connectrpc/connect";
+import { Interruptible } from "../wire/interruptible.js";
 
 /** Submissions that are under way at once; less where each may upload files. */
 const window = 256;
@@ -10,29 +11,76 @@ export type Submitted<C> =
   | { readonly call?: undefined; readonly error: ConnectError };
 
 /**
- * Submits what an iterable gives, many at once, and tells of each in its order. It
- * reads ahead only so far: a slow server, or a slow reader, makes it wait.
+ * Submits what an iterable gives, many at once, and tells of each in its order, as soon
+ * as it is known. It reads ahead only so far: a slow server, or a slow reader, makes it
+ * wait. When the iterable throws, what it gave before is told first.
  */
-export async function* submitAll<T, C>(
+export function submitAll<T, C>(
   requests: Iterable<T> | AsyncIterable<T>,
   submit: (request: T, index: number) => Promise<C>,
   uploads: boolean,
+): AsyncIterable<Submitted<C>> {
+  const source =
+    Symbol.asyncIterator in requests
+      ? requests[Symbol.asyncIterator]()
+      : requests[Symbol.iterator]();
+  const outcomes = submitEach(source, submit, uploads ? uploadWindow : window);
+  return new Interruptible(outcomes, () => {
+    // It may never give anything, and be asked for it all the same.
+    Promise.resolve(source.return?.()).catch(() => undefined);
+  });
+}
+
+async function* submitEach<T, C>(
+  source: Iterator<T> | AsyncIterator<T>,
+  submit: (request: T, index: number) => Promise<C>,
+  most: number,
 ): AsyncGenerator<Submitted<C>, void, undefined> {
-  const most = uploads ? uploadWindow : window;
   const underWay: Promise<Submitted<C>>[] = [];
   let index = 0;
-  for await (const request of requests) {
+  let coming: Promise<Given<T>> | undefined;
+  let end: Given<T> | undefined;
+  while (!end || underWay.length > 0) {
+    if (!end && underWay.length < most) {
+      coming ??= take(source);
+    }
+    // Who makes the requests may wait for what became of the last one.
+    const step = await Promise.race(
+      [coming, underWay[0]].filter((promise) => promise !== undefined),
+    );
+    if (!("next" in step)) {
+      underWay.shift();
+      yield step;
+      continue;
+    }
+    coming = undefined;
+    if (step.next?.done !== false) {
+      end = step;
+      continue;
+    }
     underWay.push(
-      submit(request, index++).then(
+      submit(step.next.value, index++).then(
         (call) => ({ call }),
         (error) => ({ error: ConnectError.from(error) }),
       ),
     );
-    if (underWay.length >= most) {
-      yield await (underWay.shift() as Promise<Submitted<C>>);
-    }
   }
-  for (const each of underWay) {
-    yield await each;
+  if (!end.next) {
+    throw end.failure;
+  }
+}
+
+/** What a source gave, or why it gives no more. */
+interface Given<T> {
+  readonly next: IteratorResult<T> | undefined;
+  readonly failure?: unknown;
+}
+
+async function take<T>(source: Iterator<T> | AsyncIterator<T>): Promise<Given<T>> {
+  try {
+    const { done = false, value } = await source.next();
+    return { next: { done, value: await value } as IteratorResult<T> };
+  } catch (failure) {
+    return { next: undefined, failure };
   }
 }

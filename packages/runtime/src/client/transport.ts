@@ -14,14 +14,12 @@ import {
   type UnaryResponse,
 } from "@connectrpc/connect";
 import { bindMethod, type MethodBinding } from "../wire/binding.js";
-import type { CallName } from "../wire/call-id.js";
 import type { Entry } from "../wire/call-log.js";
 import type { MessageLimits } from "../wire/codec.js";
 import { type HeadersInit, readMetadata, toHeaders } from "../wire/header.js";
 import type { Link } from "../wire/link.js";
 import { canceled } from "../wire/pending-reply.js";
-import { neverRan, toConnectError } from "../wire/status.js";
-import type { CallFollower } from "./call-follower.js";
+import { neverRan } from "../wire/status.js";
 import { type CallArguments, callDirect } from "./direct-call.js";
 import { callDirectStream } from "./direct-stream.js";
 import { type DurableCalls, limitWait } from "./durable-calls.js";
@@ -38,20 +36,6 @@ export function createTransport(
   interceptors: readonly Interceptor[],
   limits: MessageLimits,
 ): Transport {
-  /** Submits a call that is followed already; its follower tells when that fails. */
-  function submit<I extends DescMessage>(
-    binding: MethodBinding,
-    name: CallName,
-    follower: CallFollower,
-    input: MessageInitShape<I>,
-    call: CallArguments,
-  ): void {
-    follower.start();
-    calls
-      .submit(binding, name, input, submitOptions(call))
-      .catch((error) => follower.stop(toConnectError(error)));
-  }
-
   async function durableUnary<I extends DescMessage, O extends DescMessage>(
     binding: MethodBinding,
     desc: DescMethodUnary<I, O>,
@@ -63,7 +47,7 @@ export function createTransport(
     const follower = calls.follow(binding, name, "new");
     const release = limitWait(follower, waitOptions(call), () => calls.expire(binding, name));
     try {
-      submit(binding, name, follower, input, call);
+      void calls.submitFollowed(binding, name, follower, input, submitOptions(call));
       const end = await calls.end(follower);
       return new LazyUnaryResponse<I, O>(
         desc,
@@ -99,31 +83,29 @@ export function createTransport(
     checkSignal(call);
     const name = calls.name(undefined);
     const follower = calls.follow(binding, name, "new");
-    const release = limitWait(follower, waitOptions(call), () => calls.expire(binding, name));
     const trailer = new Headers();
     let first: Entry | undefined;
-    const messages = calls.messages<O>(binding, name, follower, (entry) => {
-      first ??= entry;
-      readMetadata(entry.message.headers, "trailer").forEach((value, key) => {
-        trailer.append(key, value);
-      });
+    const message = calls.messages<O>(binding, name, follower, {
+      ...waitOptions(call),
+      onTimeout: () => calls.expire(binding, name),
+      onEntry: (entry) => {
+        first ??= entry;
+        readMetadata(entry.message.headers, "trailer").forEach((value, key) => {
+          trailer.append(key, value);
+        });
+      },
     });
-    try {
-      submit(binding, name, follower, request, call);
-      // The response header comes with the first entry, as it does over HTTP.
-      const message = await messages.next();
-      return {
-        stream: true,
-        service: desc.parent,
-        method: desc,
-        message: resume(message, messages, release),
-        header: readMetadata(first?.message.headers),
-        trailer,
-      };
-    } catch (error) {
-      release();
-      throw error;
-    }
+    void calls.submitFollowed(binding, name, follower, request, submitOptions(call));
+    // The response header comes with the first entry, as it does over HTTP.
+    await message.peek();
+    return {
+      stream: true,
+      service: desc.parent,
+      method: desc,
+      message,
+      header: readMetadata(first?.message.headers),
+      trailer,
+    };
   }
 
   return {
@@ -189,9 +171,10 @@ function waitOptions({ signal, timeoutMs }: CallArguments) {
   return { ...(signal && { signal }), ...(timeoutMs !== undefined && { timeoutMs }) };
 }
 
-function submitOptions({ header, timeoutMs }: CallArguments) {
+function submitOptions({ header, timeoutMs, signal }: CallArguments) {
   return {
     ...(header && { headers: header }),
+    ...(signal && { signal }),
     ...(timeoutMs !== undefined && { timeoutMs }),
   };
 }
@@ -202,20 +185,4 @@ async function only<T>(input: AsyncIterable<T>, desc: DescMethodStreaming): Prom
     return message;
   }
   throw new ConnectError(`${desc.toString()} needs a request message`, Code.InvalidArgument);
-}
-
-/** The rest of an iteration whose first step was taken already. */
-async function* resume<T>(
-  first: IteratorResult<T, void>,
-  rest: AsyncGenerator<T, void, undefined>,
-  release: () => void,
-): AsyncGenerator<T, void, undefined> {
-  try {
-    if (!first.done) {
-      yield first.value;
-      yield* rest;
-    }
-  } finally {
-    release();
-  }
 }

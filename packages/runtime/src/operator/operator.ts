@@ -1,6 +1,7 @@
 import type { DescService } from "@bufbuild/protobuf";
 import { Code, ConnectError } from "@connectrpc/connect";
 import { type Msg, nuid } from "@nats-io/nats-core";
+import { countWorkers } from "../client/workers.js";
 import { type Connection, internals } from "../connection.js";
 import { bindService, type ServiceBinding } from "../wire/binding.js";
 import { buryCall } from "../wire/bury-call.js";
@@ -8,6 +9,7 @@ import { anyOwner, parseCallSubject } from "../wire/call-id.js";
 import { acceptedAt, queueOfDue } from "../wire/call-search.js";
 import { storeDeadLetter } from "../wire/dead-letter.js";
 import { Header } from "../wire/header.js";
+import { Interruptible } from "../wire/interruptible.js";
 import { callApi, getNext, untilAnswered } from "../wire/jetstream.js";
 import type { Link } from "../wire/link.js";
 import { DeadLetter } from "./dead-letter.js";
@@ -24,6 +26,11 @@ export interface QueueInfo {
   readonly queued: number;
   /** Calls that a worker has, or that wait for their next attempt. */
   readonly running: number;
+  /**
+   * Running workers that serve the method and answered discovery; 1 where none did but
+   * one pulls.
+   */
+  readonly workers: number;
   /** Until when the method is paused. */
   readonly pausedUntil?: Date;
 }
@@ -80,7 +87,13 @@ class ServiceOperator implements Operator {
     private readonly service: ServiceBinding,
   ) {}
 
-  async *deadLetters(filter: DeadLetterFilter = {}): AsyncGenerator<DeadLetter> {
+  deadLetters(filter: DeadLetterFilter = {}): AsyncIterable<DeadLetter> {
+    return new Interruptible(this.readDeadLetters(filter));
+  }
+
+  private async *readDeadLetters(
+    filter: DeadLetterFilter,
+  ): AsyncGenerator<DeadLetter, void, undefined> {
     const { link, service } = this;
     const { method = "*", owner = "*", callId } = filter;
     const subject = `${service.prefix}.dead.${method}.${owner}.>`;
@@ -110,6 +123,7 @@ class ServiceOperator implements Operator {
   async queues(): Promise<QueueInfo[]> {
     const { link, service } = this;
     const durable = [...service.methods.values()].filter((m) => m.delivery === "durable");
+    const counts = await countWorkers(link, service);
     const infos: QueueInfo[] = [];
     for (const method of durable) {
       const lanes = await Promise.all(
@@ -117,11 +131,13 @@ class ServiceOperator implements Operator {
           callApi<ConsumerInfo>(link, `CONSUMER.INFO.${service.stream}.${consumer}`, {}),
         ),
       );
+      const isPulled = lanes.some((lane) => lane && lane.num_waiting > 0);
       const until = lanes.find((lane) => lane?.paused)?.config.pause_until;
       infos.push({
         method: method.desc.name,
         queued: lanes.reduce((sum, lane) => sum + (lane?.num_pending ?? 0), 0),
         running: lanes.reduce((sum, lane) => sum + (lane?.num_ack_pending ?? 0), 0),
+        workers: counts.get(method.desc.name) ?? Number(isPulled),
         ...(until && { pausedUntil: new Date(until) }),
       });
     }
@@ -212,6 +228,7 @@ class ServiceOperator implements Operator {
 interface ConsumerInfo {
   readonly num_pending: number;
   readonly num_ack_pending: number;
+  readonly num_waiting: number;
   readonly paused?: boolean;
   readonly config: { readonly pause_until?: string };
 }

@@ -65,9 +65,12 @@ export async function findCall(
 }
 
 /** For how long one server of a cluster may know less than the others, in ms. */
-const lagMs = 3_000;
+export const lagMs = 3_000;
 
-/** The same for a call that ought to exist: who answers may lag behind the rest of a cluster. */
+/**
+ * The same for a call that ought to exist. It looks twice: the call may be moved to its
+ * queue between the looks, and who answers may lag behind the rest of a cluster.
+ */
 export async function findKnownCall(
   link: Link,
   method: MethodBinding,
@@ -76,7 +79,7 @@ export async function findKnownCall(
   const giveUpAt = Date.now() + (method.service.replicas > 1 ? lagMs : 0);
   for (let retry = 0; ; retry++) {
     const found = await findCall(link, method, call);
-    if (found || Date.now() >= giveUpAt) {
+    if (found || (retry > 0 && Date.now() >= giveUpAt)) {
       return found;
     }
     await pause(retry);
@@ -126,6 +129,22 @@ export function acceptedAt(request: Msg): number {
 export function storedAt(message: Msg): number {
   const timestamp = message.headers?.last(Header.timestamp);
   return timestamp ? Date.parse(timestamp) : deliveryOf(message).storedAtMs;
+}
+
+/** The error of a call that was there, and is not any more. */
+export function goneError(method: MethodBinding, call: CallName): ConnectError {
+  return new ConnectError(
+    `${method.desc.toString()}: call "${call.callId}" of owner "${call.owner}" is gone: its queue or its log was purged or deleted, or its result is older than its retention`,
+    Code.NotFound,
+  );
+}
+
+/** The error of a call that cannot go on, or not be followed, as a part of it is gone. */
+export function lostError(method: MethodBinding, call: CallName, what: string): ConnectError {
+  return new ConnectError(
+    `${method.desc.toString()}: call "${call.callId}" of owner "${call.owner}" ${what}: it was purged or deleted`,
+    Code.DataLoss,
+  );
 }
 
 /** The error of a call that nobody knows. */

@@ -8,6 +8,7 @@ import type { Link } from "../wire/link.js";
 import { provision } from "../wire/provision.js";
 import { pullSubject } from "../wire/pull.js";
 import { startTimer } from "../wire/timer.js";
+import { within } from "../wire/within.js";
 import { DirectResponder } from "./direct-responder.js";
 import { createDueMover } from "./due-mover.js";
 import { DurableWorker } from "./durable-worker.js";
@@ -20,6 +21,12 @@ import { checkVersion, MicroService } from "./micro-service.js";
 import type { Puller } from "./puller.js";
 import type { ServedMethod, WorkerSettings } from "./settings.js";
 import { Slots } from "./slots.js";
+
+/** How long a worker may take to stop when its calls have been stopped, in ms. */
+const stopMs = 5_000;
+
+/** How long the server may take to know of its subscriptions, in ms. */
+const startMs = 10_000;
 
 /** Options of a worker. */
 export interface WorkerOptions extends Partial<MessageLimits> {
@@ -47,7 +54,10 @@ export interface WorkerOptions extends Partial<MessageLimits> {
   revealErrors?: boolean;
   /** Version of the worker, as discovery shows it: a semantic version. Default: 0.0.0. */
   version?: string;
-  /** How long drain() waits for running calls before it stops them, in ms. Default: 30 s. */
+  /**
+   * How long drain() waits for running calls before it stops them, in ms. It takes no
+   * longer than this and 5 s, whatever the server does. Default: 30 s.
+   */
   drainTimeoutMs?: number;
   /** Takes what the worker has to say. Default: nothing is logged. */
   logger?: Logger;
@@ -57,7 +67,9 @@ export interface WorkerOptions extends Partial<MessageLimits> {
 export interface Worker {
   /**
    * Takes nothing new, and resolves when what runs has ended. Calls that run
-   * longer than `drainTimeoutMs` are stopped; durable ones go to another worker.
+   * longer than `drainTimeoutMs` are stopped; durable ones go to another worker. 5 s
+   * later it resolves in any case: a server that says nothing takes nothing back, and
+   * gives the calls to others by itself.
    */
   drain(): Promise<void>;
   /**
@@ -194,7 +206,10 @@ class ServiceWorker implements Worker {
     this.microService.start();
     // The server knows of every subscription when it answers, and has refused what it
     // refuses; the NATS client tells of that a turn later.
-    await this.link.nats.flush();
+    if (!(await within(startMs, this.link.nats.flush()))) {
+      void this.drain();
+      throw new ConnectError(`the server has not answered for ${startMs} ms`, Code.Unavailable);
+    }
     await new Promise((resolve) => setTimeout(resolve));
     const denied = this.denied ?? this.link.mux.deafness;
     if (denied) {
@@ -236,17 +251,37 @@ class ServiceWorker implements Worker {
   }
 
   private async stop(): Promise<void> {
-    const { responders, durables, helpers } = this;
+    const { responders, durables, helpers, link } = this;
+    const { drainTimeoutMs = 30_000 } = this.options;
+    const all = [...responders, ...durables, ...helpers];
     this.microService?.drain();
-    await Promise.all([...responders, ...durables, ...helpers].map((each) => each.stop()));
-    const stopTimer = startTimer(() => this.release(), this.options.drainTimeoutMs ?? 30_000);
-    await Promise.all([...responders, ...durables, ...helpers].map((each) => each.idle()));
+    let isLate = false;
+    const stopTimer = startTimer(() => {
+      isLate = true;
+      this.release();
+    }, drainTimeoutMs);
+    const ended = (async () => {
+      await Promise.all(all.map((each) => each.stop()));
+      if (isLate) {
+        // What came until then.
+        this.release();
+      }
+      await Promise.all(all.map((each) => each.idle()));
+      this.microService?.stop();
+      if (link.connected) {
+        // What was acknowledged last is on its way.
+        link.flushLate();
+        await link.nats.flush();
+      }
+    })();
+    const isDone = await within(drainTimeoutMs + stopMs, ended);
     stopTimer();
-    this.microService?.stop();
-    if (this.link.connected) {
-      // What was acknowledged last is on its way.
-      this.link.flushLate();
-      await this.link.nats.flush();
+    if (!isDone) {
+      this.settings.log({ level: "warn", message: "the server did not take all that was left" });
+      this.microService?.stop();
+      for (const durable of durables) {
+        durable.close();
+      }
     }
     this.resolveClosed();
   }
