@@ -13,7 +13,7 @@ import { Interruptible } from "../wire/interruptible.js";
 import { getLast, untilAnswered } from "../wire/jetstream.js";
 import type { Link } from "../wire/link.js";
 import { responseSpace } from "../wire/object-name.js";
-import { decodeStatus, isStatus } from "../wire/status.js";
+import { decodeStatus, isStatus, toConnectError } from "../wire/status.js";
 import { startTimer } from "../wire/timer.js";
 import type {
   Call,
@@ -90,7 +90,7 @@ export class DurableCalls {
       await new Submission(this.link, method, call, request, options).run();
       follower.accepted();
     } catch (error) {
-      follower.stop(ConnectError.from(error));
+      follower.stop(toConnectError(error));
     }
   }
 
