@@ -17,8 +17,8 @@ export function untilAborted<T>(
       abort();
       return;
     }
-    signal.addEventListener("abort", abort);
+    signal.addEventListener("abort", abort, { once: true });
     const release = () => signal.removeEventListener("abort", abort);
-    start().finally(release).then(resolve, reject);
+    start().then(resolve, reject).finally(release);
   });
 }

@@ -5,6 +5,7 @@ import {
   type NatsConnection,
   type NodeConnectionOptions,
 } from "@nats-io/transport-node";
+import { discardGivenUp } from "./discard-given-up.js";
 import { isAlert, isHangup, refusal } from "./refusal.js";
 import type { Settings } from "./settings.js";
 
@@ -19,6 +20,7 @@ const impatienceMs = 500;
  * when it is not done at once, each server is tried apart.
  */
 export async function dial(settings: Settings): Promise<NatsConnection> {
+  await discardGivenUp();
   const opening = connectNats(settings.nats);
   const soon = delay(impatienceMs, undefined, { ref: false });
   const opened = await Promise.race([opening, soon]).catch(() => undefined);

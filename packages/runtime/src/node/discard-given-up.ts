@@ -1,0 +1,22 @@
+let mending: Promise<void> | undefined;
+
+/**
+ * Mends the NATS client, as of 3.4: it leaves a socket open when it gives up to connect to
+ * a server that accepts connections and says nothing. One is left of each try, and keeps
+ * the process alive. Where the client keeps its transport elsewhere, nothing is changed.
+ */
+export function discardGivenUp(): Promise<void> {
+  mending ??= import("@nats-io/transport-node/lib/node_transport.js").then(
+    ({ NodeTransport: { prototype } }) => {
+      const { close } = prototype;
+      prototype.close = function (error) {
+        if (!this.connected) {
+          this.discard();
+        }
+        return close.call(this, error);
+      };
+    },
+    () => undefined,
+  );
+  return mending;
+}
