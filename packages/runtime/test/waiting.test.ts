@@ -474,12 +474,14 @@ describe("memory", () => {
   });
 
   test("a reader that sleeps holds a bounded number of messages, however small", async () => {
-    const count = 30_000;
+    const count = 20_000;
+    const written = gate();
     await nats.worker({
       async *count() {
         for (let index = 0; index < count; index++) {
           yield { index };
         }
+        written.open();
       },
     });
     const client = await nats.client();
@@ -487,7 +489,9 @@ describe("memory", () => {
     const call = await client.count.submit({});
     const messages = call.messages()[Symbol.asyncIterator]();
     await messages.next();
-    await until(async () => (await call.status()).state === "succeeded");
+    await written.opened;
+    // All of it is stored, and was heard.
+    expect(await codeOf(call.progress())).toBe("no error");
     const message = await root.request("$JS.API.INFO");
     const held = queryObjects(message.constructor, { format: "count" }) as unknown as number;
     expect(held).toBeLessThan(10_000);

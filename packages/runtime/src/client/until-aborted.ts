@@ -19,6 +19,15 @@ export function untilAborted<T>(
     }
     signal.addEventListener("abort", abort, { once: true });
     const release = () => signal.removeEventListener("abort", abort);
-    start().then(resolve, reject).finally(release);
+    start().then(
+      (value) => {
+        release();
+        resolve(value);
+      },
+      (error) => {
+        release();
+        reject(error);
+      },
+    );
   });
 }
