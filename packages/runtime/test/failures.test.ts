@@ -5,7 +5,7 @@ import { createOperator } from "@jetrpc/runtime/operator";
 import { type Msg, MsgHdrsImpl } from "@nats-io/nats-core";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { type HeaderBlock, headerSize } from "../src/wire/header.js";
+import { type HeaderBlock, headerSize, metadataLimit } from "../src/wire/header.js";
 import { decodeStatus, encodeStatus, isRetried, retryDelayOf } from "../src/wire/status.js";
 import { toCallerError } from "../src/worker/caller-error.js";
 import { TestService } from "./gen/test/v1/test_pb.js";
@@ -98,9 +98,13 @@ describe("what was thrown", () => {
             expect(decoded.details).toHaveLength(detailSizes.length);
             expect([...decoded.metadata]).toHaveLength(headerSizes.length);
           }
-          const total = [textSize * 3, ...detailSizes, ...headerSizes].reduce((a, b) => a + b);
-          if (total + 1500 < maxBytes && headerSizes.reduce((a, b) => a + b, 0) < maxBytes / 5) {
-            expect(isWhole || headerSizes.some((each) => each > 30_000)).toBe(true);
+          const sum = (sizes: number[]) => sizes.reduce((a, b) => a + b, 0);
+          const metadata = sum(headerSizes) + headerSizes.length * 20;
+          if (
+            metadata <= metadataLimit(maxBytes) &&
+            metadata + textSize * 3 + sum(detailSizes) + 2_000 <= maxBytes
+          ) {
+            expect(isWhole).toBe(true);
           }
         },
       ),
