@@ -29,7 +29,7 @@ const batchChunks = 16;
  * A batch that takes longer to store is followed by a smaller one, in ms, and one that
  * takes less than half of it by a larger one: heartbeats wait behind what is sent before.
  */
-const batchMs = 400;
+const batchMs = 250;
 
 /** How long to try to store the same chunks, in ms. */
 const patienceMs = 60_000;
