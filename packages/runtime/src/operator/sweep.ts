@@ -1,6 +1,6 @@
-import type { ServiceBinding } from "../wire/binding.js";
+import type { MethodBinding, ServiceBinding } from "../wire/binding.js";
 import { nameOfSuffix } from "../wire/call-id.js";
-import { isMalformed } from "../wire/call-log.js";
+import { type Entry, isMalformed } from "../wire/call-log.js";
 import { type FoundCall, findCall } from "../wire/call-search.js";
 import { Header } from "../wire/header.js";
 import { getLast, SequenceConflict, untilAnswered } from "../wire/jetstream.js";
@@ -68,10 +68,19 @@ async function isNeeded(link: Link, service: ServiceBinding, owner: ObjectOwner)
     throw error;
   }
   if (kind === "log") {
-    return found !== undefined;
+    return found !== undefined && mayBeNamed(method, base, found.last);
   }
   const letter = await getLast(link, service.deadStream, `${method.deadSubject}.${suffix}`);
   return [found?.request, letter].some((request) =>
     request?.headers?.get(Header.objects)?.startsWith(`${base} `),
   );
+}
+
+/** False for what an attempt left that did not end its unary call: the end names all that counts. */
+function mayBeNamed({ desc }: MethodBinding, base: string, last: Entry | undefined): boolean {
+  if (desc.methodKind !== "unary" || last?.kind !== "end") {
+    return true;
+  }
+  const named = last.message.headers?.get(Header.objects)?.split(" ")[0];
+  return last.outcome === "succeeded" && (!named || named === base);
 }

@@ -115,7 +115,12 @@ export class DirectResponder {
 
   /** Ends a subscription, but takes what the server sent before it knew. */
   private leave(subscription: Subscription | undefined): void {
-    if (!subscription || subscription.isClosed() || !this.link.connected) {
+    if (!subscription || subscription.isClosed() || this.link.nats.isClosed()) {
+      return;
+    }
+    if (!this.link.connected) {
+      // Nothing is on its way, and the next connection must not have it back.
+      subscription.unsubscribe();
       return;
     }
     const left = subscription
