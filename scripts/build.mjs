@@ -17,6 +17,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 
 const top = fileURLToPath(new URL("..", import.meta.url));
+const generator = "@jetrpc/protoc-gen-jetrpc";
 const stamps = join(top, "node_modules", ".cache", "jetrpc-build");
 
 /** What a package has beside its sources. */
@@ -69,9 +70,11 @@ function findPackages() {
     }
   }
   for (const unit of byName.values()) {
-    // Development dependencies are for tests, and may be circular.
-    const { dependencies, peerDependencies } = unit.manifest;
-    unit.dependencies = Object.keys({ ...dependencies, ...peerDependencies })
+    // Development dependencies are for tests, and may be circular; but what is generated
+    // is built by the generator.
+    const { dependencies, devDependencies, peerDependencies } = unit.manifest;
+    const builder = devDependencies?.[generator] && generator;
+    unit.dependencies = [builder, ...Object.keys({ ...dependencies, ...peerDependencies })]
       .map((name) => byName.get(name))
       .filter((dependency) => dependency !== undefined);
   }

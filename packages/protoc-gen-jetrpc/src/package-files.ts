@@ -1,35 +1,44 @@
 import { createRequire } from "node:module";
 import { posix } from "node:path";
-import type { DescService } from "@bufbuild/protobuf";
+import type { DescFile, DescService } from "@bufbuild/protobuf";
 import type { Schema } from "@bufbuild/protoplugin";
 import { bindService, type MethodBinding } from "@jetrpc/runtime";
 import type { ServiceNames } from "./names.js";
 import type { Options } from "./options.js";
 import type { ProtoPackage } from "./proto-package.js";
 
+const require = createRequire(import.meta.url);
+
 /** The runtime that the generated code is for. */
-const runtime = createRequire(import.meta.url)("@jetrpc/runtime/package.json") as {
+const runtime = require("@jetrpc/runtime/package.json") as {
   version: string;
   dependencies: Record<string, string>;
 };
 
+const own = require("../package.json") as { version: string };
+
 /** Generates what makes an npm package of a proto package. */
-export function generatePackage(schema: Schema<Options>, pkg: ProtoPackage): void {
+export function generatePackage(schema: Schema, pkg: ProtoPackage, options: Options): void {
   const write = (name: string, text: string) => {
     const f = schema.generateFile(posix.join(pkg.folder, name));
     f.print(text.trimEnd());
   };
   pkg.index.print(index(pkg));
-  write("package.json", packageJson(pkg, schema.options));
-  write("tsup.config.ts", tsupConfig);
+  write("package.json", packageJson(pkg, options));
   write("tsconfig.json", tsconfig);
   write("README.md", readme(pkg));
 }
 
 function packageJson(pkg: ProtoPackage, options: Options): string {
+  // From where the package lies to where the .proto files' paths begin.
+  const root = posix.relative(pkg.folder, "") || ".";
+  const built = (path: string) => ({
+    import: { types: `./dist/${path}.d.ts`, default: `./dist/${path}.js` },
+    require: { types: `./dist/${path}.d.cts`, default: `./dist/${path}.cjs` },
+  });
   const json = {
     name: pkg.npmName,
-    version: options.npmVersion,
+    version: options.npmVersions.get(pkg.name) ?? options.npmVersion,
     description: `Client and worker interface of ${describe(pkg)}, over NATS by jetrpc`,
     license: options.npmLicense,
     type: "module",
@@ -37,18 +46,19 @@ function packageJson(pkg: ProtoPackage, options: Options): string {
     engines: { node: ">=20" },
     files: ["dist"],
     exports: {
-      ".": {
-        import: { types: "./dist/index.d.ts", default: "./dist/index.js" },
-        require: { types: "./dist/index.d.cts", default: "./dist/index.cjs" },
-      },
+      ".": built(posix.join(pkg.folder, "index")),
+      // Each file by the path of its .proto, those of other packages too: pdf/v1/pdf_pb.js.
+      "./*.js": built("*"),
       "./package.json": "./package.json",
     },
-    scripts: { build: "tsup" },
-    dependencies: {
-      "@bufbuild/protobuf": runtime.dependencies["@bufbuild/protobuf"],
+    scripts: { build: `protoc-gen-jetrpc build ${root}` },
+    dependencies: { "@bufbuild/protobuf": runtime.dependencies["@bufbuild/protobuf"] },
+    // An app hands its connection to the package: both need the same runtime.
+    peerDependencies: { "@jetrpc/runtime": `^${runtime.version}` },
+    devDependencies: {
+      "@jetrpc/protoc-gen-jetrpc": `^${own.version}`,
       "@jetrpc/runtime": `^${runtime.version}`,
     },
-    devDependencies: { tsup: "^8.5.1", typescript: "^5.9.3" },
   };
   return JSON.stringify(json, undefined, 2);
 }
@@ -60,29 +70,29 @@ function describe(pkg: ProtoPackage): string {
 
 /** Exports all that was generated, which protoc-gen-es puts where the .proto file is. */
 function index(pkg: ProtoPackage): string {
+  const from = (file: DescFile, suffix: string) => {
+    const path = posix.relative(pkg.folder, `${file.name}${suffix}`);
+    return JSON.stringify(path.startsWith(".") ? path : `./${path}`);
+  };
   const lines: string[] = [];
   for (const file of pkg.files) {
-    const path = posix.relative(pkg.folder, file.name);
-    const from = path.startsWith(".") ? path : `./${path}`;
     if (file.services.length > 0) {
-      lines.push(`export * from ${JSON.stringify(`${from}_jetrpc.js`)};`);
+      lines.push(`export * from ${from(file, "_jetrpc.js")};`);
     }
-    lines.push(`export * from ${JSON.stringify(`${from}_pb.js`)};`);
+    lines.push(`export * from ${from(file, "_pb.js")};`);
+  }
+  // Named exports go before those of a whole file.
+  const renamed = pkg.exports.filter(({ name, exported }) => name !== exported);
+  for (const name of new Set(renamed.map((its) => its.name))) {
+    lines.push("", `// ${name} is a name in several files.`);
+    for (const its of pkg.exports.filter((other) => other.name === name)) {
+      const what = its.exported === name ? name : `${name} as ${its.exported}`;
+      const type = its.isShape && its.desc.kind === "message" ? "type " : "";
+      lines.push(`export { ${type}${what} } from ${from(its.file, "_pb.js")};`);
+    }
   }
   return lines.join("\n");
 }
-
-const tsupConfig = `
-import { defineConfig } from "tsup";
-
-export default defineConfig({
-  entry: { index: "index.ts" },
-  format: ["esm", "cjs"],
-  dts: true,
-  sourcemap: true,
-  clean: true,
-});
-`.trimStart();
 
 const tsconfig = JSON.stringify(
   {

@@ -6,6 +6,8 @@ import {
   CodeGeneratorResponseSchema,
 } from "@bufbuild/protobuf/wkt";
 import { createEcmaScriptPlugin, type Plugin, type Schema } from "@bufbuild/protoplugin";
+import { GenerationError } from "./generation-error.js";
+import { generateMessages, isPublished, rewriteImports } from "./messages.js";
 import { type Options, parseOptions } from "./options.js";
 import { generatePackage } from "./package-files.js";
 import { findProblems } from "./problems.js";
@@ -13,19 +15,44 @@ import { packagesOf } from "./proto-package.js";
 import { generateServices } from "./service-file.js";
 
 const { version } = createRequire(import.meta.url)("../package.json") as { version: string };
+const name = "protoc-gen-jetrpc";
 
-/** What a person has to mend in their .proto files; the text says where and how. */
-class GenerationError extends Error {}
-
-const generator = createEcmaScriptPlugin<Options>({
-  name: "protoc-gen-jetrpc",
+/** The generator: run it by `bin/protoc-gen-jetrpc.js`, which `buf generate` starts. */
+export const plugin: Plugin = {
+  name,
   version: `v${version}`,
-  parseOptions,
-  generateTs: generate,
-});
+  run(request: CodeGeneratorRequest): CodeGeneratorResponse {
+    try {
+      return run(request, parseOptions(request.parameter));
+    } catch (error) {
+      if (error instanceof GenerationError) {
+        return create(CodeGeneratorResponseSchema, { error: error.message });
+      }
+      throw error;
+    }
+  },
+};
 
-function generate(schema: Schema<Options>): void {
-  const packages = packagesOf(schema);
+function run(request: CodeGeneratorRequest, options: Options): CodeGeneratorResponse {
+  const generator = createEcmaScriptPlugin({
+    name,
+    version: `v${version}`,
+    generateTs: (schema) => generate(schema, options),
+  });
+  const parameter = ["target=ts", "import_extension=js", rewriteImports, ...options.shared].join(
+    ",",
+  );
+  const response = generator.run({
+    ...request,
+    parameter,
+    fileToGenerate: request.fileToGenerate.filter((file) => !isPublished(file)),
+  });
+  const messages = generateMessages(request, parameter);
+  return { ...response, file: [...messages.file, ...response.file] };
+}
+
+function generate(schema: Schema, options: Options): void {
+  const packages = packagesOf(schema, options);
   const problems = findProblems(packages);
   if (problems.length > 0) {
     // On lines of their own, so that editors find the places.
@@ -35,40 +62,6 @@ function generate(schema: Schema<Options>): void {
     for (const file of pkg.files) {
       generateServices(schema, file, pkg.names);
     }
-    generatePackage(schema, pkg);
+    generatePackage(schema, pkg, options);
   }
 }
-
-/** A package is built by tsup, as an ES module: its sources are TypeScript that imports `.js`. */
-const fixedOptions = ["import_extension=js", "target=ts"];
-
-/** Adds what is not for the user to choose, to the options that the user gave. */
-function addFixedOptions(parameter: string): string {
-  const given = parameter.split(",").filter((option) => option !== "");
-  for (const option of given) {
-    const isOf = (fixed: string) => fixed.split("=")[0] === option.split("=")[0];
-    const fixed = [...fixedOptions, "js_import_style=module"].find(isOf);
-    if (fixed && fixed !== option) {
-      throw new GenerationError(
-        `the option "${option}" cannot be: packages are generated with "${fixed}"; remove it`,
-      );
-    }
-  }
-  return [...given.filter((option) => !fixedOptions.includes(option)), ...fixedOptions].join(",");
-}
-
-/** The generator: run it by `bin/protoc-gen-jetrpc.js`, which `buf generate` starts. */
-export const plugin: Plugin = {
-  name: generator.name,
-  version: generator.version,
-  run(request: CodeGeneratorRequest): CodeGeneratorResponse {
-    try {
-      return generator.run({ ...request, parameter: addFixedOptions(request.parameter) });
-    } catch (error) {
-      if (error instanceof GenerationError) {
-        return create(CodeGeneratorResponseSchema, { error: error.message });
-      }
-      throw error;
-    }
-  },
-};

@@ -1,7 +1,7 @@
 import type { DescMethod, DescService } from "@bufbuild/protobuf";
 import { bindService, checkService, type ServiceBinding } from "@jetrpc/runtime";
 import { MethodOptionsSchema, ServiceOptionsSchema } from "@jetrpc/runtime/jetrpc/v1/options_pb.js";
-import { type Exported, exportsOf } from "./names.js";
+import type { Exported } from "./names.js";
 import type { ProtoPackage } from "./proto-package.js";
 
 /** Numbers of the options in ServiceDescriptorProto and MethodDescriptorProto, and of ours. */
@@ -36,7 +36,7 @@ export function findProblems(packages: readonly ProtoPackage[]): string[] {
   ];
 }
 
-/** What npm cannot take, and what one package cannot export twice. */
+/** What npm cannot take, and what no module can export. */
 function findPackageProblems(pkg: ProtoPackage, others: readonly ProtoPackage[]): string[] {
   const problems: string[] = [];
   const at = pkg.files[0] ? locate(pkg.files[0]) : "";
@@ -51,19 +51,9 @@ function findPackageProblems(pkg: ProtoPackage, others: readonly ProtoPackage[])
       `${at}: package "${pkg.name}" gives a name of ${pkg.npmName.length} characters, and npm takes ${maxNpmName}: shorten it`,
     );
   }
-  const seen = new Map<string, Exported>();
-  const reported = new Set<Exported>();
-  for (const { name, desc } of exportsOf(pkg.index, pkg.files)) {
-    const other = seen.get(name);
-    if (other && !reported.has(desc)) {
-      reported.add(desc);
-      problems.push(
-        `${locate(desc)}: ${desc} and ${other} would both be "${name}" in ${pkg.npmName}: rename one of them`,
-      );
-    }
-    seen.set(name, desc);
+  for (const { name, desc, isShape } of pkg.exports) {
     const isType = desc.kind === "message" || desc.kind === "enum";
-    if ((isType ? reservedTypes : reserved).includes(name)) {
+    if (isType ? isShape && reservedTypes.includes(name) : reserved.includes(name)) {
       problems.push(`${locate(desc)}: "${name}" is a word of TypeScript: rename ${desc}`);
     }
   }

@@ -1,7 +1,7 @@
 import { posix } from "node:path";
 import type { DescFile, DescService } from "@bufbuild/protobuf";
 import type { GeneratedFile, Schema } from "@bufbuild/protoplugin";
-import { nameServices, type ServiceNames } from "./names.js";
+import { type Export, exportsOf, nameServices, type ServiceNames } from "./names.js";
 import type { Options } from "./options.js";
 
 /** A proto package and what is generated for it. */
@@ -15,11 +15,13 @@ export interface ProtoPackage {
   /** What the npm package exports; printed last. */
   readonly index: GeneratedFile;
   readonly files: readonly DescFile[];
+  /** What protoc-gen-es exports from the code of the files. */
+  readonly exports: readonly Export[];
   readonly names: ReadonlyMap<DescService, ServiceNames>;
 }
 
 /** The packages of the files to generate, in the order of the files' names. */
-export function packagesOf(schema: Schema<Options>): ProtoPackage[] {
+export function packagesOf(schema: Schema, options: Options): ProtoPackage[] {
   const filesByName = new Map<string, DescFile[]>();
   for (const file of [...schema.files].sort((a, b) => (a.name < b.name ? -1 : 1))) {
     const name = file.proto.package;
@@ -28,8 +30,10 @@ export function packagesOf(schema: Schema<Options>): ProtoPackage[] {
   return [...filesByName].map(([name, files]) => {
     const folder = name.replaceAll(".", "/");
     const index = schema.generateFile(posix.join(folder, "index.ts"));
-    const npmName = npmNameOf(name, schema.options);
-    return { name, folder, npmName, index, files, names: nameServices(index, files) };
+    const npmName = npmNameOf(name, options);
+    const exports = exportsOf(index, files);
+    const names = nameServices(files, exports);
+    return { name, folder, npmName, index, files, exports, names };
   });
 }
 

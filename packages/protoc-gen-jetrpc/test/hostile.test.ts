@@ -1,5 +1,7 @@
+import { dirname, join } from "node:path";
 import { startNats } from "@jetrpc/testing";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { buildPackage } from "../src/build.js";
 import { type Outcome, snippetsOf, Workspace } from "./workspace.js";
 
 const workspace = new Workspace();
@@ -11,7 +13,7 @@ beforeAll(() => {
   generation = workspace.generate();
   expect(generation.status, generation.output).toBe(0);
   files = workspace.generated();
-});
+}, 180_000);
 afterAll(() => workspace.remove());
 
 describe("hostile protos", { timeout: 180_000 }, () => {
@@ -28,13 +30,17 @@ describe("hostile protos", { timeout: 180_000 }, () => {
       ["gen/a/b/c/package.json", "@acme/a-b-c-client"],
       ["gen/a/b/package.json", "@acme/a-b-client"],
       ["gen/a/package.json", "@acme/a-client"],
+      ["gen/above/proto/v1/package.json", "@acme/above-proto-v1-client"],
       ["gen/casts/package.json", "@acme/casts-client"],
+      ["gen/clash/package.json", "@acme/clash-client"],
       ["gen/comments/package.json", "@acme/comments-client"],
       ["gen/else/empty/package.json", "@acme/else-empty-client"],
       ["gen/else/where/package.json", "@acme/else-where-client"],
       ["gen/new/package.json", "@acme/new-client"],
       ["gen/old/package.json", "@acme/old-client"],
       ["gen/package.json", "@acme/client"],
+      ["gen/shop/package.json", "@acme/shop-client"],
+      ["gen/shop/v1/package.json", "@acme/shop-v1-client"],
       ["gen/wkt/package.json", "@acme/wkt-client"],
       ["gen/words/package.json", "@acme/words-client"],
     ]);
@@ -93,48 +99,55 @@ describe("hostile protos", { timeout: 180_000 }, () => {
   });
 
   test("type-check, and so do the snippets of their READMEs", () => {
-    const sources = [...files.keys()].filter((path) => /(?<!tsup\.config)\.ts$/.test(path));
+    const sources = [...files.keys()].filter((path) => path.endsWith(".ts"));
     const snippets = snippetsOf(files);
     expect(snippets.size).toBeGreaterThan(60);
     for (const [path, text] of snippets) {
       workspace.write(path, text);
     }
     workspace.write("uses.ts", uses);
-    const checked = [...sources, ...snippets.keys(), "uses.ts"];
+    workspace.write("clashes.ts", clashes);
+    const checked = [...sources, ...snippets.keys(), "uses.ts", "clashes.ts"];
     expect(workspace.typeCheck(checked, workspace.packagePaths())).toEqual(succeeded);
   });
 
   test("build, and load as ES module and as CommonJS", () => {
-    // Types take the compiler most of its time: those of the worst names are enough.
-    for (const [name, flags] of [
-      ["words", []],
-      ["casts", ["--no-dts"]],
-      ["a/b/c", ["--no-dts"]],
-    ] as const) {
-      const { status, output } = workspace.run("tsup", [...flags], `gen/${name}`);
-      expect(status, output).toBe(0);
+    for (const [path, text] of files) {
+      const { scripts } = path.endsWith("/package.json") ? JSON.parse(text) : {};
+      if (scripts) {
+        const [program, command, root] = scripts.build.split(" ");
+        expect([program, command]).toEqual(["protoc-gen-jetrpc", "build"]);
+        buildPackage(join(workspace.folder, dirname(path)), root);
+      }
     }
-    // A bundle of declarations has one scope, where a message could hide a global of its name.
-    const types = { "@acme/words-client": ["./gen/words/dist/index.d.ts"] };
-    expect(workspace.typeCheck(["uses.ts"], types)).toEqual(succeeded);
-    expect(workspace.read("gen/words/dist/index.d.cts")).toBe(
-      workspace.read("gen/words/dist/index.d.ts"),
-    );
+    const types = {
+      "@acme/words-client": ["./gen/words/dist/words/index.d.ts"],
+      "@acme/clash-client": ["./gen/clash/dist/clash/index.d.cts"],
+    };
+    expect(workspace.typeCheck(["uses.ts", "clashes.ts"], types)).toEqual(succeeded);
     workspace.write("load.mjs", loader);
     const { status, output } = workspace.run("node", ["load.mjs"]);
     expect(status, output).toBe(0);
     const found = JSON.parse(output);
-    for (const { esm, cjs } of [found.words, found.casts, found["a/b/c"]]) {
+    for (const { esm, cjs } of Object.values<{ esm: string[]; cjs: string[] }>(found.exports)) {
       expect(cjs).toEqual(esm);
     }
-    expect(found.words.esm).toEqual(
+    expect(found.exports.words.esm).toEqual(
       expect.arrayContaining(["Object$", "PromiseSchema", "createObjectClient", "serviceBinding"]),
     );
-    expect(found.casts.esm).toEqual(
+    expect(found.exports.casts.esm).toEqual(
       expect.arrayContaining(["Promise", "Symbol", "createPromiseClient", "arrayBinding"]),
     );
-    expect(found["a/b/c"].esm).toEqual(
+    expect(found.exports["a/b/c"].esm).toEqual(
       expect.arrayContaining(["ASchema", "C", "cBinding", "createCClient"]),
+    );
+    for (const name of ["above/proto/v1", "shop", "shop/v1"]) {
+      expect(found.exports[name].esm).toContain(
+        `create${name === "above/proto/v1" ? "Above" : "Shop"}Client`,
+      );
+    }
+    expect(found.exports.clash.esm).toEqual(
+      expect.arrayContaining(["TableSchema$", "Outer_InnerSchema$", "OuterSchema$", "PdfSchema$"]),
     );
     expect(found.methods).toEqual(found.rpcs);
     expect(found.methods).toContain("hasOwnProperty");
@@ -179,11 +192,28 @@ export const answer: (client: PdfServiceClient) => Promise<Message> = (client) =
 export const worker: Pick<PdfServiceWorker, "m4"> = { m4: async (request: Message) => request };
 `;
 
+/** What must hold where two files of a package export the same name. */
+const clashes = `
+import { create } from "@bufbuild/protobuf";
+import {
+  file_clash_a_b, file_clash_a_b$, type Outer_Inner, type Outer_Inner$, Outer_InnerSchema, Outer_InnerSchema$,
+  OuterSchema, OuterSchema$, type Table, type TableSchema, TableSchema$, TableSchemaSchema,
+} from "@acme/clash-client";
+
+export const files = [file_clash_a_b, file_clash_a_b$];
+export const table: Table = create(TableSchema$, { id: 1 });
+export const schema: TableSchema = create(TableSchemaSchema, { name: "x" });
+export const nested: Outer_Inner = create(Outer_InnerSchema, { text: "x" });
+export const joined: Outer_Inner$ = create(Outer_InnerSchema$, { flag: true });
+export const outer = create(OuterSchema$, {});
+export const value: OuterSchema = OuterSchema.UNSPECIFIED;
+`;
+
 const succeeded = { status: 0, output: "" };
 
 const caller = `
 import { connect, serve } from "@jetrpc/runtime/node";
-import { Object$, createObjectClient } from "./gen/words/dist/index.js";
+import { Object$, createObjectClient } from "./gen/words/dist/words/index.js";
 
 const connection = await connect();
 const names = Object$.methods.filter((m) => m.methodKind === "unary").map((m) => m.localName);
@@ -210,13 +240,13 @@ const loader = `
 import { createRequire } from "node:module";
 
 const require = createRequire(import.meta.url);
-const found = {};
-for (const name of ["words", "casts", "a/b/c"]) {
-  const esm = await import(\`./gen/\${name}/dist/index.js\`);
-  const cjs = require(\`./gen/\${name}/dist/index.cjs\`);
-  found[name] = { esm: Object.keys(esm).sort(), cjs: Object.keys(cjs).sort() };
+const found = { exports: {} };
+for (const name of ["words", "casts", "a/b/c", "clash", "above/proto/v1", "shop", "shop/v1"]) {
+  const esm = await import(\`./gen/\${name}/dist/\${name}/index.js\`);
+  const cjs = require(\`./gen/\${name}/dist/\${name}/index.cjs\`);
+  found.exports[name] = { esm: Object.keys(esm).sort(), cjs: Object.keys(cjs).sort() };
 }
-const { objectBinding, Object$ } = await import("./gen/words/dist/index.js");
+const { objectBinding, Object$ } = await import("./gen/words/dist/words/index.js");
 found.methods = Object.keys(objectBinding.methods);
 found.rpcs = Object$.methods.map((method) => method.localName);
 console.log(JSON.stringify(found));

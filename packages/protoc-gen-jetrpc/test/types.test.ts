@@ -1,7 +1,12 @@
 import { afterAll, expect, test } from "vitest";
 import { snippetsOf, Workspace } from "./workspace.js";
 
-const workspace = new Workspace(["npm_scope=@acme", "npm_version=2.3.4", "npm_license=MIT"]);
+const workspace = new Workspace([
+  "npm_scope=@acme",
+  "npm_version=1.0.0",
+  "npm_version=kinds.v1:2.3.4",
+  "npm_license=MIT",
+]);
 afterAll(() => workspace.remove());
 
 const proto = `syntax = "proto3";
@@ -140,7 +145,7 @@ test("the package has the version and license of the options", () => {
     name: "@acme/kinds-v1-client",
     version: "2.3.4",
     license: "MIT",
-    dependencies: { "@jetrpc/runtime": expect.stringMatching(/^\^\d/) },
+    peerDependencies: { "@jetrpc/runtime": expect.stringMatching(/^\^\d/) },
   });
 });
 

@@ -120,20 +120,13 @@ export function snippetsOf(files: ReadonlyMap<string, string>): Map<string, stri
 
 function template(plugin: string[]): string {
   return `version: v2
+clean: true
 plugins:
-  - local: protoc-gen-es
-    out: gen
-    strategy: all
-    opt:
-      - target=ts
-      - import_extension=js
-      - rewrite_imports=./jetrpc/**/*_pb.js:@jetrpc/runtime
   - local: protoc-gen-jetrpc
     out: gen
     strategy: all
     opt: ${JSON.stringify(plugin)}
 inputs:
   - directory: proto
-    exclude_paths: [proto/jetrpc]
 `;
 }
