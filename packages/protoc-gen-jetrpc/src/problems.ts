@@ -13,12 +13,22 @@ const maxNpmName = 214;
 /** NATS takes no longer names of streams; ours get up to 12 characters more. */
 const maxStream = 240;
 
-/** Names that protoc-gen-es does not escape, though no module can export them; types, even more. */
+/** Names that protoc-gen-es does not escape, though no module can export them. */
 const reserved = ["arguments", "await", "eval"];
-const reservedTypes = [
-  ...reserved,
-  ..."any as infer keyof never readonly symbol undefined unique unknown".split(" "),
-];
+/** The same, of types. */
+const reservedTypes = "any as infer keyof never readonly symbol undefined unique unknown".split(
+  " ",
+);
+/** The same, of values that CommonJS exports. */
+const reservedValues = ["__esModule", "__proto__"];
+/** What no message, enum, service or extension may be called, by its kind. */
+const reservedOf: Partial<Record<Exported["kind"], readonly string[]>> = {
+  message: [...reserved, ...reservedTypes],
+  // In CommonJS, an enum `exports` would take the place of all exports.
+  enum: [...reserved, ...reservedTypes, ...reservedValues, "exports"],
+  service: [...reserved, ...reservedValues],
+  extension: [...reserved, ...reservedValues],
+};
 
 /**
  * Finds all that cannot be, or contradicts itself, in the given packages. Each
@@ -52,9 +62,11 @@ function findPackageProblems(pkg: ProtoPackage, others: readonly ProtoPackage[])
     );
   }
   for (const { name, desc, isShape } of pkg.exports) {
-    const isType = desc.kind === "message" || desc.kind === "enum";
-    if (isType ? isShape && reservedTypes.includes(name) : reserved.includes(name)) {
-      problems.push(`${locate(desc)}: "${name}" is a word of TypeScript: rename ${desc}`);
+    const isOwnName = isShape || desc.kind === "service" || desc.kind === "extension";
+    if (isOwnName && reservedOf[desc.kind]?.includes(name)) {
+      problems.push(
+        `${locate(desc)}: "${name}" is a word of JavaScript or TypeScript: rename ${desc}`,
+      );
     }
   }
   return problems;

@@ -146,7 +146,7 @@ service Reader {
   );
 });
 
-test("names that protoc-gen-es would break on are refused, and only those", () => {
+test("names that no module can export are refused, and only those", () => {
   const types = "any as await infer keyof never readonly symbol undefined unique unknown".split(
     " ",
   );
@@ -155,21 +155,29 @@ test("names that protoc-gen-es would break on are refused, and only those", () =
     "e.proto": `syntax = "proto3"; package e;
 enum symbol { UNKNOWN = 0; }
 message Fine { message any {} }
-service any {}`,
+service any {}
+enum exports { E = 0; }
+enum __proto__ { P = 0; }
+message __esModule {}`,
     "s.proto": `syntax = "proto3"; package s; import "google/protobuf/descriptor.proto";
 service await {}
 service eval {}
+service __esModule {}
+service exports {}
 extend google.protobuf.FileOptions { bool arguments = 50001; bool readonly = 50002; }`,
   });
   const refused = (place: string, word: string, desc: string) =>
-    `${place}: "${word}" is a word of TypeScript: rename ${desc}`;
+    `${place}: "${word}" is a word of JavaScript or TypeScript: rename ${desc}`;
   expect(outcome).toEqual(
     failure(
       refused("e.proto:2:1", "symbol", "enum e.symbol"),
+      refused("e.proto:5:1", "exports", "enum e.exports"),
+      refused("e.proto:6:1", "__proto__", "enum e.__proto__"),
       ...types.map((word, index) => refused(`m.proto:${index + 2}:1`, word, `message m.${word}`)),
       refused("s.proto:2:1", "await", "service s.await"),
       refused("s.proto:3:1", "eval", "service s.eval"),
-      refused("s.proto:4:38", "arguments", "extension s.arguments"),
+      refused("s.proto:4:1", "__esModule", "service s.__esModule"),
+      refused("s.proto:6:38", "arguments", "extension s.arguments"),
     ),
   );
 });
