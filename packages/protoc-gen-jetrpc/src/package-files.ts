@@ -114,6 +114,7 @@ function readme(pkg: ProtoPackage): string {
   const sections = [
     `# ${pkg.npmName}`,
     `${describe(pkg)}, over NATS by [jetrpc](https://github.com/jetrpc/jetrpc). Generated: change the .proto files instead.`,
+    fence(`npm install ${pkg.npmName} @jetrpc/runtime`, "sh"),
   ];
   for (const service of pkg.files.flatMap((file) => file.services)) {
     const names = pkg.names.get(service);
@@ -129,8 +130,8 @@ function readme(pkg: ProtoPackage): string {
   return sections.join("\n\n");
 }
 
-function fence(code: string): string {
-  return `\`\`\`ts\n${code}\n\`\`\``;
+function fence(code: string, language = "ts"): string {
+  return `\`\`\`${language}\n${code}\n\`\`\``;
 }
 
 function clientSnippet(service: DescService, names: ServiceNames, npmName: string): string {
