@@ -1,60 +1,33 @@
-import { fromBinary } from "@bufbuild/protobuf";
 import type { Connection, ServiceBinding } from "@jetrpc/runtime";
 import { type JsMsg, jetstream } from "@nats-io/jetstream";
+import { callKey, callKeyOf, callOf } from "./call-key.js";
+import { type CallTrace, trace } from "./call-trace.js";
+import type { Removed } from "./faults/fault.js";
 import { FileChecker } from "./file-checker.js";
-import {
-  ConvertResponseSchema,
-  CountResponseSchema,
-  WorkResponseSchema,
-} from "./gen/chaos/v1/chaos_pb.js";
-import type { Accepted, Said } from "./message.js";
-import { suffixOf } from "./post-mortem.js";
-import { storedMessages } from "./stored-messages.js";
+import { judge } from "./judge.js";
+import { MemoryWatch } from "./memory.js";
+import type { Accepted, Expected, Said } from "./message.js";
+import { streamSubjects } from "./stream-subjects.js";
+import type { Failure, Findings, Verdict } from "./verdict.js";
 
-/** What became of the calls. */
-export interface Verdict {
-  accepted: number;
-  /** Ended as they should: with their result, or canceled. */
-  done: number;
-  /** Failed for good, and kept as dead letters. */
-  dead: number;
-  /** Accepted, and nowhere to be found; or their result is not what it has to be. */
-  lost: number;
-  /** With two ends, or with a message that is there twice. */
-  doubled: number;
-  /** Not ended although everything is well again. */
-  stuck: number;
-  /** Objects of requests that are gone, after a sweep. */
-  left: number;
-}
+/** What most calls come to: nothing but one attempt has begun. */
+const firstAttempt: readonly number[] = [1];
 
-/** Something that is not as it has to be. */
-export interface Failure {
-  readonly verdict: "lost" | "doubled" | "stuck" | "left";
-  readonly call?: Accepted | undefined;
-  readonly why: string;
-}
+/** Messages of a log that are asked for at once. */
+const batch = 2_000;
 
-/** What was found, and how it is counted. */
-export interface Findings {
-  readonly verdict: Verdict;
-  readonly failures: readonly Failure[];
-}
-
-/** What the log of a call holds. */
-interface Logged {
-  ends: string[];
-  /** Payload of the last end. */
-  result: Uint8Array;
-  indexes: number[];
-}
-
-/** Knows every accepted call, and what the servers have of it. */
+/** Knows every accepted call, and what the servers have of it. Holds little of each. */
 export class Checker {
-  private readonly accepted = new Map<string, Accepted>();
-  /** Calls whose file a client has read. */
+  readonly removed: Removed = { logs: new Set(), letters: new Set() };
+  private readonly memory = new MemoryWatch();
+  private readonly accepted = new Map<string, Expected>();
+  /** Calls are many, and what is expected of them is not. */
+  private readonly expectations = new Map<string, Expected>();
+  /** Attempts whose handlers have begun. */
+  private readonly began = new Map<string, readonly number[]>();
+  /** Calls whose result a client has read. */
   private readonly read = new Set<string>();
-  /** What clients found wrong. */
+  /** What clients and workers found wrong. */
   private readonly wrong: Failure[] = [];
 
   constructor(
@@ -66,28 +39,44 @@ export class Checker {
     return this.accepted.size;
   }
 
-  hear(message: Said): void {
-    if ("accepted" in message) {
-      this.accepted.set(keyOfCall(message.accepted), message.accepted);
-    } else if ("read" in message) {
-      this.read.add(keyOfCall(message.read));
-    } else {
-      this.wrong.push({ verdict: "lost", call: message.call, why: message.wrong });
+  hear(said: Said): void {
+    if ("began" in said) {
+      const key = callKey(said.began);
+      const before = this.began.get(key);
+      const isFirst = !before && said.attempt === 1;
+      this.began.set(key, isFirst ? firstAttempt : [...(before ?? []), said.attempt]);
+    } else if ("accepted" in said) {
+      this.accepted.set(callKey(said.accepted), this.expectation(said.accepted));
+    } else if ("read" in said) {
+      this.read.add(callKey(said.read));
+    } else if ("memory" in said) {
+      this.memory.hear(said.memory);
+    } else if ("crowded" in said) {
+      this.wrong.push({ verdict: "exceeded", why: said.crowded });
+    } else if ("wrong" in said) {
+      this.wrong.push({ verdict: "lost", call: said.call, why: said.wrong });
     }
   }
 
   /** Counts something that no call is named for. */
-  miss(why: string): void {
-    this.wrong.push({ verdict: "lost", why });
+  miss(verdict: Failure["verdict"], why: string): void {
+    this.wrong.push({ verdict, why });
   }
 
-  /** Counts in what clients saw, and what the files of calls show when all have ended. */
-  async checkFiles({ verdict, failures }: Findings): Promise<Findings> {
-    const found = [...this.wrong];
+  /** How many requests are in the queues, or are for later or due. */
+  async queued(): Promise<number> {
+    return (await this.queuedCalls()).size;
+  }
+
+  /** Counts in what clients and workers saw, and what shows only when all calls have ended. */
+  async finish({ verdict, failures }: Findings): Promise<Findings> {
+    const found = this.wrong.filter(({ call }) => !(call && this.removed.logs.has(callKey(call))));
+    for (const why of this.memory.grown()) {
+      found.push({ verdict: "grown", why });
+    }
     if (verdict.stuck === 0) {
-      const all = [...this.accepted.values()].filter((call) => call.method === "Convert");
-      const unread = all.filter((call) => !this.read.has(keyOfCall(call)));
-      found.push(...(await new FileChecker(this.connection, this.binding).check(all, unread)));
+      const files = new FileChecker(this.connection, this.binding);
+      found.push(...(await files.check(this.objectCalls(), this.read)));
     }
     const count = { ...verdict };
     for (const { verdict } of found) {
@@ -98,127 +87,128 @@ export class Checker {
 
   /** Compares what was promised with what is there. */
   async check(): Promise<Findings> {
-    const { logStream, deadStream, stream, laterStream } = this.binding;
     // In the order that calls go, so that one that moves meanwhile is seen at least once.
-    const queued = new Set([...(await this.queued(laterStream)), ...(await this.queued(stream))]);
-    const logs = new Map<string, Logged>();
-    await this.readStream(logStream, (message) => this.note(logs, message));
-    const dead = new Set<string>();
-    await this.readStream(deadStream, (message) => void dead.add(keyOf(message.subject)));
-    const accepted = this.count;
-    const verdict = { accepted, done: 0, dead: 0, lost: 0, doubled: 0, stuck: 0, left: 0 };
+    const queued = await this.queuedCalls();
+    const { logStream, deadStream, progressStream, methods } = this.binding;
+    const progress = await this.calls(progressStream);
+    const traces = await this.readLogs(logStream);
+    const dead = await this.calls(deadStream);
     const failures: Failure[] = [];
-    for (const [key, call] of this.accepted) {
-      const judged = judge(call, logs.get(key), dead.has(key), queued.has(key));
-      verdict[judged.verdict]++;
-      if (judged.verdict !== "done" && judged.verdict !== "dead") {
-        failures.push({ verdict: judged.verdict, call, why: judged.why ?? "" });
+    const verdict: Verdict = {
+      accepted: this.count,
+      ...{ done: 0, dead: 0, removed: 0, lost: 0, doubled: 0, stuck: 0, left: 0 },
+      ...{ exceeded: 0, crashed: 0, grown: 0 },
+    };
+    const add = (failure: Failure) => {
+      verdict[failure.verdict]++;
+      failures.push(failure);
+    };
+    const attempts = new Map(
+      [...methods.values()].map(({ desc, maxAttempts }) => [desc.name, maxAttempts]),
+    );
+    const { logs, letters } = this.removed;
+    const known = [this.accepted, this.began, queued, traces ?? new Map(), dead ?? new Set()];
+    for (const key of union(known.map((each) => each.keys()))) {
+      const call = callOf(key);
+      const expected = this.accepted.get(key);
+      const judged = judge({
+        expected,
+        trace: traces?.get(key),
+        began: this.began.get(key) ?? [],
+        maxAttempts: attempts.get(call.method) ?? 1,
+        isQueued: queued.has(key),
+        isDead: dead?.has(key) === true,
+        isLogRemoved: logs.has(key) || !traces,
+        isLetterRemoved: letters.has(key) || !dead,
+      });
+      if ("why" in judged) {
+        add({ verdict: judged.verdict, call, why: judged.why });
+      } else if (expected && judged.verdict !== "none") {
+        verdict[judged.verdict]++;
+      }
+    }
+    for (const [stream, found] of [
+      [logStream, traces],
+      [deadStream, dead],
+      [progressStream, progress],
+    ] as const) {
+      if (!found) {
+        add({ verdict: "lost", why: `stream ${stream} was deleted, and did not come back` });
+      }
+    }
+    for (const key of progress ?? []) {
+      if (!this.began.has(key)) {
+        add({ verdict: "left", call: callOf(key), why: "progress of a call that never ran" });
       }
     }
     return { verdict, failures };
   }
 
-  private note(logs: Map<string, Logged>, message: JsMsg): void {
-    if (!message.subject.endsWith(".entry")) {
-      return;
-    }
-    const key = keyOf(message.subject);
-    const log = logs.get(key) ?? { ends: [], result: new Uint8Array(0), indexes: [] };
-    logs.set(key, log);
-    const [kind, , outcome = ""] = (message.headers?.get("Jetrpc-Entry") ?? "").split(" ");
-    if (kind === "end") {
-      log.ends.push(outcome);
-      log.result = message.data;
-    } else if (kind === "message") {
-      log.indexes.push(fromBinary(CountResponseSchema, message.data).index);
-    }
+  private expectation({ method, callId: _, ...rest }: Accepted): Expected {
+    const expected = { method, ...rest };
+    const key = JSON.stringify(expected);
+    const known = this.expectations.get(key) ?? expected;
+    this.expectations.set(key, known);
+    return known;
   }
 
-  private async readStream(stream: string, take: (message: JsMsg) => void): Promise<void> {
-    const consumer = await jetstream(this.connection.nats).consumers.get(stream);
+  /** Accepted calls whose results no log shows, and nobody has removed. */
+  private objectCalls(): Accepted[] {
+    const calls: Accepted[] = [];
+    for (const [key, expected] of this.accepted) {
+      if (expected.isObject && !this.removed.logs.has(key)) {
+        calls.push({ ...expected, callId: callOf(key).callId });
+      }
+    }
+    return calls;
+  }
+
+  private async queuedCalls(): Promise<Set<string>> {
+    const { laterStream, stream } = this.binding;
+    const later = await this.calls(laterStream);
+    const queue = await this.calls(stream);
+    if (!later || !queue) {
+      throw new Error(`stream ${later ? stream : laterStream} is gone`);
+    }
+    return new Set([...later, ...queue]);
+  }
+
+  /** Calls that a stream has messages of; undefined when there is none. */
+  private async calls(stream: string): Promise<Set<string> | undefined> {
+    const found = await streamSubjects(this.connection.nats, stream);
+    return found && new Set([...found.subjects].map(callKeyOf));
+  }
+
+  /** Undefined when the stream does not exist. */
+  private async readLogs(stream: string): Promise<Map<string, CallTrace> | undefined> {
+    const { nats } = this.connection;
+    if (!(await streamSubjects(nats, stream, "none"))) {
+      return undefined;
+    }
+    const traces = new Map<string, CallTrace>();
+    const take = (message: JsMsg) => {
+      const key = callKeyOf(message.subject);
+      traces.set(key, trace(traces.get(key), message, this.accepted.get(key)));
+    };
+    const consumer = await jetstream(nats).consumers.get(stream);
     let { num_pending: pending } = await consumer.info();
     while (pending > 0) {
-      for await (const message of await consumer.fetch({ max_messages: 500, expires: 5000 })) {
+      for await (const message of await consumer.fetch({ max_messages: batch, expires: 5000 })) {
         take(message);
         pending = message.info.pending;
       }
     }
+    return traces;
   }
+}
 
-  /** Calls whose requests a stream holds. */
-  private async queued(stream: string): Promise<Set<string>> {
-    const keys = new Set<string>();
-    for await (const { subject } of storedMessages(this.connection.nats, stream, ">")) {
-      keys.add(keyOf(subject));
+/** All values, each once. */
+function union<T>(parts: readonly Iterable<T>[]): Set<T> {
+  const all = new Set<T>();
+  for (const part of parts) {
+    for (const each of part) {
+      all.add(each);
     }
-    return keys;
   }
-}
-
-/** `<prefix>.<kind>.<Method>.<owner>.<session>.<id>[.entry]`; a due call's kind has two tokens. */
-function keyOf(subject: string): string {
-  return subject
-    .replace(/\.entry$/, "")
-    .split(".")
-    .slice(-4)
-    .join(".");
-}
-
-function keyOfCall(call: Accepted): string {
-  return `${call.method}.${suffixOf(call)}`;
-}
-
-interface Judgement {
-  verdict: "done" | "dead" | "lost" | "doubled" | "stuck";
-  why?: string;
-}
-
-function judge(
-  call: Accepted,
-  log: Logged | undefined,
-  isDead: boolean,
-  isQueued: boolean,
-): Judgement {
-  const [end, ...more] = log?.ends ?? [];
-  if (!log || end === undefined) {
-    return isQueued
-      ? { verdict: "stuck", why: "it has no end, and is still queued" }
-      : { verdict: "lost", why: "it has no end, and is not queued" };
-  }
-  if (more.length > 0) {
-    return { verdict: "doubled", why: `it ended ${log.ends.join(", ")}` };
-  }
-  if (log.indexes.some((index, i) => index !== i)) {
-    return { verdict: "doubled", why: `its messages are ${log.indexes.join(" ")}` };
-  }
-  if (isQueued) {
-    return { verdict: "stuck", why: `it ended ${end}, and is still queued` };
-  }
-  if (end === "failed") {
-    return isDead ? { verdict: "dead" } : { verdict: "lost", why: "it failed without dead letter" };
-  }
-  if (end === "succeeded") {
-    const problem = checkResult(call, log);
-    return problem ? { verdict: "lost", why: problem } : { verdict: "done" };
-  }
-  return { verdict: "done" };
-}
-
-function checkResult(call: Accepted, { result, indexes }: Logged): string | undefined {
-  if (call.method === "Count") {
-    return indexes.length === call.messages
-      ? undefined
-      : `it has ${indexes.length} of ${call.messages} messages`;
-  }
-  if (call.fails) {
-    return "it had to fail, and succeeded";
-  }
-  if (call.method === "Convert") {
-    const { file } = fromBinary(ConvertResponseSchema, result);
-    return file?.digest === call.digest
-      ? undefined
-      : `its file has ${file?.digest}, not ${call.digest}`;
-  }
-  const { value } = fromBinary(WorkResponseSchema, result);
-  return value === call.value ? undefined : `its result is ${value}, not ${call.value}`;
+  return all;
 }

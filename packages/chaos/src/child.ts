@@ -13,25 +13,40 @@ exec 4<&-
 exec "$@"
 `;
 
+/** What is kept of the last words of a process, in characters. */
+const lastWords = 2_000;
+
 /** A worker or client in a process of its own. */
 export class Child {
   private readonly exited: Promise<unknown>;
+  private isExpected = false;
+  private words = "";
 
-  private constructor(private readonly process: ChildProcess) {
+  private constructor(
+    private readonly process: ChildProcess,
+    private readonly crashed: (why: string) => void,
+  ) {
     this.exited = once(process, "exit").then(() => {
       const watcher = process.stdio[4] as { end(text: string): void } | null;
       watcher?.end("\n");
     });
     process.stdio[4]?.on("error", () => undefined);
     process.on("error", () => undefined);
+    process.stderr?.on("data", (text) => {
+      this.words = (this.words + text).slice(-lastWords);
+    });
+    process.on("close", (code) => this.judgeExit(code));
   }
 
-  /** Starts `<script>.js` with the servers that it connects to; `log` gets its stderr. */
+  /**
+   * Starts `<script>.js` with the servers that it connects to; `log` gets its stderr,
+   * and `crashed` is told when it ends by a mistake of its own.
+   */
   static start(
     script: "worker" | "client",
     env: Record<string, string>,
     log: BoundedLog,
-    hear: (message: unknown) => void,
+    crashed: (why: string) => void,
   ): Child {
     const path = fileURLToPath(new URL(`${script}.js`, import.meta.url));
     const child = spawn("/bin/sh", ["-c", launcher, script, process.execPath, path], {
@@ -39,8 +54,7 @@ export class Child {
       stdio: ["ignore", "ignore", "pipe", "ipc", "pipe"],
     });
     child.stderr?.on("data", (text) => log.write(text));
-    child.on("message", hear);
-    return new Child(child);
+    return new Child(child, (why) => crashed(`a ${script} ${why}`));
   }
 
   get isRunning(): boolean {
@@ -57,8 +71,14 @@ export class Child {
     }
   }
 
+  /** Says that it is to end by itself now. */
+  mayEnd(): void {
+    this.isExpected = true;
+  }
+
   /** Waits until it has ended; kills it after 15 s. */
   async end(signal: NodeJS.Signals): Promise<void> {
+    this.isExpected = true;
     if (this.isRunning) {
       this.signal(signal);
       this.signal("SIGCONT");
@@ -66,5 +86,12 @@ export class Child {
     const timer = setTimeout(() => this.signal("SIGKILL"), 15_000);
     await this.exited;
     clearTimeout(timer);
+  }
+
+  /** A call may have it killed; everything else that ends it unasked is a mistake. */
+  private judgeExit(code: number | null): void {
+    if (code !== null && (code !== 0 || !this.isExpected)) {
+      this.crashed(`ended by itself with exit code ${code}: ${this.words.trim()}`);
+    }
   }
 }

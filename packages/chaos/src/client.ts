@@ -2,219 +2,184 @@
 // answer that is not as it has to be.
 import { setTimeout as delay } from "node:timers/promises";
 import {
-  blobOf,
   type Call,
   Code,
   ConnectError,
   createClient,
-  openBlob,
   type SubmitOptions,
+  type Submitted,
 } from "@jetrpc/runtime";
 import { connect } from "@jetrpc/runtime/node";
-import { digestOf, fileOf, turned } from "./content.js";
-import { Kind } from "./gen/chaos/v1/chaos_pb.js";
-import type { Accepted, FromClient, Upload } from "./message.js";
+import { Conversions } from "./conversions.js";
+import { follow } from "./follow.js";
+import { Journal } from "./journal.js";
+import { type CallKind, callKinds, type Plan } from "./kinds.js";
+import { noteMemory } from "./memory.js";
+import type { Accepted } from "./message.js";
+import { pace } from "./pace.js";
 import { Random } from "./random.js";
 import { say } from "./say.js";
 import { type ChaosClient, serviceFor } from "./service.js";
 
-const { CHAOS_NODES, CHAOS_SEED, CHAOS_NAME, CHAOS_PAUSE_MS, CHAOS_UPLOADS } = process.env;
+const {
+  CHAOS_NODES,
+  CHAOS_SEED,
+  CHAOS_NAME,
+  CHAOS_RATE,
+  CHAOS_CLIENTS,
+  CHAOS_KINDS = "",
+  CHAOS_JOURNAL = "",
+  CHAOS_UPLOADS = "[]",
+} = process.env;
 const random = new Random(Number(CHAOS_SEED));
-const service = serviceFor(Number(CHAOS_NODES));
-const pauseMs = Number(CHAOS_PAUSE_MS);
+const journal = new Journal(CHAOS_JOURNAL);
+const wanted = new RegExp(CHAOS_KINDS);
+
+/** Submissions that may be under way: a server that is down for long makes it wait. */
+const mostUnderWay = 1_500;
+
+/** Refusals that tell what is wrong with a call that cannot be. */
+const clearCodes = [Code.InvalidArgument, Code.ResourceExhausted];
+
 let next = 0;
 let isStopping = false;
+let underWay = 0;
+let followers = 0;
 
-/** Resolves when the last thing told has left this process. */
-let told: Promise<unknown> = Promise.resolve();
+const newId = () => `${CHAOS_NAME}-${next++}`;
 
-function tell(message: FromClient): void {
-  told = new Promise((resolve) => process.send?.(message, undefined, undefined, resolve));
+/** What all methods of the service have in common. */
+interface AnyMethod {
+  submit(request: Plan["request"], options: SubmitOptions): Promise<Call>;
+  submitAll(
+    requests: Iterable<Plan["request"]>,
+    options: (request: unknown, index: number) => SubmitOptions,
+  ): AsyncIterable<Submitted<Call>>;
 }
-
-process.on("disconnect", () => process.exit());
-process.on("message", () => {
-  isStopping = true;
-});
-
-const kinds = [
-  ...Array<Kind>(20).fill(Kind.QUICK),
-  ...Array<Kind>(6).fill(Kind.SLOW),
-  Kind.FLAKY,
-  Kind.FLAKY,
-  Kind.BAD,
-  Kind.DEADLY,
-  Kind.BLOCKING,
-];
 
 async function connected(): Promise<ChaosClient> {
   for (;;) {
     try {
-      return createClient<ChaosClient>(service, await connect());
+      return createClient<ChaosClient>(serviceFor(Number(CHAOS_NODES)), await connect());
     } catch {
       await delay(200);
     }
   }
 }
 
-/** A call to make, and what has to come of it. */
-interface Plan {
-  readonly expected: Expected;
-  readonly options: SubmitOptions;
-  submit(): Promise<Call>;
+function methodOf(plan: Plan): AnyMethod {
+  const name = plan.expected.method.toLowerCase() as keyof ChaosClient;
+  return client[name] as unknown as AnyMethod;
 }
 
-/** An accepted call before it has its id. */
-type Expected = Accepted extends infer A ? (A extends Accepted ? Omit<A, "callId"> : never) : never;
-
-function chooseOptions(): SubmitOptions {
-  const callId = `${CHAOS_NAME}-${next++}`;
-  return {
-    ...(random.chance(0.7) && { callId }),
-    ...(random.chance(0.05) && { notBefore: new Date(Date.now() + random.between(100, 2000)) }),
-  };
-}
-
-function planShortCall(client: ChaosClient): Plan {
-  const options = chooseOptions();
-  const value = random.between(0, 2 ** 30);
-  const isStream = random.chance(0.2);
-  const kind = random.pick(kinds);
-  const milliseconds = random.between(1, kind === Kind.SLOW ? 500 : 1000);
-  const messages = random.between(0, 40);
-  return isStream
-    ? {
-        expected: { method: "Count", messages },
-        options,
-        submit: () => client.count.submit({ messages, milliseconds: 5 }, options),
-      }
-    : {
-        expected: { method: "Work", value, fails: kind === Kind.BAD },
-        options,
-        submit: () => client.work.submit({ kind, value, milliseconds }, options),
-      };
-}
-
-async function planConversion(client: ChaosClient, unfinished?: Upload): Promise<Plan> {
-  const options = unfinished ? { callId: unfinished.callId } : chooseOptions();
-  const { kind, milliseconds, seed, size } = unfinished ?? {
-    kind: random.pick(kinds),
-    milliseconds: random.between(1, 500),
-    seed: random.between(0, 2 ** 30),
-    size: random.between(1, 600_000),
-  };
-  // Who is killed shall have something half done.
-  const pauseMs = random.between(0, 60);
-  async function* open() {
-    for (const piece of fileOf(seed, size)) {
-      await delay(pauseMs);
-      yield piece;
-    }
+/** Makes calls of one kind, all at once. */
+async function make(kind: CallKind, count: number): Promise<void> {
+  const byMethod = new Map<string, Plan[]>();
+  for (let index = 0; index < count; index++) {
+    const plan = kind.plan(random);
+    const options = random.chance(0.5) ? { ...plan.options, callId: newId() } : plan.options;
+    const plans = byMethod.get(plan.expected.method) ?? [];
+    byMethod.set(plan.expected.method, plans);
+    plans.push({ ...plan, options });
   }
-  const isRereadable = random.chance(0.7);
-  const { callId } = options;
-  return {
-    expected: {
-      method: "Convert",
-      digest: await digestOf(turned(fileOf(seed, size))),
-      fails: kind === Kind.BAD,
-    },
-    options,
-    async submit() {
-      const uploads = callId !== undefined && { callId, kind, milliseconds, seed, size };
-      if (uploads) {
-        tell({ uploads, isDone: false });
-      }
-      const file = blobOf(isRereadable ? open : open());
-      const call = await client.convert.submit({ kind, milliseconds, file }, options);
-      if (uploads) {
-        tell({ uploads, isDone: true });
-      }
-      return call;
-    },
-  };
+  await Promise.all([...byMethod.values()].map((plans) => submit(plans)));
 }
 
-async function make(client: ChaosClient, { expected, options, submit }: Plan): Promise<void> {
-  const again = random.chance(0.1);
-  const wants = random.next();
-  const call = await submit();
-  const accepted: Accepted = { ...expected, callId: call.id };
-  tell({ accepted });
-  say("accepted", { callId: call.id });
-  if (again && options.callId) {
-    await submit();
-  }
-  if (wants < 0.05) {
-    const isCanceled = await call.cancel();
-    say("cancelled", { callId: call.id, isCanceled });
-  } else if (wants < 0.6) {
-    await follow(client, accepted);
-  }
-}
-
-/** Comes back to a call by its id, and checks what it answers. */
-async function follow(client: ChaosClient, call: Accepted): Promise<void> {
-  const wrong = (what: string) => tell({ wrong: `${call.callId} ${what}`, call });
-  try {
-    if (call.method === "Work") {
-      const { value } = await client.work.attach(call.callId).result();
-      if (value !== call.value || call.fails) {
-        wrong(`answered ${value}`);
-      }
-    } else if (call.method === "Convert") {
-      const { file } = await client.convert.attach(call.callId).result();
-      const digest = file && (await digestOf(openBlob(file)));
-      if (digest !== call.digest || call.fails) {
-        wrong(`gave a file with ${digest}, not ${call.digest}`);
-      }
-      tell({ read: call });
+async function submit(plans: readonly Plan[]): Promise<void> {
+  underWay += plans.length;
+  let index = 0;
+  const submitted = methodOf(plans[0] as Plan).submitAll(
+    plans.map(({ request }) => request),
+    (_, index) => plans[index]?.options ?? {},
+  );
+  for await (const { call, error } of submitted) {
+    const plan = plans[index++] as Plan;
+    underWay--;
+    if (call) {
+      const accepted = { ...plan.expected, callId: call.id };
+      journal.say({ accepted });
+      void goOn(plan, call, accepted).catch((error) => say("a call was left", { error }));
     } else {
-      await followStream(client, call, wrong);
-    }
-  } catch (error) {
-    const { code, rawMessage } = ConnectError.from(error);
-    say("ended with an error", { callId: call.callId, error: rawMessage });
-    if (code === Code.NotFound || code === Code.DataLoss) {
-      wrong(`: ${rawMessage}`);
+      refused(plan, error);
     }
   }
 }
 
-async function followStream(
-  client: ChaosClient,
-  { callId, messages }: Accepted & { method: "Count" },
-  wrong: (what: string) => void,
-): Promise<void> {
-  let seen = 0;
-  for await (const { index } of client.count.attach(callId)) {
-    if (index !== seen++) {
-      wrong(`gave message ${index} in place of ${seen - 1}`);
-      return;
-    }
-  }
-  if (seen !== messages) {
-    wrong(`gave ${seen} of ${messages} messages`);
+function refused({ isImpossible, expected }: Plan, error: ConnectError): void {
+  say("a call was not made", { error });
+  const isUnreached = error.code === Code.Unavailable || error.code === Code.DeadlineExceeded;
+  if (isImpossible && !isUnreached && !clearCodes.includes(error.code)) {
+    const call = { method: expected.method, callId: "refused" };
+    journal.say({ wrong: `a call that cannot be stored: ${error.message}`, call });
   }
 }
 
-async function loop(longestMs: number, once: () => Promise<void>): Promise<void> {
+/** Does with an accepted call what clients do. */
+async function goOn(plan: Plan, call: Call, accepted: Accepted): Promise<void> {
+  const { cancelAfterMs } = plan;
+  if (cancelAfterMs !== undefined) {
+    await delay(cancelAfterMs);
+    await call.cancel();
+  }
+  if (plan.options.callId && random.chance(0.02)) {
+    const again = await methodOf(plan).submit(plan.request, plan.options);
+    if (again.id !== call.id) {
+      journal.say({ wrong: `became ${again.id} when it was submitted again`, call: accepted });
+    }
+  }
+  if (random.chance(accepted.isObject ? 0.6 : 0.05)) {
+    await check(accepted);
+  }
+}
+
+async function check(accepted: Accepted): Promise<void> {
+  const call = { method: accepted.method, callId: accepted.callId };
+  followers++;
+  const wrong = await follow(client, accepted);
+  followers--;
+  if (wrong) {
+    journal.say({ wrong, call });
+  } else if (accepted.isObject) {
+    journal.say({ read: call });
+  }
+}
+
+async function convert(conversions: Conversions): Promise<void> {
   while (!isStopping) {
-    await once().catch((error) => say("a call was not made", { error }));
-    await delay(random.between(0, longestMs));
+    try {
+      const accepted = await conversions.make();
+      if (random.chance(0.6)) {
+        await check(accepted);
+      }
+    } catch (error) {
+      say("a conversion was not made", { error: ConnectError.from(error) });
+    }
+    await delay(random.between(0, 2_000));
   }
 }
 
+process.on("disconnect", () => process.exit());
+process.on("message", () => {
+  isStopping = true;
+});
 say("started", { name: CHAOS_NAME });
+noteMemory(journal);
 const client = await connected();
-// What a client uploaded that was killed is gone on with.
-const halfDone: Upload[] = JSON.parse(CHAOS_UPLOADS ?? "[]");
-await Promise.all([
-  ...Array.from({ length: 8 }, () => loop(2 * pauseMs, () => make(client, planShortCall(client)))),
-  // No more than the servers have room for.
-  ...Array.from({ length: 3 }, () =>
-    loop(20 * pauseMs, async () => make(client, await planConversion(client, halfDone.pop()))),
-  ),
-]);
-await told;
+journal.say({ ready: true });
+
+const conversions = new Conversions(client, random, journal, newId, JSON.parse(CHAOS_UPLOADS));
+const loops = wanted.test("conversion") ? [convert(conversions), convert(conversions)] : [];
+const kinds = callKinds.filter(({ name }) => wanted.test(name));
+for await (const due of pace(kinds, Number(CHAOS_RATE), Number(CHAOS_CLIENTS))) {
+  if (isStopping) {
+    break;
+  }
+  for (const { kind, count } of underWay < mostUnderWay ? due : []) {
+    void make(kind, count);
+  }
+}
+await Promise.all(loops);
+while (underWay + followers > 0) {
+  await delay(100);
+}
 process.exit();

@@ -27,11 +27,19 @@ export class BoundedLog {
 /** A temporary folder with what tells why an attack failed. */
 export class Evidence {
   readonly folder = mkdtempSync(join(tmpdir(), "jetrpc-chaos-"));
+  private readonly logs = new Map<string, BoundedLog>();
   private readonly own = this.log("attack");
 
-  /** A log of this name. */
+  /** Where a file of this name is. */
+  path(name: string): string {
+    return join(this.folder, name);
+  }
+
+  /** A log of this name, the same one each time. */
   log(name: string): BoundedLog {
-    return new BoundedLog(join(this.folder, `${name}.log`));
+    const log = this.logs.get(name) ?? new BoundedLog(this.path(`${name}.log`));
+    this.logs.set(name, log);
+    return log;
   }
 
   /** Notes what the attack itself does. */

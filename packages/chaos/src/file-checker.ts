@@ -8,42 +8,39 @@ import {
   type ServiceBinding,
 } from "@jetrpc/runtime";
 import { createOperator } from "@jetrpc/runtime/operator";
-import type { Failure } from "./checker.js";
+import { callKey, callKeyOf } from "./call-key.js";
 import { digestOf, turned } from "./content.js";
+import { follow } from "./follow.js";
 import type { ConvertRequest } from "./gen/chaos/v1/chaos_pb.js";
 import type { Accepted } from "./message.js";
-import { suffixOf } from "./post-mortem.js";
 import type { ChaosClient } from "./service.js";
+import { streamSubjects } from "./stream-subjects.js";
+import type { Failure } from "./verdict.js";
 
 /** How long what was removed may still be seen, in ms. */
 const removalMs = 15_000;
 
-type Converted = Accepted & { readonly method: "Convert" };
-
-/** Looks at what no log shows when all calls have ended: the files that they have. */
+/** Looks at what no log shows when all calls have ended: the objects that they have. */
 export class FileChecker {
   constructor(
     private readonly connection: Connection,
     private readonly binding: ServiceBinding,
   ) {}
 
-  /** `unread` are the calls whose file nobody has read yet. */
-  async check(all: readonly Converted[], unread: readonly Converted[]): Promise<Failure[]> {
+  /** `calls` are those whose results are objects, `read` those that someone has read. */
+  async check(calls: readonly Accepted[], read: ReadonlySet<string>): Promise<Failure[]> {
     return [
-      ...(await this.readResults(unread)),
-      ...(await this.readDeadLetters(all)),
+      ...(await this.readResults(calls.filter((call) => !read.has(callKey(call))))),
+      ...(await this.readDeadLetters(calls)),
       ...(await this.findLeftovers()),
     ];
   }
 
-  private async readResults(calls: readonly Converted[]): Promise<Failure[]> {
+  private async readResults(calls: readonly Accepted[]): Promise<Failure[]> {
     const client = createClient<ChaosClient>(this.binding.desc, this.connection);
     const failures: Failure[] = [];
     for (const call of calls) {
-      const why = await differs(call, async () => {
-        const { file } = await client.convert.attach(call.callId).result();
-        return file && digestOf(openBlob(file));
-      });
+      const why = await follow(client, call);
       if (why) {
         failures.push({ verdict: "lost", call, why });
       }
@@ -51,12 +48,12 @@ export class FileChecker {
     return failures;
   }
 
-  private async readDeadLetters(calls: readonly Converted[]): Promise<Failure[]> {
-    const known = new Map(calls.map((call) => [call.callId, call]));
+  private async readDeadLetters(calls: readonly Accepted[]): Promise<Failure[]> {
+    const known = new Map(calls.map((call) => [callKey(call), call]));
     const failures: Failure[] = [];
     const operator = createOperator(this.connection, this.binding.desc);
     for await (const letter of operator.deadLetters({ method: "Convert" })) {
-      const call = known.get(letter.callId);
+      const call = known.get(callKey({ method: "Convert", callId: letter.callId }));
       const why =
         call &&
         (await differs(call, async () => {
@@ -70,21 +67,22 @@ export class FileChecker {
     return failures;
   }
 
-  /** Objects of requests that neither are queued nor are dead letters, after a sweep. */
+  /**
+   * Objects, after a sweep, of requests that neither are queued nor are dead letters, and
+   * of logs that have no entry.
+   */
   private async findLeftovers(): Promise<Failure[]> {
     const { connection, binding } = this;
-    const operator = createOperator(connection, binding.desc);
     // Once: what takes the place of a removed object is gone a second later.
-    await operator.sweepPayloads({ olderThanMs: 0 });
-    const letters = new Set<string>();
-    for await (const { callId } of operator.deadLetters({ method: "Convert" })) {
-      letters.add(suffixOf({ callId }));
-    }
+    await createOperator(connection, binding.desc).sweepPayloads({ olderThanMs: 0 });
+    const letters = await this.calls(binding.deadStream);
+    const logs = await this.calls(binding.logStream);
     const until = Date.now() + removalMs;
     for (;;) {
-      const left = (await this.requestObjects()).filter(
-        (name) => !letters.has(name.split(".").slice(2, 5).join(".")),
-      );
+      const left = (await this.objects()).filter((name) => {
+        const [kind, ...rest] = name.split(".");
+        return !(kind === "queue" ? letters : logs).has(rest.slice(0, 4).join("."));
+      });
       if (left.length === 0 || Date.now() > until) {
         return left.map((name) => ({ verdict: "left", why: `object ${name} is of no call` }));
       }
@@ -92,28 +90,29 @@ export class FileChecker {
     }
   }
 
-  /** Names of the objects of requests. */
-  private async requestObjects(): Promise<string[]> {
+  private async calls(stream: string): Promise<Set<string>> {
+    const { subjects = [] } = (await streamSubjects(this.connection.nats, stream)) ?? {};
+    return new Set([...subjects].map(callKeyOf));
+  }
+
+  /** Names of all objects. */
+  private async objects(): Promise<string[]> {
     const { payloadBucket } = this.binding;
     const chunks = `$O.${payloadBucket}.C.`;
-    const reply = await this.connection.nats.request(
-      `$JS.API.STREAM.INFO.OBJ_${payloadBucket}`,
-      JSON.stringify({ subjects_filter: `${chunks}queue.>` }),
-      { timeout: 5000 },
-    );
-    const { state } = reply.json() as { state: { subjects?: Record<string, number> } };
-    return Object.keys(state.subjects ?? {}).map((subject) => subject.slice(chunks.length));
+    const { nats } = this.connection;
+    const found = await streamSubjects(nats, `OBJ_${payloadBucket}`, `${chunks}>`);
+    return [...(found?.subjects ?? [])].map((subject) => subject.slice(chunks.length));
   }
 }
 
-/** Reads a file of a call, and says what is wrong with it. A call may have failed. */
+/** Reads a file of a call, and says what is wrong with it. */
 async function differs(
-  call: Converted,
+  call: Accepted,
   read: () => Promise<string | undefined>,
 ): Promise<string | undefined> {
   try {
     const digest = await read();
-    return digest === call.digest ? undefined : `a file with ${digest}, not ${call.digest}`;
+    return digest === call.result ? undefined : `a file with ${digest}, not ${call.result}`;
   } catch (error) {
     const { code, rawMessage } = ConnectError.from(error);
     const isLost = [Code.NotFound, Code.DataLoss, Code.Unavailable].includes(code);

@@ -1,20 +1,30 @@
-/** A call that a client knows to be accepted, and what has to come of it. */
-export type Accepted =
-  | {
-      readonly method: "Work";
-      readonly callId: string;
-      readonly value: number;
-      /** True when it has to fail. */
-      readonly fails: boolean;
-    }
-  | { readonly method: "Count"; readonly callId: string; readonly messages: number }
-  | {
-      readonly method: "Convert";
-      readonly callId: string;
-      /** Digest of the file that comes back. */
-      readonly digest: string;
-      readonly fails: boolean;
-    };
+/** Methods of the service that are durable. */
+export type MethodName = "Work" | "Rank" | "Share" | "Try" | "Count" | "Convert";
+
+/** How a call may end. */
+export type Outcome = "succeeded" | "failed" | "cancelled" | "expired";
+
+/** Names a call. */
+export interface CallName {
+  readonly method: string;
+  readonly callId: string;
+}
+
+/** What has to come of a call. */
+export interface Expected {
+  readonly method: MethodName;
+  /** What its response holds: a value, how many messages, or the digest of a file. */
+  readonly result: number | string;
+  /** The ends that are right. One that has used up its attempts may fail besides. */
+  readonly ends: readonly Outcome[];
+  /** Bytes of metadata that come with its result, in the header and in the trailer. */
+  readonly metadataBytes?: number;
+  /** True when no log shows its whole result: it has to be read. */
+  readonly isObject?: boolean;
+}
+
+/** A call that a client knows to be accepted. */
+export type Accepted = Expected & CallName;
 
 /** A conversion that is submitted under a given call id: another process can go on with it. */
 export interface Upload {
@@ -27,15 +37,27 @@ export interface Upload {
   readonly size: number;
 }
 
-/** What a client process says of a call. */
-export type Said =
-  | { readonly accepted: Accepted }
-  /** It has read the file that came back. */
-  | { readonly read: Accepted }
-  | { readonly wrong: string; readonly call: Accepted };
+/** What a process has in memory, in bytes. */
+export interface MemorySample {
+  readonly pid: number;
+  /** How long it has lived, in ms. */
+  readonly ageMs: number;
+  readonly rss: number;
+  readonly heap: number;
+}
 
-/** What a client process says. */
-export type FromClient =
-  | Said
+/** What a client or worker process says, a line of its journal each. */
+export type Said =
+  /** It is connected, and works. */
+  | { readonly ready: true }
+  | { readonly accepted: Accepted }
+  /** It has read the whole result. */
+  | { readonly read: CallName }
+  | { readonly wrong: string; readonly call: CallName }
   /** What it uploads from now on, or has uploaded. */
-  | { readonly uploads: Upload; readonly isDone: boolean };
+  | { readonly uploads: Upload; readonly isDone: boolean }
+  /** A handler has begun. */
+  | { readonly began: CallName; readonly attempt: number }
+  /** More handlers run at once than may. */
+  | { readonly crowded: string }
+  | { readonly memory: MemorySample };

@@ -1,21 +1,20 @@
 import type { ServiceBinding } from "@jetrpc/runtime";
-import type { MsgHdrs, NatsConnection } from "@nats-io/transport-node";
-import type { Accepted } from "./message.js";
+import type { NatsConnection } from "@nats-io/transport-node";
+import { callKey } from "./call-key.js";
+import type { CallName } from "./message.js";
 import { storedMessages } from "./stored-messages.js";
 
-/** `<owner>.<session>.<id>` of a call: its place in every subject. */
-export function suffixOf({ callId }: Pick<Accepted, "callId">): string {
-  return callId.includes(".") ? `_.${callId}` : `_._.${callId}`;
-}
+/** What is shown of a header, in characters. */
+const longestHeader = 200;
 
 /** What the servers have of a call, a line for each message. */
 export async function describeCall(
   nats: NatsConnection,
   binding: ServiceBinding,
-  call: Accepted,
+  call: CallName,
 ): Promise<string[]> {
   const { prefix, stream, logStream, deadStream, laterStream, payloadBucket } = binding;
-  const place = `${call.method}.${suffixOf(call)}`;
+  const place = callKey(call);
   const found: string[] = [];
   for (const [name, subject] of [
     [stream, `${prefix}.queue.${place}`],
@@ -33,21 +32,19 @@ export async function describeCall(
 /** The first messages of a subject: a stream may have many. */
 async function messagesOf(nats: NatsConnection, stream: string, subject: string) {
   const lines: string[] = [];
-  for await (const { sequence, headers, data } of storedMessages(nats, stream, subject)) {
-    lines.push(`${stream} ${sequence}: ${describe(headers)}, ${data.length} bytes`);
+  for await (const { sequence, time, headers, size, ...message } of storedMessages(
+    nats,
+    stream,
+    subject,
+  )) {
+    const own = headers.filter((line) => /^(jetrpc-(?!status)|nats-(ttl|schedul))/i.test(line));
+    const words = [time, message.subject, ...own.map((line) => line.slice(0, longestHeader))];
+    lines.push(`${stream} ${sequence}: ${words.join(", ")}, ${size} bytes`);
     if (lines.length === 60) {
       break;
     }
   }
   return lines;
-}
-
-function describe(headers: MsgHdrs): string {
-  const own = [...headers].flatMap(([name, values]) =>
-    /^(jetrpc-(?!status)|nats-(ttl|schedul))/i.test(name) ? [`${name}: ${values.join()}`] : [],
-  );
-  const stored = [headers.get("Nats-Time-Stamp"), headers.get("Nats-Subject")];
-  return [...stored, ...own].join(", ");
 }
 
 /** How far the streams with requests and their consumers are, a line for each. */

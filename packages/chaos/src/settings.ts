@@ -4,9 +4,11 @@ export const usage = `npm run chaos -- [options]
 
   --seconds N   how long everything is attacked (default 60)
   --seed S      repeats the same attack (default: a new one)
+  --rate N      calls that are made in a second, besides some rare ones (default 1000)
   --calls N     ends the attack when so many calls are accepted
   --nodes 1|3   one nats-server, or a cluster of three (default 1)
   --faults RE   only the faults whose names this regular expression matches
+  --kinds RE    only the kinds of calls whose names it matches: see kinds.ts
   --json FILE   writes the verdict to FILE`;
 
 /** What an attack is to be. */
@@ -14,8 +16,11 @@ export interface Settings {
   readonly seconds: number;
   readonly seed: number;
   readonly calls: number;
+  /** Calls that clients make in a second, all together. */
+  readonly rate: number;
   readonly nodes: 1 | 3;
   readonly faults: RegExp;
+  readonly kinds: RegExp;
   readonly json: string | undefined;
 }
 
@@ -25,7 +30,7 @@ export class UsageError extends Error {}
 /** Reads the command line. Throws {@link UsageError}. */
 export function readSettings(args: string[]): Settings {
   const { values } = parse(args);
-  const number = (name: "seconds" | "seed" | "calls", otherwise: number) => {
+  const number = (name: "seconds" | "seed" | "calls" | "rate", otherwise: number) => {
     const value = values[name] === undefined ? otherwise : Number(values[name]);
     if (!Number.isInteger(value) || value < 1) {
       throw new UsageError(`--${name} ${values[name]} must be a whole number from 1`);
@@ -40,17 +45,19 @@ export function readSettings(args: string[]): Settings {
     seconds: number("seconds", 60),
     seed: number("seed", 1 + Math.floor(Math.random() * 2 ** 31)),
     calls: number("calls", Number.MAX_SAFE_INTEGER),
+    rate: number("rate", 1000),
     nodes: nodes === "1" ? 1 : 3,
-    faults: readFaults(values.faults),
+    faults: readPattern("faults", values.faults),
+    kinds: readPattern("kinds", values.kinds),
     json: values.json,
   };
 }
 
-function readFaults(pattern = ""): RegExp {
+function readPattern(name: string, pattern = ""): RegExp {
   try {
     return new RegExp(pattern);
   } catch (error) {
-    throw new UsageError(`--faults: ${(error as Error).message}`);
+    throw new UsageError(`--${name}: ${(error as Error).message}`);
   }
 }
 
@@ -59,7 +66,10 @@ function parse(args: string[]) {
   try {
     return parseArgs({
       args,
-      options: { seconds: text, seed: text, calls: text, nodes: text, faults: text, json: text },
+      options: {
+        ...{ seconds: text, seed: text, rate: text, calls: text, nodes: text },
+        ...{ faults: text, kinds: text, json: text },
+      },
     });
   } catch (error) {
     throw new UsageError((error as Error).message);

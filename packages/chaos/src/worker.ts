@@ -1,64 +1,86 @@
 // A worker of the attack. Its environment says where it connects to.
 import { setTimeout as delay } from "node:timers/promises";
-import { blobOf, Code, ConnectError, openBlob } from "@jetrpc/runtime";
+import {
+  bindService,
+  blobOf,
+  Code,
+  ConnectError,
+  type DurableHandlerContext,
+  openBlob,
+} from "@jetrpc/runtime";
 import { serve } from "@jetrpc/runtime/node";
+import { behave, block, failure, metadataName } from "./behaviour.js";
 import { turned } from "./content.js";
+import { Crowd } from "./crowd.js";
 import {
   type ConvertRequest,
   type CountRequest,
   Kind,
+  Part,
   type WorkRequest,
 } from "./gen/chaos/v1/chaos_pb.js";
+import { Journal } from "./journal.js";
+import { noteMemory } from "./memory.js";
 import { say } from "./say.js";
 import { serviceFor } from "./service.js";
 
-/** Which attempt it is. */
-interface Context {
-  readonly attempt: number;
+const { CHAOS_NODES, CHAOS_JOURNAL = "", CHAOS_SPARED } = process.env;
+const isSpared = CHAOS_SPARED === "1";
+const service = serviceFor(Number(CHAOS_NODES));
+const journal = new Journal(CHAOS_JOURNAL);
+const crowd = new Crowd(bindService(service), journal);
+
+/** Notes that a handler runs, before it does anything else. */
+function begin({ method, callId, attempt }: DurableHandlerContext): void {
+  journal.say({ began: { method: method.name, callId }, attempt });
 }
 
-/** Does what a call asks for beside its result. */
-async function behave(kind: Kind, milliseconds: number, attempt: number): Promise<void> {
-  switch (kind) {
-    case Kind.SLOW:
-      await delay(milliseconds);
-      break;
-    case Kind.FLAKY:
-      if (attempt === 1) {
-        throw new ConnectError("flaky", Code.Unavailable);
-      }
-      break;
-    case Kind.BAD:
-      throw new ConnectError("bad", Code.InvalidArgument);
-    case Kind.DEADLY:
-      if (attempt === 1) {
-        process.kill(process.pid, "SIGKILL");
-      }
-      break;
-    case Kind.BLOCKING: {
-      const end = Date.now() + milliseconds;
-      while (Date.now() < end) {
-        // Nothing else runs meanwhile.
-      }
-      break;
+function work(request: WorkRequest, context: DurableHandlerContext) {
+  begin(context);
+  const { kind, value, size, part } = request;
+  if (part === Part.METADATA) {
+    context.responseHeader.set(metadataName, "h".repeat(size));
+    context.responseTrailer.set(metadataName, "t".repeat(size));
+  }
+  const response = {
+    value,
+    ...(part === Part.UNSPECIFIED && { padding: new Uint8Array(size) }),
+  };
+  return kind === Kind.QUICK ? response : longer(request, context, response);
+}
+
+async function longer<T>(request: WorkRequest, context: DurableHandlerContext, response: T) {
+  const { kind, milliseconds } = request;
+  const leave = crowd.enter(context.method.name, context.signal);
+  try {
+    if (kind === Kind.BAD) {
+      throw failure(request);
     }
-    default:
+    context.progress({ done: 0, total: milliseconds });
+    await behave(kind, milliseconds, context, isSpared);
+    context.progress({ done: milliseconds, total: milliseconds });
+    return response;
+  } finally {
+    leave();
   }
 }
 
-async function work({ kind, value, milliseconds }: WorkRequest, { attempt }: Context) {
-  await behave(kind, milliseconds, attempt);
-  return { value };
-}
-
-async function* count({ messages, milliseconds }: CountRequest) {
-  for (let index = 0; index < messages; index++) {
-    await delay(milliseconds);
-    yield { index };
+async function* count({ messages, milliseconds }: CountRequest, context: DurableHandlerContext) {
+  begin(context);
+  const leave = crowd.enter(context.method.name, context.signal);
+  try {
+    for (let index = 0; index < messages; index++) {
+      await delay(milliseconds);
+      yield { index };
+    }
+  } finally {
+    leave();
   }
 }
 
-async function convert({ file, kind, milliseconds }: ConvertRequest, { attempt }: Context) {
+async function convert(request: ConvertRequest, context: DurableHandlerContext) {
+  begin(context);
+  const { file, kind, milliseconds } = request;
   if (!file) {
     throw new ConnectError("no file", Code.DataLoss);
   }
@@ -70,7 +92,7 @@ async function convert({ file, kind, milliseconds }: ConvertRequest, { attempt }
       yield piece;
       if (!isBegun) {
         isBegun = true;
-        await behave(kind, milliseconds, attempt);
+        await behave(kind, milliseconds, context, isSpared);
       }
       await delay(milliseconds / 20);
     }
@@ -79,20 +101,35 @@ async function convert({ file, kind, milliseconds }: ConvertRequest, { attempt }
 }
 
 process.on("disconnect", () => process.exit());
+process.on("message", (blockMs) => {
+  say("is blocked", { blockMs });
+  block(Number(blockMs));
+});
+// Nobody needs to stay for these messages.
+process.channel?.unref();
 say("started");
+noteMemory(journal);
 
 for (;;) {
   try {
     await serve(
-      serviceFor(Number(process.env["CHAOS_NODES"])),
-      { work, count, convert },
+      service,
       {
-        concurrency: 8,
+        work,
+        rank: work,
+        share: work,
+        try: work,
+        count,
+        convert,
+        ask: ({ value }) => ({ value }),
+      },
+      {
         drainTimeoutMs: 1000,
         logger: ({ message, ...fields }) => say(message, fields),
       },
     );
     say("serves");
+    journal.say({ ready: true });
     break;
   } catch (error) {
     // The servers are down: like a supervisor it tries again.

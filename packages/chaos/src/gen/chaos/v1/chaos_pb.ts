@@ -15,7 +15,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file chaos/v1/chaos.proto.
  */
 export const file_chaos_v1_chaos: GenFile = /*@__PURE__*/
-  fileDesc("ChRjaGFvcy92MS9jaGFvcy5wcm90bxIIY2hhb3MudjEiUAoLV29ya1JlcXVlc3QSHAoEa2luZBgBIAEoDjIOLmNoYW9zLnYxLktpbmQSDQoFdmFsdWUYAiABKAUSFAoMbWlsbGlzZWNvbmRzGAMgASgFIh0KDFdvcmtSZXNwb25zZRINCgV2YWx1ZRgBIAEoBSI2CgxDb3VudFJlcXVlc3QSEAoIbWVzc2FnZXMYASABKAUSFAoMbWlsbGlzZWNvbmRzGAIgASgFIh4KDUNvdW50UmVzcG9uc2USDQoFaW5kZXgYASABKAUiYwoOQ29udmVydFJlcXVlc3QSHAoEa2luZBgBIAEoDjIOLmNoYW9zLnYxLktpbmQSFAoMbWlsbGlzZWNvbmRzGAIgASgFEh0KBGZpbGUYAyABKAsyDy5qZXRycGMudjEuQmxvYiIwCg9Db252ZXJ0UmVzcG9uc2USHQoEZmlsZRgBIAEoCzIPLmpldHJwYy52MS5CbG9iKn0KBEtpbmQSFAoQS0lORF9VTlNQRUNJRklFRBAAEg4KCktJTkRfUVVJQ0sQARINCglLSU5EX1NMT1cQAhIOCgpLSU5EX0ZMQUtZEAMSDAoIS0lORF9CQUQQBBIPCgtLSU5EX0RFQURMWRAFEhEKDUtJTkRfQkxPQ0tJTkcQBjKgAgoNU2luZ2xlU2VydmljZRJQCgRXb3JrEhUuY2hhb3MudjEuV29ya1JlcXVlc3QaFi5jaGFvcy52MS5Xb3JrUmVzcG9uc2UiGbL/GBUYFCIFEIDh6xciBhCAyrXuATICCAISVQoFQ291bnQSFi5jaGFvcy52MS5Db3VudFJlcXVlc3QaFy5jaGFvcy52MS5Db3VudFJlc3BvbnNlIhmy/xgVGBQiBRCA4esXIgYQgMq17gEyAggCMAESWQoHQ29udmVydBIYLmNoYW9zLnYxLkNvbnZlcnRSZXF1ZXN0GhkuY2hhb3MudjEuQ29udmVydFJlc3BvbnNlIhmy/xgVGBQiBRCA4esXIgYQgMq17gEyAggCGguy/xgHCgVDSEFPUzKjAgoOQ2x1c3RlclNlcnZpY2USUAoEV29yaxIVLmNoYW9zLnYxLldvcmtSZXF1ZXN0GhYuY2hhb3MudjEuV29ya1Jlc3BvbnNlIhmy/xgVGBQiBRCA4esXIgYQgMq17gEyAggCElUKBUNvdW50EhYuY2hhb3MudjEuQ291bnRSZXF1ZXN0GhcuY2hhb3MudjEuQ291bnRSZXNwb25zZSIZsv8YFRgUIgUQgOHrFyIGEIDKte4BMgIIAjABElkKB0NvbnZlcnQSGC5jaGFvcy52MS5Db252ZXJ0UmVxdWVzdBoZLmNoYW9zLnYxLkNvbnZlcnRSZXNwb25zZSIZsv8YFRgUIgUQgOHrFyIGEIDKte4BMgIIAhoNsv8YCQoFQ0hBT1MYA2IGcHJvdG8z", [file_jetrpc_v1_blob, file_jetrpc_v1_options]);
+  fileDesc("ChRjaGFvcy92MS9jaGFvcy5wcm90bxIIY2hhb3MudjEijQEKC1dvcmtSZXF1ZXN0EhwKBGtpbmQYASABKA4yDi5jaGFvcy52MS5LaW5kEg0KBXZhbHVlGAIgASgFEhQKDG1pbGxpc2Vjb25kcxgDIAEoBRIMCgRzaXplGAQgASgFEhwKBHBhcnQYBSABKA4yDi5jaGFvcy52MS5QYXJ0Eg8KB3BhZGRpbmcYBiABKAwiLgoMV29ya1Jlc3BvbnNlEg0KBXZhbHVlGAEgASgFEg8KB3BhZGRpbmcYAiABKAwiNgoMQ291bnRSZXF1ZXN0EhAKCG1lc3NhZ2VzGAEgASgFEhQKDG1pbGxpc2Vjb25kcxgCIAEoBSIeCg1Db3VudFJlc3BvbnNlEg0KBWluZGV4GAEgASgFImMKDkNvbnZlcnRSZXF1ZXN0EhwKBGtpbmQYASABKA4yDi5jaGFvcy52MS5LaW5kEhQKDG1pbGxpc2Vjb25kcxgCIAEoBRIdCgRmaWxlGAMgASgLMg8uamV0cnBjLnYxLkJsb2IiMAoPQ29udmVydFJlc3BvbnNlEh0KBGZpbGUYASABKAsyDy5qZXRycGMudjEuQmxvYiqOAQoES2luZBIUChBLSU5EX1VOU1BFQ0lGSUVEEAASDgoKS0lORF9RVUlDSxABEg0KCUtJTkRfU0xPVxACEg4KCktJTkRfRkxBS1kQAxIMCghLSU5EX0JBRBAEEg8KC0tJTkRfREVBRExZEAUSEQoNS0lORF9CTE9DS0lORxAGEg8KC0tJTkRfTEVUSEFMEAcqQQoEUGFydBIUChBQQVJUX1VOU1BFQ0lGSUVEEAASEQoNUEFSVF9NRVRBREFUQRABEhAKDFBBUlRfREVUQUlMUxACMtgECgxDaGFvc1NlcnZpY2USUgoEV29yaxIVLmNoYW9zLnYxLldvcmtSZXF1ZXN0GhYuY2hhb3MudjEuV29ya1Jlc3BvbnNlIhuy/xgXGBQiBRCA4esXIgYQgMq17gEoIDICCAISVAoEUmFuaxIVLmNoYW9zLnYxLldvcmtSZXF1ZXN0GhYuY2hhb3MudjEuV29ya1Jlc3BvbnNlIh2y/xgZGBQiBRCA4esXIgYQgMq17gEoAzICCAJQARJVCgVTaGFyZRIVLmNoYW9zLnYxLldvcmtSZXF1ZXN0GhYuY2hhb3MudjEuV29ya1Jlc3BvbnNlIh2y/xgZGBQiBRCA4esXIgYQgMq17gEoAjICCAJABRJJCgNUcnkSFS5jaGFvcy52MS5Xb3JrUmVxdWVzdBoWLmNoYW9zLnYxLldvcmtSZXNwb25zZSITsv8YDxgDIgUQgOHrFygEMgIIAhJXCgVDb3VudBIWLmNoYW9zLnYxLkNvdW50UmVxdWVzdBoXLmNoYW9zLnYxLkNvdW50UmVzcG9uc2UiG7L/GBcYFCIFEIDh6xciBhCAyrXuASgQMgIIAjABElsKB0NvbnZlcnQSGC5jaGFvcy52MS5Db252ZXJ0UmVxdWVzdBoZLmNoYW9zLnYxLkNvbnZlcnRSZXNwb25zZSIbsv8YFxgUIgUQgOHrFyIGEIDKte4BKAgyAggCEjkKA0FzaxIVLmNoYW9zLnYxLldvcmtSZXF1ZXN0GhYuY2hhb3MudjEuV29ya1Jlc3BvbnNlIgOQAgEaC7L/GAcKBUNIQU9TYgZwcm90bzM", [file_jetrpc_v1_blob, file_jetrpc_v1_options]);
 
 /**
  * @generated from message chaos.v1.WorkRequest
@@ -39,6 +39,25 @@ export type WorkRequest = Message<"chaos.v1.WorkRequest"> & {
    * @generated from field: int32 milliseconds = 3;
    */
   milliseconds: number;
+
+  /**
+   * Bytes of what comes back: of the response, or of the error.
+   *
+   * @generated from field: int32 size = 4;
+   */
+  size: number;
+
+  /**
+   * Where those bytes are.
+   *
+   * @generated from field: chaos.v1.Part part = 5;
+   */
+  part: Part;
+
+  /**
+   * @generated from field: bytes padding = 6;
+   */
+  padding: Uint8Array;
 };
 
 /**
@@ -56,6 +75,11 @@ export type WorkResponse = Message<"chaos.v1.WorkResponse"> & {
    * @generated from field: int32 value = 1;
    */
   value: number;
+
+  /**
+   * @generated from field: bytes padding = 2;
+   */
+  padding: Uint8Array;
 };
 
 /**
@@ -204,6 +228,13 @@ export enum Kind {
    * @generated from enum value: KIND_BLOCKING = 6;
    */
   BLOCKING = 6,
+
+  /**
+   * Each attempt kills its worker.
+   *
+   * @generated from enum value: KIND_LETHAL = 7;
+   */
+  LETHAL = 7,
 }
 
 /**
@@ -213,13 +244,49 @@ export const KindSchema: GenEnum<Kind> = /*@__PURE__*/
   enumDesc(file_chaos_v1_chaos, 0);
 
 /**
- * On one server.
+ * Where a response or an error has its bytes.
  *
- * @generated from service chaos.v1.SingleService
+ * @generated from enum chaos.v1.Part
  */
-export const SingleService: GenService<{
+export enum Part {
   /**
-   * @generated from rpc chaos.v1.SingleService.Work
+   * In the payload of a response, or the text of an error.
+   *
+   * @generated from enum value: PART_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * In its metadata, in the header and in the trailer.
+   *
+   * @generated from enum value: PART_METADATA = 1;
+   */
+  METADATA = 1,
+
+  /**
+   * In the details of an error.
+   *
+   * @generated from enum value: PART_DETAILS = 2;
+   */
+  DETAILS = 2,
+}
+
+/**
+ * Describes the enum chaos.v1.Part.
+ */
+export const PartSchema: GenEnum<Part> = /*@__PURE__*/
+  enumDesc(file_chaos_v1_chaos, 1);
+
+/**
+ * On one server. On a cluster the same has replicas: see service.ts.
+ *
+ * @generated from service chaos.v1.ChaosService
+ */
+export const ChaosService: GenService<{
+  /**
+   * Most calls are of it.
+   *
+   * @generated from rpc chaos.v1.ChaosService.Work
    */
   work: {
     methodKind: "unary";
@@ -227,7 +294,37 @@ export const SingleService: GenService<{
     output: typeof WorkResponseSchema;
   },
   /**
-   * @generated from rpc chaos.v1.SingleService.Count
+   * Its callers name priorities.
+   *
+   * @generated from rpc chaos.v1.ChaosService.Rank
+   */
+  rank: {
+    methodKind: "unary";
+    input: typeof WorkRequestSchema;
+    output: typeof WorkResponseSchema;
+  },
+  /**
+   * Few of its calls run at once, in a worker and in all of them.
+   *
+   * @generated from rpc chaos.v1.ChaosService.Share
+   */
+  share: {
+    methodKind: "unary";
+    input: typeof WorkRequestSchema;
+    output: typeof WorkResponseSchema;
+  },
+  /**
+   * Its calls have few attempts.
+   *
+   * @generated from rpc chaos.v1.ChaosService.Try
+   */
+  try: {
+    methodKind: "unary";
+    input: typeof WorkRequestSchema;
+    output: typeof WorkResponseSchema;
+  },
+  /**
+   * @generated from rpc chaos.v1.ChaosService.Count
    */
   count: {
     methodKind: "server_streaming";
@@ -235,46 +332,23 @@ export const SingleService: GenService<{
     output: typeof CountResponseSchema;
   },
   /**
-   * @generated from rpc chaos.v1.SingleService.Convert
+   * @generated from rpc chaos.v1.ChaosService.Convert
    */
   convert: {
     methodKind: "unary";
     input: typeof ConvertRequestSchema;
     output: typeof ConvertResponseSchema;
+  },
+  /**
+   * A direct method: nothing is promised of it, and nothing that it gets may harm a worker.
+   *
+   * @generated from rpc chaos.v1.ChaosService.Ask
+   */
+  ask: {
+    methodKind: "unary";
+    input: typeof WorkRequestSchema;
+    output: typeof WorkResponseSchema;
   },
 }> = /*@__PURE__*/
   serviceDesc(file_chaos_v1_chaos, 0);
-
-/**
- * The same, with three copies of everything.
- *
- * @generated from service chaos.v1.ClusterService
- */
-export const ClusterService: GenService<{
-  /**
-   * @generated from rpc chaos.v1.ClusterService.Work
-   */
-  work: {
-    methodKind: "unary";
-    input: typeof WorkRequestSchema;
-    output: typeof WorkResponseSchema;
-  },
-  /**
-   * @generated from rpc chaos.v1.ClusterService.Count
-   */
-  count: {
-    methodKind: "server_streaming";
-    input: typeof CountRequestSchema;
-    output: typeof CountResponseSchema;
-  },
-  /**
-   * @generated from rpc chaos.v1.ClusterService.Convert
-   */
-  convert: {
-    methodKind: "unary";
-    input: typeof ConvertRequestSchema;
-    output: typeof ConvertResponseSchema;
-  },
-}> = /*@__PURE__*/
-  serviceDesc(file_chaos_v1_chaos, 1);
 

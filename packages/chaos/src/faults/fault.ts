@@ -1,0 +1,35 @@
+import type { ServiceBinding } from "@jetrpc/runtime";
+import type { NatsServer } from "@jetrpc/testing";
+import type { Member } from "../arena.js";
+import type { Random } from "../random.js";
+
+/** What an administrator has removed, calls by `<Method>.<owner>.<session>.<id>`. */
+export interface Removed {
+  /** Calls of which a deleted log had something. */
+  readonly logs: Set<string>;
+  /** Calls whose dead letters were deleted. */
+  readonly letters: Set<string>;
+}
+
+/** All that can be harmed. */
+export interface Targets {
+  readonly servers: readonly NatsServer[];
+  readonly workers: readonly Member[];
+  readonly clients: readonly Member[];
+  readonly binding: ServiceBinding;
+  /** What the servers may store. */
+  readonly storeMegabytes: number;
+  /** What a fault adds to that removes something for good. */
+  readonly removed: Removed;
+}
+
+/** A harm that is done, and undone when `run` resolves. */
+export interface Fault {
+  readonly name: string;
+  /** True when it needs the servers for itself: one such fault runs at once. */
+  readonly needsServers?: boolean;
+  run(): Promise<void>;
+}
+
+/** Makes the faults of one sort. */
+export type FaultSource = (random: Random, targets: Targets) => Fault[];
