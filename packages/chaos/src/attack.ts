@@ -6,8 +6,8 @@ import { Member } from "./arena.js";
 import { startBrokers } from "./brokers.js";
 import { Checker } from "./checker.js";
 import type { Evidence } from "./evidence.js";
+import { explain } from "./explain.js";
 import { nextFault } from "./faults/index.js";
-import { describeCall, describeQueues } from "./post-mortem.js";
 import { probe } from "./probe.js";
 import { Random } from "./random.js";
 import { serviceFor } from "./service.js";
@@ -22,9 +22,6 @@ const clientCount = 2;
 /** Without harm for so long, in ms: there the calls are counted that are accepted in a second. */
 const calmMs = 3_000;
 
-/** Failures that are explained. */
-const explainedLimit = 20;
-
 /** Tells a person how it goes. */
 export type Report = (line: string) => void;
 
@@ -36,7 +33,7 @@ export async function attack(
 ): Promise<Verdict> {
   const { seconds, nodes } = settings;
   // Every second leaves a megabyte or two of results.
-  const storeMegabytes = 512 + 2 * seconds;
+  const storeMegabytes = 256 + 2 * seconds;
   const servers = await startBrokers(nodes, storeMegabytes);
   const binding = bindService(serviceFor(nodes));
   const connection = await connect({ nats: { servers: servers.map(({ url }) => url) } });
@@ -191,29 +188,6 @@ class Attack {
 
   private say(line: string): void {
     this.report(`${this.seconds.toFixed(0).padStart(4)} s  ${line}`);
-  }
-}
-
-/** Tells what the servers have of what is not as it has to be. */
-async function explain(
-  { failures }: Findings,
-  connection: Connection,
-  binding: ServiceBinding,
-  report: Report,
-): Promise<void> {
-  try {
-    for (const { verdict, call, why } of failures.slice(0, explainedLimit)) {
-      report(`${verdict}: ${call ? `${call.method} ${call.callId}: ` : ""}${why}`);
-      const lines = call ? await describeCall(connection.nats, binding, call) : [];
-      for (const line of lines) {
-        report(`  ${line}`);
-      }
-    }
-    for (const line of await describeQueues(connection.nats, binding)) {
-      report(line);
-    }
-  } catch (error) {
-    report(`the servers cannot be asked: ${error}`);
   }
 }
 

@@ -40,7 +40,7 @@ async function messagesOf(nats: NatsConnection, stream: string, subject: string)
     const own = headers.filter((line) => /^(jetrpc-(?!status)|nats-(ttl|schedul))/i.test(line));
     const words = [time, message.subject, ...own.map((line) => line.slice(0, longestHeader))];
     lines.push(`${stream} ${sequence}: ${words.join(", ")}, ${size} bytes`);
-    if (lines.length === 60) {
+    if (lines.length === 20) {
       break;
     }
   }
