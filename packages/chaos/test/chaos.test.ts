@@ -26,13 +26,10 @@ test("a run that fails keeps stores and logs, and says where", async () => {
   expect(stderr).toContain(`stores and logs are in ${join(folder, kept)}\n`);
   expect(readdirSync(join(folder, kept)).sort()).toEqual([
     "attack.log",
-    "client-4.log",
-    "client-5.log",
-    "server-1",
-    "server-1.log",
-    "worker-1.log",
-    "worker-2.log",
-    "worker-3.log",
+    ...["client-1.journal", "client-1.log", "client-2.journal", "client-2.log"],
+    ...["server-1", "server-1.log"],
+    ...["worker-1.journal", "worker-1.log", "worker-2.journal", "worker-2.log"],
+    ...["worker-3.journal", "worker-3.log"],
   ]);
   expect(readFileSync(join(folder, kept, "attack.log"), "utf8")).toMatch(/^\S+Z seed \d+, one/);
 }, 240_000);
@@ -50,10 +47,13 @@ test("a log keeps its end", () => {
 });
 
 // What is wrong is in the error that a failed run rejects with, seed and all.
-test("half a minute of the attack loses, doubles, forgets and leaves nothing", async () => {
+test("half a minute of the attack loses, doubles, forgets, exceeds and leaves nothing", async () => {
   const folder = temporaryFolder();
-  const { stdout } = await run(process.execPath, [main, "--seconds", "30"], inFolder(folder));
-  expect(stdout).toMatch(/^accepted [1-9]\d* done \d+ dead \d+ lost 0 doubled 0 stuck 0$/m);
+  const options = ["--seconds", "30", "--rate", "50"];
+  const { stdout } = await run(process.execPath, [main, ...options], inFolder(folder));
+  expect(stdout).toMatch(
+    /^accepted [1-9]\d* done \d+ dead \d+ removed \d+ lost 0 doubled 0 stuck 0 left 0 exceeded 0 crashed 0 grown 0$/m,
+  );
   expect(readdirSync(folder)).toEqual([]);
 }, 240_000);
 

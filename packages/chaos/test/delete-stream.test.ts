@@ -1,0 +1,61 @@
+import { startNats } from "@jetrpc/testing";
+import { connect } from "@nats-io/transport-node";
+import { expect, test } from "vitest";
+import { deleteStream } from "../src/faults/delete-stream.js";
+
+const config = { name: "LOG", subjects: ["log.>"], storage: "file" };
+
+const patience = { timeout: 30_000 };
+
+interface Ack {
+  readonly seq?: number;
+  readonly error?: { readonly code: number };
+}
+
+// While others write, and make the stream again at once.
+test.each([
+  ["that republishes", { ...config, republish: { src: "log.>", dest: "live.>" } }],
+  ["that does not", config],
+])("tells exactly what was in a deleted stream %s", async (_, settings) => {
+  await using server = await startNats();
+  const nats = await connect({ servers: server.url });
+  const create = () => nats.request("$JS.API.STREAM.CREATE.LOG", JSON.stringify(settings));
+  await create();
+  /** Subjects that were stored, in the stream and in those that took its place. */
+  const stored: Set<string>[] = [new Set()];
+  let last = 0;
+  let isOver = false;
+  const write = async (writer: number) => {
+    for (let index = 0; !isOver; index++) {
+      const subject = `log.${writer}.${index}`;
+      const ack = await nats.request(subject, "").then(
+        (reply) => reply.json<Ack>(),
+        () => undefined,
+      );
+      if (ack?.seq === undefined || ack.error) {
+        await create().catch(() => undefined);
+      } else {
+        if (ack.seq === 1 && last > 0) {
+          stored.push(new Set());
+        }
+        last = ack.seq;
+        stored.at(-1)?.add(subject);
+      }
+    }
+  };
+  // One writer: what it was told last is what was stored last.
+  const writing = write(1);
+  await expect.poll(() => stored[0]?.size, patience).toBeGreaterThan(30);
+  const deleted = await deleteStream([server], "LOG");
+  await expect.poll(() => stored.length, patience).toBe(2);
+  isOver = true;
+  await writing;
+  expect([...deleted].filter((subject) => !stored[0]?.has(subject))).toEqual([]);
+  expect([...(stored[0] ?? [])].filter((subject) => !deleted.has(subject))).toEqual([]);
+  await nats.close();
+});
+
+test("a stream that is not there has nothing", async () => {
+  await using server = await startNats();
+  expect(await deleteStream([server], "LOG")).toEqual(new Set());
+});
