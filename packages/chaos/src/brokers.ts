@@ -3,7 +3,7 @@ import { dirname, join } from "node:path";
 import { type NatsServer, startNats, startNatsCluster } from "@jetrpc/testing";
 
 /** Greatest message: so little that it costs little to exceed it. */
-export const maxPayloadBytes = 256 * 1024;
+const maxPayloadBytes = 256 * 1024;
 
 /** Who may store beside the calls, in an account of its own. */
 export const filler = { user: "filler", pass: "filler" };

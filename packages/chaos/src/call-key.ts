@@ -1,7 +1,7 @@
 import type { CallName } from "./message.js";
 
 /** `<owner>.<session>.<id>` of a call: its place in every subject. */
-export function suffixOf({ callId }: Pick<CallName, "callId">): string {
+function suffixOf({ callId }: Pick<CallName, "callId">): string {
   return callId.includes(".") ? `_.${callId}` : `_._.${callId}`;
 }
 

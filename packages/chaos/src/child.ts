@@ -91,7 +91,9 @@ export class Child {
   /** A call may have it killed; everything else that ends it unasked is a mistake. */
   private judgeExit(code: number | null): void {
     if (code !== null && (code !== 0 || !this.isExpected)) {
-      this.crashed(`ended by itself with exit code ${code}: ${this.words.trim()}`);
+      // What it threw, without what it logged before.
+      const words = this.words.split("\n").filter((line) => !/^(\{|\s*$)|"time":/.test(line));
+      this.crashed(`ended by itself with exit code ${code}: ${words.join("\n")}`);
     }
   }
 }

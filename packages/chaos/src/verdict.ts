@@ -26,15 +26,7 @@ export interface Verdict {
 }
 
 /** Counts of what must not be. */
-export const failureNames = [
-  "lost",
-  "doubled",
-  "stuck",
-  "left",
-  "exceeded",
-  "crashed",
-  "grown",
-] as const;
+const failureNames = ["lost", "doubled", "stuck", "left", "exceeded", "crashed", "grown"] as const;
 
 /** Something that is not as it has to be. */
 export interface Failure {
