@@ -49,6 +49,19 @@ export async function behave(
   }
 }
 
+/** What a handler answers. */
+export function responseOf({ kind, value, size, part }: WorkRequest) {
+  return {
+    value: kind === Kind.BROKEN ? noNumber : value,
+    ...(part === Part.UNSPECIFIED && { padding: new Uint8Array(size) }),
+  };
+}
+
+/** True when a handler throws {@link failure}. */
+export function fails({ kind, part }: WorkRequest): boolean {
+  return kind === Kind.BAD || (kind === Kind.BROKEN && part === Part.DETAILS);
+}
+
 function die(isSpared: boolean): void {
   if (isSpared) {
     throw new ConnectError("as good as dead", Code.Unavailable);
@@ -56,8 +69,15 @@ function die(isSpared: boolean): void {
   process.kill(process.pid, "SIGKILL");
 }
 
-/** The error of a call that fails for good, of the size that it asks for. */
-export function failure({ value, size, part }: WorkRequest): ConnectError {
+/** Something that no int32 can be: handlers without types give it. */
+const noNumber = "no number" as unknown as number;
+
+/**
+ * The error of a call that fails for good, of the size that it asks for. One that is
+ * broken, and does not fail, has another fault: see {@link responseOf}.
+ */
+export function failure({ kind, size, part }: WorkRequest): ConnectError {
+  const value = kind === Kind.BROKEN ? noNumber : 0;
   switch (part) {
     case Part.METADATA:
       return new ConnectError("bad", Code.InvalidArgument, { [metadataName]: "m".repeat(size) });

@@ -11,6 +11,7 @@ import {
 } from "@jetrpc/runtime";
 import { connect } from "@jetrpc/runtime/node";
 import { Conversions } from "./conversions.js";
+import { ask } from "./direct-calls.js";
 import { follow } from "./follow.js";
 import { Journal } from "./journal.js";
 import { type CallKind, callKinds, type Plan } from "./kinds.js";
@@ -38,8 +39,8 @@ const wanted = new RegExp(CHAOS_KINDS);
 /** Submissions that may be under way: a server that is down for long makes it wait. */
 const mostUnderWay = 1_500;
 
-/** Refusals that tell what is wrong with a call that cannot be. */
-const clearCodes = [Code.InvalidArgument, Code.ResourceExhausted];
+/** What a call may be refused with: servers cannot be reached, or have no room. */
+const refusals = [Code.Unavailable, Code.DeadlineExceeded, Code.ResourceExhausted];
 
 let next = 0;
 let isStopping = false;
@@ -107,10 +108,10 @@ async function submit(plans: readonly Plan[]): Promise<void> {
 
 function refused({ isImpossible, expected }: Plan, error: ConnectError): void {
   say("a call was not made", { error });
-  const isUnreached = error.code === Code.Unavailable || error.code === Code.DeadlineExceeded;
-  if (isImpossible && !isUnreached && !clearCodes.includes(error.code)) {
+  const { code, message } = error;
+  if (!refusals.includes(code) && !(isImpossible && code === Code.InvalidArgument)) {
     const call = { method: expected.method, callId: "refused" };
-    journal.say({ wrong: `a call that cannot be stored: ${error.message}`, call });
+    journal.say({ wrong: `was refused with a code that does not say why: ${message}`, call });
   }
 }
 
@@ -158,6 +159,16 @@ async function convert(conversions: Conversions): Promise<void> {
   }
 }
 
+async function askAll(): Promise<void> {
+  while (!isStopping) {
+    const wrong = await ask(client, random);
+    if (wrong) {
+      journal.say({ wrong, call: { method: "Ask", callId: "direct" } });
+    }
+    await delay(random.between(0, 1_000));
+  }
+}
+
 process.on("disconnect", () => process.exit());
 process.on("message", () => {
   isStopping = true;
@@ -168,7 +179,10 @@ const client = await connected();
 journal.say({ ready: true });
 
 const conversions = new Conversions(client, random, journal, newId, JSON.parse(CHAOS_UPLOADS));
-const loops = wanted.test("conversion") ? [convert(conversions), convert(conversions)] : [];
+const loops = [
+  ...(wanted.test("conversion") ? [convert(conversions), convert(conversions)] : []),
+  ...(wanted.test("direct") ? [askAll()] : []),
+];
 const kinds = callKinds.filter(({ name }) => wanted.test(name));
 for await (const due of pace(kinds, Number(CHAOS_RATE), Number(CHAOS_CLIENTS))) {
   if (isStopping) {

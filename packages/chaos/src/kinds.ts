@@ -77,7 +77,7 @@ function metadata(size: number): SubmitOptions {
 export const callKinds: readonly CallKind[] = [
   {
     name: "quick",
-    frequency: { share: 0.91 },
+    frequency: { share: 0.92 },
     plan: (random) => work(random, { kind: Kind.QUICK }),
   },
   {
@@ -121,11 +121,11 @@ export const callKinds: readonly CallKind[] = [
   },
   {
     name: "priority",
-    frequency: { share: 0.01 },
+    frequency: { perSecond: 10 },
     plan: (random) =>
       work(
         random,
-        { kind: Kind.SLOW, milliseconds: random.between(0, 20) },
+        { kind: Kind.SLOW, milliseconds: random.between(0, 400) },
         { method: "Rank", options: { priority: random.pick(["high", "normal", "low"]) } },
       ),
   },
@@ -162,6 +162,16 @@ export const callKinds: readonly CallKind[] = [
           part: random.pick([Part.UNSPECIFIED, Part.METADATA, Part.DETAILS]),
         },
         { ends: ["failed"] },
+      ),
+  },
+  {
+    name: "broken",
+    frequency: { perSecond: 0.3 },
+    plan: (random) =>
+      work(
+        random,
+        { kind: Kind.BROKEN, part: random.pick([Part.UNSPECIFIED, Part.DETAILS]) },
+        { method: "Try", ends: ["failed"] },
       ),
   },
   {

@@ -1,5 +1,9 @@
 import { getOption, setExtension } from "@bufbuild/protobuf";
-import type { DurableServerStreamingMethod, DurableUnaryMethod } from "@jetrpc/runtime";
+import type {
+  DurableServerStreamingMethod,
+  DurableUnaryMethod,
+  UnaryMethod,
+} from "@jetrpc/runtime";
 import { service as serviceOption } from "@jetrpc/runtime/jetrpc/v1/options_pb.js";
 import {
   ChaosService,
@@ -36,4 +40,5 @@ export interface ChaosClient {
   try: Work;
   count: DurableServerStreamingMethod<typeof CountRequestSchema, typeof CountResponseSchema>;
   convert: DurableUnaryMethod<typeof ConvertRequestSchema, typeof ConvertResponseSchema>;
+  ask: UnaryMethod<typeof WorkRequestSchema, typeof WorkResponseSchema>;
 }

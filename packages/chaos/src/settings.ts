@@ -8,7 +8,8 @@ export const usage = `npm run chaos -- [options]
   --calls N     ends the attack when so many calls are accepted
   --nodes 1|3   one nats-server, or a cluster of three (default 1)
   --faults RE   only the faults whose names this regular expression matches
-  --kinds RE    only the kinds of calls whose names it matches: see kinds.ts
+  --kinds RE    only the kinds of calls whose names it matches: those of kinds.ts,
+                conversion (with Blobs) and direct
   --json FILE   writes the verdict to FILE`;
 
 /** What an attack is to be. */

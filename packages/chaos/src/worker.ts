@@ -9,7 +9,7 @@ import {
   openBlob,
 } from "@jetrpc/runtime";
 import { serve } from "@jetrpc/runtime/node";
-import { behave, block, failure, metadataName } from "./behaviour.js";
+import { behave, block, fails, failure, metadataName, responseOf } from "./behaviour.js";
 import { turned } from "./content.js";
 import { Crowd } from "./crowd.js";
 import {
@@ -37,32 +37,35 @@ function begin({ method, callId, attempt }: DurableHandlerContext): void {
 
 function work(request: WorkRequest, context: DurableHandlerContext) {
   begin(context);
-  const { kind, value, size, part } = request;
+  const { kind, size, part } = request;
   if (part === Part.METADATA) {
     context.responseHeader.set(metadataName, "h".repeat(size));
     context.responseTrailer.set(metadataName, "t".repeat(size));
   }
-  const response = {
-    value,
-    ...(part === Part.UNSPECIFIED && { padding: new Uint8Array(size) }),
-  };
-  return kind === Kind.QUICK ? response : longer(request, context, response);
+  return kind === Kind.QUICK ? responseOf(request) : longer(request, context);
 }
 
-async function longer<T>(request: WorkRequest, context: DurableHandlerContext, response: T) {
+async function longer(request: WorkRequest, context: DurableHandlerContext) {
   const { kind, milliseconds } = request;
   const leave = crowd.enter(context.method.name, context.signal);
   try {
-    if (kind === Kind.BAD) {
+    if (fails(request)) {
       throw failure(request);
     }
     context.progress({ done: 0, total: milliseconds });
     await behave(kind, milliseconds, context, isSpared);
     context.progress({ done: milliseconds, total: milliseconds });
-    return response;
+    return responseOf(request);
   } finally {
     leave();
   }
+}
+
+function ask(request: WorkRequest) {
+  if (fails(request)) {
+    throw failure(request);
+  }
+  return responseOf(request);
 }
 
 async function* count({ messages, milliseconds }: CountRequest, context: DurableHandlerContext) {
@@ -121,7 +124,7 @@ for (;;) {
         try: work,
         count,
         convert,
-        ask: ({ value }) => ({ value }),
+        ask,
       },
       {
         drainTimeoutMs: 1000,

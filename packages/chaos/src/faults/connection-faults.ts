@@ -5,7 +5,8 @@ import type { FaultSource } from "./fault.js";
 /** Connections of one process that break, or carry nothing, or that late. */
 export const connectionFaults: FaultSource = (random, { workers, clients }) => {
   const { proxies } = random.pick(random.chance(0.6) ? workers : clients);
-  const long = random.between(500, 6_000);
+  // Often longer than a worker waits for a word.
+  const long = random.between(500, 9_000);
   const delayMs = random.between(20, 400);
   const all = (harm: (proxy: TcpProxy) => void) => async () => {
     proxies.forEach(harm);

@@ -8,9 +8,9 @@ export const processFaults: FaultSource = (random, { workers, clients }) => {
   const member = random.pick(members);
   const worker = random.pick(workers);
   const shortly = random.between(200, 3_000);
-  const long = random.between(500, 6_000);
+  const long = random.between(500, 9_000);
   // Longer than a worker may be silent, and often than a pull may.
-  const blockMs = random.between(1_500, 8_000);
+  const blockMs = random.between(1_500, 9_000);
   return [
     { name: "kill -9 of a worker or client", run: () => mortal.crash("SIGKILL", shortly) },
     { name: "kill -9 of a worker or client", run: () => mortal.crash("SIGKILL", 0) },

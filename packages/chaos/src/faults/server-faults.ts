@@ -6,7 +6,8 @@ import type { FaultSource } from "./fault.js";
 export const serverFaults: FaultSource = (random, { servers }) => {
   const server = random.pick(servers);
   const shortly = random.between(200, 3_000);
-  const long = random.between(500, 6_000);
+  // Often longer than a worker waits for a word.
+  const long = random.between(500, 9_000);
   return [
     {
       name: "kill -9 of a server",
