@@ -1,4 +1,5 @@
 import { Code, ConnectError } from "@jetrpc/runtime";
+import { anySize } from "./any-size.js";
 import { Kind, Part } from "./gen/chaos/v1/chaos_pb.js";
 import type { Random } from "./random.js";
 import type { ChaosClient } from "./service.js";
@@ -13,7 +14,7 @@ const failures = [Code.InvalidArgument, Code.Internal, Code.ResourceExhausted];
 export async function ask(client: ChaosClient, random: Random): Promise<string | undefined> {
   const kind = random.pick([Kind.QUICK, Kind.BAD, Kind.BROKEN]);
   const part = random.pick([Part.UNSPECIFIED, Part.METADATA, Part.DETAILS]);
-  const size = Math.floor(600_000 ** random.next());
+  const size = anySize(random, 600_000);
   const value = random.between(1, 999);
   try {
     const response = await client.ask({ kind, part, size, value }, { timeoutMs: 10_000 });

@@ -1,5 +1,6 @@
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import type { SubmitOptions } from "@jetrpc/runtime";
+import { anySize } from "./any-size.js";
 import { metadataName } from "./behaviour.js";
 import {
   type CountRequestSchema,
@@ -62,11 +63,6 @@ function work(
     },
     ...more,
   };
-}
-
-/** Sizes from nothing to far above what a message may have. */
-function anySize(random: Random, largest: number): number {
-  return random.chance(0.1) ? 0 : Math.floor(largest ** random.next());
 }
 
 function metadata(size: number): SubmitOptions {
