@@ -1,0 +1,108 @@
+import { setTimeout as delay } from "node:timers/promises";
+import { type CallOptions, createClient } from "@jetrpc/runtime";
+import { FuzzService } from "../gen/fuzz/v1/fuzz_pb.js";
+import type { Arena } from "./arena.js";
+import { stream } from "./corpus.js";
+import { meetingText } from "./meeting.js";
+import type { FuzzClient } from "./service.js";
+
+/** How long queues may take to get empty, in ms. */
+const emptyLimitMs = 120_000;
+
+/** How long calls may take that need every slot, in ms. */
+const callLimitMs = 60_000;
+
+/** What a process may need at the end: so many times its memory at first, and so much more. */
+const growth = 2;
+const slackBytes = 150 * 1024 * 1024;
+
+/** Looks whether everything is as it was, when no more messages come. */
+export async function checkAftermath(
+  arena: Arena,
+  memory: { worker: number; client: number },
+): Promise<void> {
+  await arena.flush();
+  await arena.or(untilEmpty(arena));
+  if (arena.problem === undefined) {
+    await arena.or(useEverySlot(arena));
+  }
+  if (arena.problem !== undefined) {
+    return;
+  }
+  for (const name of ["", "_LOG", "_PROGRESS", "_DEAD", "_LATER"]) {
+    await arena.ask(`STREAM.INFO.${stream}${name}`).catch((error) => arena.fail(String(error)));
+  }
+  for (const name of ["worker", "client"] as const) {
+    const { rss } = arena[name];
+    if (rss > memory[name] * growth + slackBytes) {
+      arena.fail(`${name}: its memory grew from ${memory[name]} to ${rss} bytes`);
+    }
+  }
+  const { verdict } = arena.health;
+  if (verdict) {
+    arena.fail(verdict);
+  }
+  const share = shareRight(arena.client.outcomes);
+  if (share < leastRight) {
+    arena.fail(`only ${(share * 100).toFixed(0)} % of the calls that nobody harms succeeded`);
+  }
+}
+
+/** The fuzzer may withhold answers from the worker, so that some calls end with an error. */
+const leastRight = 0.8;
+
+function shareRight(outcomes: Readonly<Record<string, number>>): number {
+  const clean = Object.entries(outcomes).filter(([name]) => name.startsWith("clean"));
+  const sum = (some: [string, number][]) => some.reduce((all, [, count]) => all + count, 0);
+  return sum(clean.filter(([name]) => name.endsWith("right"))) / Math.max(1, sum(clean));
+}
+
+async function untilEmpty(arena: Arena): Promise<void> {
+  const until = Date.now() + emptyLimitMs;
+  for (;;) {
+    const left = await arena.queued().catch(() => Number.NaN);
+    // The client goes on: its own calls are always queued.
+    if (left < 20) {
+      return;
+    }
+    if (Date.now() > until) {
+      await arena.failQueued(`${emptyLimitMs} ms after the last message`);
+      return;
+    }
+    await delay(500);
+  }
+}
+
+/** Has as many calls of each method wait for each other as there are slots for. */
+async function useEverySlot(arena: Arena): Promise<void> {
+  const client = createClient<FuzzClient>(FuzzService, arena.connection);
+  const options: CallOptions = { timeoutMs: callLimitMs };
+  const drain = async (messages: AsyncIterable<unknown>) => {
+    for await (const _ of messages) {
+      // Only its end matters.
+    }
+  };
+  async function* one(text: string) {
+    yield { text };
+  }
+  const methods: [name: string, slots: number, call: (text: string) => Promise<unknown>][] = [
+    ["Echo", 10, (text) => client.echo({ text }, options)],
+    ["Limited", 4, (text) => client.limited({ text }, options)],
+    ["Count", 64, (text) => drain(client.count({ text }, options))],
+    ["Sum", 64, (text) => client.sum(one(text), options)],
+    ["Chat", 64, (text) => drain(client.chat(one(text), options))],
+    ["Work", 10, (text) => client.work({ text }, options)],
+    ["List", 10, (text) => drain(client.list({ text }, options))],
+    ["Store", 10, (text) => client.store({ text }, options)],
+    ["Rank", 10, (text) => client.rank({ text }, options)],
+  ];
+  for (const [name, slots, call] of methods) {
+    const text = meetingText(name, slots);
+    try {
+      await Promise.all(Array.from({ length: slots }, () => call(text)));
+    } catch (error) {
+      arena.fail(`${slots} calls of ${name} do not run at once: ${error}`);
+      return;
+    }
+  }
+}

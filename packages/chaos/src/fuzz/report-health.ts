@@ -1,0 +1,22 @@
+/** How often a process tells how it is, in ms. */
+const intervalMs = 500;
+
+/** What a process tells the fuzzer. */
+export interface Told {
+  /** It serves or calls now. */
+  readonly isReady?: boolean;
+  /** Its memory, in bytes. */
+  readonly rss?: number;
+  /** Calls that it made, and what became of them. */
+  readonly outcomes?: Readonly<Record<string, number>>;
+  /** What is not as it has to be. */
+  readonly wrong?: string;
+}
+
+/** Tells the fuzzer now and then how this process is, and ends it when the fuzzer is gone. */
+export function reportHealth(more: () => Told): void {
+  process.on("disconnect", () => process.exit());
+  setInterval(() => {
+    process.send?.({ rss: process.memoryUsage.rss(), ...more() });
+  }, intervalMs).unref();
+}
