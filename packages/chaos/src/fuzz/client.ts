@@ -31,6 +31,7 @@ const loops = 6;
 const random = new Random(Number(process.env["FUZZ_SEED"]));
 const outcomes: Record<string, number> = {};
 let nextId = 0;
+let isOver = false;
 
 function tell(told: Told): void {
   process.send?.(told);
@@ -236,7 +237,7 @@ async function call(client: FuzzClient, isForged: boolean): Promise<void> {
 }
 
 async function loop(client: FuzzClient, isForged: boolean): Promise<void> {
-  for (;;) {
+  while (!isOver) {
     await call(client, isForged);
     await delay(random.between(0, 20));
   }
@@ -253,9 +254,13 @@ const clients = [
   { client: createClient<FuzzClient>(FuzzService, clean), isForged: false },
   { client: createClient<FuzzClient>(FuzzService, forged), isForged: true },
 ];
+process.on("message", () => {
+  isOver = true;
+});
 tell({ isReady: true });
 await Promise.all(
   clients.flatMap(({ client, isForged }) =>
     Array.from({ length: loops }, () => loop(client, isForged)),
   ),
 );
+tell({ isQuiet: true });

@@ -5,6 +5,8 @@ const intervalMs = 500;
 export interface Told {
   /** It serves or calls now. */
   readonly isReady?: boolean;
+  /** It calls no more. */
+  readonly isQuiet?: boolean;
   /** Its memory, in bytes. */
   readonly rss?: number;
   /** Calls that it made, and what became of them. */

@@ -13,6 +13,7 @@ export class SubjectProcess {
   readonly isReady = new Promise<void>((resolve) => {
     this.ready = resolve;
   });
+  private isQuiet: () => void = () => undefined;
   private readonly watch: NodeJS.Timeout;
 
   constructor(
@@ -22,11 +23,14 @@ export class SubjectProcess {
     onProblem: (what: string) => void,
   ) {
     const hear = (message: unknown) => {
-      const { isReady, rss, outcomes, wrong } = message as Told;
+      const { isReady, isQuiet, rss, outcomes, wrong } = message as Told;
       this.rss = rss ?? this.rss;
       this.outcomes = outcomes ?? this.outcomes;
       if (isReady) {
         this.ready();
+      }
+      if (isQuiet) {
+        this.isQuiet();
       }
       if (wrong !== undefined) {
         onProblem(`${name}: ${wrong}`);
@@ -41,6 +45,14 @@ export class SubjectProcess {
         onProblem(`${name}: Node printed:\n${log.noise.join("\n")}`);
       }
     }, 100);
+  }
+
+  /** Has the client make no more calls, and waits until those have ended that it has made. */
+  quiet(): Promise<void> {
+    return new Promise((resolve) => {
+      this.isQuiet = resolve;
+      this.child.send("quiet");
+    });
   }
 
   async stop(): Promise<void> {
