@@ -18,7 +18,7 @@ const directUnary = ["Echo", "Limited"] as const;
 const streaming = ["Count", "Sum", "Chat"] as const;
 const directMethods = [...directUnary, ...streaming] as const;
 /** Methods whose calls are queued. */
-export const durableMethods = ["Work", "List", "Store", "Rank"] as const;
+const durableMethods = ["Work", "List", "Store", "Rank"] as const;
 
 const nothing = Buffer.alloc(0);
 const sample: Item = create(ItemSchema, {

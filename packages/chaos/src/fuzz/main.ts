@@ -6,8 +6,8 @@ import { Random } from "../random.js";
 import { checkAftermath } from "./aftermath.js";
 import { Arena } from "./arena.js";
 import { draw } from "./corpus.js";
-import type { Live } from "./live.js";
-import { type Draft, encodeDraft } from "./message.js";
+import { Live } from "./live.js";
+import { type Draft, describeDraft, encodeDraft } from "./message.js";
 import { mutate } from "./mutate.js";
 import { readSettings, type Settings, UsageError, usage } from "./settings.js";
 import { shrink } from "./shrink.js";
@@ -19,8 +19,8 @@ const batchSize = 256;
 const rememberedSize = 4_096;
 
 /** Queued requests above which no more are sent, and below which it goes on. */
-const queueHigh = 1_000;
-const queueLow = 200;
+const queueHigh = 400;
+const queueLow = 50;
 
 const report = (line: string) => console.error(line);
 
@@ -166,8 +166,6 @@ async function main(): Promise<void> {
     if (guilty) {
       report(`these are enough: npm run fuzz -- --seed ${seed} --only ${guilty.join()}`);
       for (const index of guilty.slice(0, 10)) {
-        const { describeDraft } = await import("./message.js");
-        const { Live } = await import("./live.js");
         report(describeDraft(index, messageAt(seed, index, new Live())));
       }
     }

@@ -2,7 +2,7 @@
 const patienceMs = 240_000;
 
 /** What tells two failures apart: who failed, and with what error. */
-export function signatureOf(problem: string): string {
+function signatureOf(problem: string): string {
   const error = /^(\w*Error\b[^\n]*|.*\bwarning\b.*)$/im.exec(problem)?.[1] ?? problem;
   return error
     .replace(/\d+/g, "#")
