@@ -1,5 +1,5 @@
 /** How long to look for the messages that a failure needs, in ms. */
-const patienceMs = 240_000;
+const patienceMs = 600_000;
 
 /** What tells two failures apart: who failed, and with what error. */
 function signatureOf(problem: string): string {
