@@ -24,7 +24,7 @@ export const queueGroup = "q";
  * Least max_payload of a server, in bytes: a message needs room for headers beside its
  * payload, and what is larger takes the detour of the object store.
  */
-export const leastMaxPayload = 16 * 1024;
+const leastMaxPayload = 16 * 1024;
 
 /** How long what is in no hurry may wait for something to go with, in ms. */
 const lateMs = 20;
