@@ -20,6 +20,7 @@ const secured = [
   "protocol",
   "recovery",
   "stream",
+  "waiting",
 ];
 
 export default defineConfig({

@@ -14,6 +14,7 @@ export {
 export type {
   Call,
   MessagesOptions,
+  SignalOptions,
   StreamingCall,
   SubmitOptions,
   UnaryCall,
@@ -41,6 +42,7 @@ export type {
 } from "./client/method.js";
 export { createRetryInterceptor, type RetryOptions } from "./client/retry.js";
 export type { Submitted } from "./client/submit-all.js";
+export type { WaitingCall } from "./client/waiting.js";
 export { type Connection, type ConnectionOptions, createConnection } from "./connection.js";
 export type { Blob } from "./gen/jetrpc/v1/blob_pb.js";
 export type { Progress } from "./gen/jetrpc/v1/call_pb.js";
