@@ -108,10 +108,12 @@ class Attack {
       client.finish();
     }
     this.say("the attack is over: waiting for what is left");
-    for (const said of await probe(this.connection, settings.nodes)) {
-      checker.hear(said);
-    }
-    const findings = await settle(checker, clients, () => this.hear());
+    const findings = await settle(
+      checker,
+      clients,
+      () => probe(this.connection, settings.nodes),
+      () => this.hear(),
+    );
     for (const [name, count] of [...storm.counts].sort()) {
       this.report(`${`${count}`.padStart(4)} x ${name}`);
     }

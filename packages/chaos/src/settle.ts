@@ -1,6 +1,7 @@
 import { setTimeout as delay } from "node:timers/promises";
 import type { Member } from "./arena.js";
 import type { Checker } from "./checker.js";
+import type { Said } from "./message.js";
 import type { Findings } from "./verdict.js";
 
 /** How long nothing more may end before what is left counts as stuck, in ms. */
@@ -11,13 +12,19 @@ const looksAtMost = 4;
 
 /**
  * Waits until every call has ended, or until none ends any more; then tells what is there.
- * `hear` has the checker know what all processes have said.
+ * `probe` makes a few calls when all is quiet, and `hear` has the checker know what all
+ * processes have said.
  */
 export async function settle(
   checker: Checker,
   clients: readonly Member[],
+  probe: () => Promise<readonly Said[]>,
   hear: () => void,
 ): Promise<Findings> {
+  await untilQuiet(checker, clients);
+  for (const said of await probe()) {
+    checker.hear(said);
+  }
   await untilQuiet(checker, clients);
   if (clients.some((client) => client.isRunning)) {
     checker.miss("stuck", "an answer that did not come: a client still waits for it");

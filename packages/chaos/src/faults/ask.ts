@@ -1,28 +1,35 @@
 import type { NatsServer } from "@jetrpc/testing";
-import { type ConnectionOptions, connect, type Msg } from "@nats-io/transport-node";
+import {
+  type ConnectionOptions,
+  connect,
+  type Msg,
+  type NatsConnection,
+} from "@nats-io/transport-node";
 
-/**
- * Sends requests to whichever server answers, one after another until `isEnough`, and
- * returns the last answer. What is not answered is left at that.
- */
-export async function ask(
+/** Does something on a connection to whichever server answers; nothing when none is there. */
+export async function withConnection<T>(
   servers: readonly NatsServer[],
-  requests: Iterable<readonly [string, (string | Uint8Array)?]>,
-  user: ConnectionOptions = {},
-  isEnough: (reply: Msg) => boolean = () => false,
-): Promise<Msg | undefined> {
-  let reply: Msg | undefined;
+  options: ConnectionOptions,
+  use: (nats: NatsConnection) => Promise<T>,
+): Promise<T | undefined> {
   try {
-    const nats = await connect({ servers: servers.map(({ url }) => url), timeout: 2000, ...user });
-    for (const [subject, payload] of requests) {
-      reply = await nats.request(subject, payload, { timeout: 3000 }).catch(() => undefined);
-      if (reply && isEnough(reply)) {
-        break;
-      }
-    }
+    const urls = servers.map(({ url }) => url);
+    const nats = await connect({ servers: urls, timeout: 2000, ...options });
+    const result = await use(nats);
     await nats.close();
+    return result;
   } catch {
-    // No server is there right now.
+    return undefined;
   }
-  return reply;
+}
+
+/** Sends a request. What is not answered is left at that. */
+export function ask(
+  servers: readonly NatsServer[],
+  subject: string,
+  options: ConnectionOptions = {},
+): Promise<Msg | undefined> {
+  return withConnection(servers, options, (nats) =>
+    nats.request(subject, undefined, { timeout: 3000 }),
+  );
 }

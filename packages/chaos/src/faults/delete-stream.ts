@@ -9,28 +9,40 @@ const relayMs = 300;
 /**
  * Deletes a stream, and returns the subjects of all messages that it had: those that it
  * tells of, and those that it republishes between that and its end. Nothing is returned
- * when it does not exist. Rejects when that cannot be known for sure.
+ * when it does not exist, or no server answers. Rejects when it may be deleted, and what it
+ * had cannot be known for sure.
  */
 export async function deleteStream(
   servers: readonly NatsServer[],
   stream: string,
 ): Promise<ReadonlySet<string>> {
-  const nats = await connect({
-    servers: servers.map(({ url }) => url),
-    timeout: 5_000,
-    reconnect: false,
-  });
+  let nats: NatsConnection | undefined;
+  let known: Known | undefined;
   try {
-    return await deleteBy(nats, stream);
+    const urls = servers.map(({ url }) => url);
+    nats = await connect({ servers: urls, timeout: 5_000, reconnect: false });
+    known = await look(nats, stream);
+  } catch {
+    // No server is there, or it has other things to do: then nothing is deleted.
+  }
+  try {
+    return nats && known ? await deleteBy(nats, stream, known) : new Set();
   } finally {
-    await nats.close();
+    await nats?.close();
   }
 }
 
-async function deleteBy(nats: NatsConnection, stream: string): Promise<ReadonlySet<string>> {
+/** What a stream has, and what it stores from then on. */
+interface Known {
+  readonly subjects: ReadonlySet<string>;
+  readonly later: readonly Stored[];
+}
+
+/** Undefined when there is no such stream. */
+async function look(nats: NatsConnection, stream: string): Promise<Known | undefined> {
   const before = await streamSubjects(nats, stream, "none");
   if (!before) {
-    return new Set();
+    return undefined;
   }
   const { config } = before;
   const republish = config.republish ?? { src: ">", dest: `copy.${stream}.>` };
@@ -41,14 +53,19 @@ async function deleteBy(nats: NatsConnection, stream: string): Promise<ReadonlyS
   const later: Stored[] = [];
   nats.subscribe(republish.dest, { callback: (_, message) => note(later, message) });
   await nats.flush();
-  const known = await streamSubjects(nats, stream);
-  if (!known) {
-    throw new Error(`${stream} was deleted by someone else`);
-  }
-  succeed(await nats.request(`$JS.API.STREAM.DELETE.${stream}`, "", { timeout: 10_000 }));
+  const after = await streamSubjects(nats, stream);
+  return after && { subjects: after.subjects, later };
+}
+
+async function deleteBy(
+  nats: NatsConnection,
+  stream: string,
+  { subjects, later }: Known,
+): Promise<ReadonlySet<string>> {
+  succeed(await nats.request(`$JS.API.STREAM.DELETE.${stream}`, "", { timeout: 30_000 }));
   await delay(relayMs);
   await nats.flush();
-  const subjects = new Set(known.subjects);
+  const all = new Set(subjects);
   let last = 0;
   for (const { sequence, subject } of later) {
     if (sequence <= last) {
@@ -56,9 +73,9 @@ async function deleteBy(nats: NatsConnection, stream: string): Promise<ReadonlyS
       break;
     }
     last = sequence;
-    subjects.add(subject);
+    all.add(subject);
   }
-  return subjects;
+  return all;
 }
 
 interface Stored {

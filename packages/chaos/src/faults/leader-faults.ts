@@ -16,7 +16,7 @@ export const leaderFaults: FaultSource = (_, { servers, binding }) => {
     needsServers: true,
     run: async () => {
       const api = what.replace(" ", ".LEADER.STEPDOWN.");
-      await ask(servers, [[`$JS.API.${api}`]]);
+      await ask(servers, `$JS.API.${api}`);
     },
   }));
 };

@@ -36,7 +36,7 @@ export const removalFaults: FaultSource = (random, { servers, binding, removed }
     {
       name: "deleted consumer",
       needsServers: true,
-      run: async () => void (await ask(servers, [[`$JS.API.CONSUMER.DELETE.${consumer}`]])),
+      run: async () => void (await ask(servers, `$JS.API.CONSUMER.DELETE.${consumer}`)),
     },
   ];
 };
