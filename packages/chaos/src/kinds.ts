@@ -73,7 +73,7 @@ function metadata(size: number): SubmitOptions {
 export const callKinds: readonly CallKind[] = [
   {
     name: "quick",
-    frequency: { share: 0.92 },
+    frequency: { share: 0.94 },
     plan: (random) => work(random, { kind: Kind.QUICK }),
   },
   {
@@ -111,9 +111,17 @@ export const callKinds: readonly CallKind[] = [
   },
   {
     name: "try",
-    frequency: { share: 0.02 },
+    // Many for the few slots that the method has: so one too many shows.
+    frequency: { perSecond: 10 },
     plan: (random) =>
-      work(random, { kind: random.pick([Kind.QUICK, Kind.FLAKY]) }, { method: "Try" }),
+      work(
+        random,
+        {
+          kind: random.pick([Kind.FLAKY, Kind.SLOW, Kind.SLOW, Kind.SLOW]),
+          milliseconds: random.between(50, 600),
+        },
+        { method: "Try" },
+      ),
   },
   {
     name: "priority",

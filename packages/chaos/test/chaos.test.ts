@@ -32,7 +32,7 @@ test("a run that fails keeps stores and logs, and says where", async () => {
     ...["worker-3.journal", "worker-3.log"],
   ]);
   expect(readFileSync(join(folder, kept, "attack.log"), "utf8")).toMatch(/^\S+Z seed \d+, one/);
-}, 240_000);
+}, 400_000);
 
 test("a log keeps its end", () => {
   const folder = temporaryFolder();
@@ -55,7 +55,7 @@ test("half a minute of the attack loses, doubles, forgets, exceeds and leaves no
     /^accepted [1-9]\d* done \d+ dead \d+ removed \d+ lost 0 doubled 0 stuck 0 left 0 exceeded 0 crashed 0 grown 0$/m,
   );
   expect(readdirSync(folder)).toEqual([]);
-}, 240_000);
+}, 400_000);
 
 /** Removed when the test has passed: what a failed run keeps is to be read. */
 function temporaryFolder(): string {
