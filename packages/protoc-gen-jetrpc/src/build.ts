@@ -19,12 +19,11 @@ export function buildPackage(packageFolder: string, root: string): void {
   for (const [path, source] of readSources(join(folder, "index.ts"))) {
     const to = join(folder, "dist", relative(top, path).replace(/\.ts$/, ""));
     mkdirSync(dirname(to), { recursive: true });
+    const types = translate(ts.transpileDeclaration, path, source, ts.ModuleKind.ESNext);
     for (const { module, extension, declarations } of formats) {
       const text = importByExtension(source, extension);
-      const compilerOptions = { module, target: ts.ScriptTarget.ES2022 };
-      const options = { fileName: path, reportDiagnostics: true, compilerOptions };
-      writeFileSync(`${to}${extension}`, output(path, ts.transpileModule(text, options)));
-      writeFileSync(`${to}${declarations}`, output(path, ts.transpileDeclaration(text, options)));
+      writeFileSync(`${to}${extension}`, translate(ts.transpileModule, path, text, module));
+      writeFileSync(`${to}${declarations}`, importByExtension(types, extension));
     }
   }
 }
@@ -64,7 +63,15 @@ function readSources(entry: string): Map<string, string> {
   return sources;
 }
 
-function output(path: string, { outputText, diagnostics = [] }: ts.TranspileOutput): string {
+function translate(
+  transpile: typeof ts.transpileModule,
+  path: string,
+  text: string,
+  module: ts.ModuleKind,
+): string {
+  const compilerOptions = { module, target: ts.ScriptTarget.ES2022 };
+  const options = { fileName: path, reportDiagnostics: true, compilerOptions };
+  const { outputText, diagnostics = [] } = transpile(text, options);
   if (diagnostics.length > 0) {
     const texts = diagnostics.map((its) => ts.flattenDiagnosticMessageText(its.messageText, "\n"));
     throw new Error(`${path} cannot be built: ${texts.join("; ")}`);

@@ -45,13 +45,13 @@ const many: Source[] = [
     roots: ["."],
     files:
       /^google\/(cloud\/(bigquery\/v2|speech|tasks|kms|run|secretmanager|functions|scheduler|translate|vision)|pubsub|longrunning|storage|firestore|spanner|bigtable|logging|monitoring|datastore|container)\//,
-    services: 0,
-    methods: 0,
+    services: 90,
+    methods: 1015,
   },
   {
     npm: "@grpc/grpc-js-xds@1.14.1",
     roots: ["deps/envoy-api", "deps/xds", "deps/googleapis", "deps/protoc-gen-validate"],
-    files: /^(envoy|udpa|xds)\//,
+    files: /^envoy\/service\//,
     services: 0,
     methods: 0,
   },
