@@ -12,6 +12,7 @@ import {
   lostError,
   notFound,
 } from "../wire/call-search.js";
+import { refuseOtherDomainOnce } from "../wire/domain.js";
 import { Header, wholeNumber } from "../wire/header.js";
 import { isTransient, SequenceConflict } from "../wire/jetstream.js";
 import type { Link } from "../wire/link.js";
@@ -218,6 +219,7 @@ export class CallFollower implements LiveListener {
           this.isInDoubt = true;
           return undefined;
         }
+        await this.checkDomain();
         const { sequence } = this.state;
         this.log ??= this.followed.logs.open(service, entrySubject(this.method, this.call));
         this.page = await this.log.read(sequence && sequence + 1);
@@ -268,11 +270,19 @@ export class CallFollower implements LiveListener {
 
   /** Looks whether the log holds more than was read or heard. */
   private async lookAtLog(): Promise<void> {
+    await this.checkDomain();
     const last = await lastEntry(this.followed.link, this.method, this.call);
     this.isKnown ||= last !== undefined;
     this.take(last);
     if (!this.isKnown) {
       await this.look();
+    }
+  }
+
+  /** A call that was never seen may be in streams that this connection does not ask. */
+  private async checkDomain(): Promise<void> {
+    if (!this.isKnown) {
+      await refuseOtherDomainOnce(this.followed.link, this.method);
     }
   }
 

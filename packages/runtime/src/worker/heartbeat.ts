@@ -5,7 +5,7 @@ import { quietBeats } from "../wire/pulse.js";
 const nothing = new Uint8Array(0);
 
 /** Late, as an import of a single response ends with the first one; and in time for the caller. */
-const importedQuietBeats = 5;
+const importedQuietBeats = 4;
 
 /** Shows the caller of a request that it is not lost, after so many beats without a message. */
 export function sendHeartbeat(link: Link, reply: string, quiet: number): boolean {
