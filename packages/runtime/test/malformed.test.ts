@@ -506,17 +506,6 @@ describe("what a server adds to a stored message", () => {
     await letters[0]?.discard();
     expect(await messagesIn("TEST_DEAD")).toBe(0);
   });
-
-  test.each(["404 Gone", "503"])("a status of %s hides no stored request", async (status) => {
-    const client = await nats.client();
-    const { nats: nc } = await nats.connect({ as: "client" });
-    await client.do.submit({}, { callId: "other" });
-    publishRaw(nc, `${service}.queue.Do._._.odd`, `NATS/1.0 ${status}\r\n\r\n`, request("x"));
-    await nc.flush();
-    expect((await client.do.attach("odd").status()).state).toBe("queued");
-    await echo();
-    expect((await client.do.attach("odd").result()).text).toBe("x");
-  });
 });
 
 describe("subjects", () => {

@@ -233,7 +233,6 @@ async function found(link: Link, stream: string, reply: Msg): Promise<Msg | unde
     checkStored(stream, headers);
     return reply;
   }
-  // Only now: the status in a message that is stored is of whoever stored it.
   const status = headers?.code;
   if (status === 503 && !(await isAbsent(link, stream))) {
     throw new ConnectError(
