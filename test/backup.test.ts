@@ -5,12 +5,8 @@ import { createClient, startWorker } from "@jetrpc/runtime";
 import { connect } from "@jetrpc/runtime/node";
 import { type NatsServer, startNats, startNatsCluster } from "@jetrpc/testing";
 import { expect, onTestFinished, test } from "vitest";
-import {
-  ClusterService,
-  Kind,
-  SingleService,
-} from "../packages/chaos/src/gen/chaos/v1/chaos_pb.js";
-import type { ChaosClient } from "../packages/chaos/src/service.js";
+import { Kind } from "../packages/chaos/src/gen/chaos/v1/chaos_pb.js";
+import { type ChaosClient, serviceFor } from "../packages/chaos/src/service.js";
 import { type Finished, run } from "./run.js";
 
 const script = join(import.meta.dirname, "../infrastructure/nats-server/backup.mjs");
@@ -27,7 +23,7 @@ function temporaryFolder(): string {
 
 const request = (value: number) => ({ kind: Kind.QUICK, value, milliseconds: 0 });
 
-type Service = typeof SingleService | typeof ClusterService;
+type Service = ReturnType<typeof serviceFor>;
 
 /** Leaves a call that is done, and one that nobody has taken. */
 async function fill(service: Service, urls: string[]): Promise<void> {
@@ -62,7 +58,7 @@ async function isWhole(service: Service, urls: string[]): Promise<void> {
 test("what a running server was saved from is restored on an empty one", async () => {
   const folder = temporaryFolder();
   await using server = await startNats();
-  await fill(SingleService, [server.url]);
+  await fill(serviceFor(1), [server.url]);
   const saved = await backup("save", folder, server.url);
   expect(saved, saved.stderr).toMatchObject({ code: 0 });
   expect(saved.stdout).toMatch(/^CHAOS: 1 messages$/m);
@@ -71,13 +67,13 @@ test("what a running server was saved from is restored on an empty one", async (
   const restored = await backup("restore", folder, other.url);
   expect(restored, restored.stderr).toMatchObject({ code: 0 });
   expect(restored.stdout.split("\n").sort()).toEqual(saved.stdout.split("\n").sort());
-  await isWhole(SingleService, [other.url]);
+  await isWhole(serviceFor(1), [other.url]);
 });
 
 test("the same for a cluster", async () => {
   const folder = temporaryFolder();
   await using cluster = await startNatsCluster();
-  await fill(ClusterService, cluster.urls);
+  await fill(serviceFor(3), cluster.urls);
   const saved = await backup("save", folder, cluster.urls.join(","));
   expect(saved, saved.stderr).toMatchObject({ code: 0 });
 
@@ -85,19 +81,19 @@ test("the same for a cluster", async () => {
   const restored = await backup("restore", folder, other.urls.join(","));
   expect(restored, restored.stderr).toMatchObject({ code: 0 });
   await other.whenReady();
-  await isWhole(ClusterService, other.urls);
+  await isWhole(serviceFor(3), other.urls);
 });
 
 test("a stream that exists is not touched", async () => {
   const folder = temporaryFolder();
   await using server = await startNats();
-  await fill(SingleService, [server.url]);
+  await fill(serviceFor(1), [server.url]);
   await backup("save", folder, server.url);
   expect(await backup("restore", folder, server.url)).toMatchObject({
     code: 1,
     stderr: expect.stringMatching(/^\$JS\.API\.STREAM\.RESTORE\.\w+: stream name already in use/),
   });
-  await isWhole(SingleService, [server.url]);
+  await isWhole(serviceFor(1), [server.url]);
 });
 
 test("says when nobody answers, and how it is used", async () => {
@@ -111,9 +107,9 @@ test("says when nobody answers, and how it is used", async () => {
 test("a copy of the data folder of a stopped server serves as well", async () => {
   const [storeDir, copy] = [temporaryFolder(), temporaryFolder()];
   const server: NatsServer = await startNats({ storeDir });
-  await fill(SingleService, [server.url]);
+  await fill(serviceFor(1), [server.url]);
   await server.stop();
   cpSync(storeDir, copy, { recursive: true });
   await using other = await startNats({ storeDir: copy });
-  await isWhole(SingleService, [other.url]);
+  await isWhole(serviceFor(1), [other.url]);
 });

@@ -9,8 +9,8 @@ import {
 import { connect } from "@jetrpc/runtime/node";
 import { type NatsCluster, type NatsServer, startNatsCluster } from "@jetrpc/testing";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
-import { ClusterService, Kind } from "../packages/chaos/src/gen/chaos/v1/chaos_pb.js";
-import type { ChaosClient } from "../packages/chaos/src/service.js";
+import { Kind } from "../packages/chaos/src/gen/chaos/v1/chaos_pb.js";
+import { type ChaosClient, serviceFor } from "../packages/chaos/src/service.js";
 import { Load } from "./load.js";
 
 // An election takes up to 9 s, and several are needed.
@@ -31,11 +31,11 @@ beforeEach(async () => {
   const work = ({ value }: { readonly value: number }) => ({ value });
   workers = [];
   for (const own of [await open(), await open()]) {
-    workers.push(await startWorker(ClusterService, { work }, own));
+    workers.push(await startWorker(serviceFor(3), { work }, own));
     void workers.at(-1)?.closed.then(() => own.close());
   }
   connection = await open();
-  client = createClient<ChaosClient>(ClusterService, connection);
+  client = createClient<ChaosClient>(serviceFor(3), connection);
   load = new Load(async (value, callId) => {
     const call = await client.work.submit({ kind: Kind.QUICK, value, milliseconds: 0 }, { callId });
     expect((await call.result()).value).toBe(value);
@@ -57,7 +57,7 @@ interface StreamInfo {
   readonly state: { readonly messages: number };
 }
 
-const { stream: queue } = bindService(ClusterService);
+const { stream: queue } = bindService(serviceFor(3));
 
 async function info(stream: string): Promise<StreamInfo> {
   return (await connection.nats.request(`$JS.API.STREAM.INFO.${stream}`)).json();

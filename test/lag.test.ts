@@ -5,18 +5,15 @@ import { connect } from "@jetrpc/runtime/node";
 import { startNats } from "@jetrpc/testing";
 import { headers } from "@nats-io/transport-node";
 import { expect, test } from "vitest";
-import {
-  ClusterService,
-  ConvertResponseSchema,
-} from "../packages/chaos/src/gen/chaos/v1/chaos_pb.js";
-import type { ChaosClient } from "../packages/chaos/src/service.js";
+import { ConvertResponseSchema } from "../packages/chaos/src/gen/chaos/v1/chaos_pb.js";
+import { type ChaosClient, serviceFor } from "../packages/chaos/src/service.js";
 
 // What a server of a cluster does that gets a file later than the log that names it.
 test("a Blob is read although the server that is asked lags behind the others", async () => {
   await using server = await startNats();
   const connection = await connect({ nats: { servers: server.url } });
   const { nats } = connection;
-  const log = "chaos.v1.ClusterService.log";
+  const log = "chaos.v1.ChaosService.log";
   const object = "log.Convert._._.late.base.0";
   for (const [name, subject] of [
     ["CHAOS_LOG", `${log}.>`],
@@ -41,7 +38,7 @@ test("a Blob is read although the server that is asked lags behind the others", 
   await store(`$O.CHAOS_PAYLOAD.C.${object}`, first, "Jetrpc-Chunk", `1 ${first.length}`);
 
   const looks = nats.subscribe("$JS.API.CONSUMER.DELETE.OBJ_CHAOS_PAYLOAD.*", { max: 1 });
-  const client = createClient<ChaosClient>(ClusterService, connection);
+  const client = createClient<ChaosClient>(serviceFor(3), connection);
   const { file } = await client.convert.attach("late").result();
   const reading = (async () => {
     const pieces: Uint8Array[] = [];

@@ -1,4 +1,11 @@
-import { getOption, setExtension } from "@bufbuild/protobuf";
+import {
+  clone,
+  createFileRegistry,
+  type DescService,
+  getOption,
+  setExtension,
+} from "@bufbuild/protobuf";
+import { FileDescriptorProtoSchema } from "@bufbuild/protobuf/wkt";
 import type {
   DurableServerStreamingMethod,
   DurableUnaryMethod,
@@ -15,19 +22,26 @@ import {
   type WorkResponseSchema,
 } from "./gen/chaos/v1/chaos_pb.js";
 
-/**
- * The service that is attacked, with a copy of everything on each of so many servers.
- * To be called before the service is used: its descriptor is changed.
- */
+const copies = new Map<number, DescService>();
+
+/** The service that is attacked, with a copy of everything on each of so many servers. */
 export function serviceFor(nodes: number): typeof ChaosService {
-  const { options } = ChaosService.proto;
+  const copy = copies.get(nodes) ?? (nodes === 1 ? ChaosService : replicated(nodes));
+  copies.set(nodes, copy);
+  return copy as typeof ChaosService;
+}
+
+/** The same file with another number of replicas: options are a part of a descriptor. */
+function replicated(replicas: number): DescService {
+  const { file, typeName, name: own } = ChaosService;
+  const proto = clone(FileDescriptorProtoSchema, file.proto);
+  const options = proto.service.find(({ name }) => name === own)?.options;
   if (options) {
-    setExtension(options, serviceOption, {
-      ...getOption(ChaosService, serviceOption),
-      replicas: nodes,
-    });
+    const option = { ...getOption(ChaosService, serviceOption), replicas };
+    setExtension(options, serviceOption, option);
   }
-  return ChaosService;
+  const known = new Map(file.dependencies.map((each) => [each.proto.name, each]));
+  return createFileRegistry(proto, (name) => known.get(name)).getService(typeName) as DescService;
 }
 
 type Work = DurableUnaryMethod<typeof WorkRequestSchema, typeof WorkResponseSchema>;
