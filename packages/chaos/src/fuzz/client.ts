@@ -12,10 +12,10 @@ import {
   openBlob,
   type SubmitOptions,
 } from "@jetrpc/runtime";
+import { connect } from "@jetrpc/runtime/node";
 import { FuzzService } from "../gen/fuzz/v1/fuzz_pb.js";
 import { Random } from "../random.js";
 import { say } from "../say.js";
-import { connectWatched } from "./connect-watched.js";
 import { reportHealth, type Told } from "./report-health.js";
 import type { FuzzClient } from "./service.js";
 
@@ -244,8 +244,8 @@ async function loop(client: FuzzClient, isForged: boolean): Promise<void> {
 }
 
 reportHealth(() => ({ outcomes }));
-const clean = await connectWatched({ inboxPrefix: "_INBOX_CLEAN", owner: "clean" });
-const forged = await connectWatched({ inboxPrefix: "_INBOX_OPEN" });
+const clean = await connect({ inboxPrefix: "_INBOX_CLEAN", owner: "clean" });
+const forged = await connect({ inboxPrefix: "_INBOX_OPEN" });
 // Says that what was sent to its inbox before is taken.
 forged.nats.subscribe("fuzz.client.ping", {
   callback: (_error, message) => void message.respond(),

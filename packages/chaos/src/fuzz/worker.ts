@@ -8,10 +8,9 @@ import {
   type HandlerContext,
   openBlob,
 } from "@jetrpc/runtime";
-import { serve } from "@jetrpc/runtime/node";
+import { connect, serve } from "@jetrpc/runtime/node";
 import { FuzzService, type Item, type StoreRequest } from "../gen/fuzz/v1/fuzz_pb.js";
 import { say } from "../say.js";
-import { connectWatched } from "./connect-watched.js";
 import { meetingLimitMs, meetingOf } from "./meeting.js";
 import { reportHealth } from "./report-health.js";
 
@@ -103,7 +102,7 @@ async function store({ file, text }: StoreRequest) {
 }
 
 reportHealth(() => ({}));
-const connection = await connectWatched({ inboxPrefix: "_INBOX_WORKER" });
+const connection = await connect({ inboxPrefix: "_INBOX_WORKER" });
 await serve(
   FuzzService,
   {
