@@ -62,6 +62,30 @@ describe("a worker of one call of each method at a time", () => {
   });
 });
 
+test("a worker fills its slots although the pull before was filled bit by bit", async () => {
+  const { opened, open } = gate();
+  let running = 0;
+  await nats.worker(
+    {
+      do: async ({ text }) => {
+        running++;
+        await (text === "long" ? opened : undefined);
+        return {};
+      },
+    },
+    { concurrency: 4 },
+  );
+  const client = await nats.client();
+  await Promise.all([client.do({}), client.do({})]);
+  // These are all that the first pull still waited for.
+  const calls = [client.do({ text: "long" }), client.do({ text: "long" })];
+  await until(() => running === 4);
+  calls.push(client.do({ text: "long" }), client.do({ text: "long" }));
+  await until(() => running === 6);
+  open();
+  await Promise.all(calls);
+});
+
 test("a request that comes when every slot is taken is given back and costs no attempt", async () => {
   await using server = await nats.start();
   const { url } = server;

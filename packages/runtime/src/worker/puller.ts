@@ -72,6 +72,8 @@ export class Puller implements PullListener {
         }
       }
     });
+    // It may have been the last one of its pull, and slots be free since before.
+    this.pull();
   }
 
   ended(end: PullEnd): void {
