@@ -124,7 +124,8 @@ function entry(random: Random): {
   const accepted: [string, string | number] = ["Jetrpc-Accepted", 1_700_000_000_000];
   return random.pick([
     {
-      kind: `attempt ${n} ${random.between(1, 99)} 1`,
+      // A claim of a later request than the queued one would be obeyed, for ever.
+      kind: `attempt ${n} 1 1`,
       payload: nothing,
       more: [accepted, ["Jetrpc-Digest", digest] as [string, string]],
     },
