@@ -87,16 +87,29 @@ export class ProcessLog extends BoundedLog {
   }
 
   private take(line: string): void {
-    if (!line.startsWith("{")) {
+    const record = recordOf(line);
+    if (!record) {
       if (this.noise.length < noiseLimit && line !== "") {
         this.noise.push(line);
       }
       return;
     }
-    const { message, error = "" } = JSON.parse(line) as { message: string; error?: string };
+    const { message, error = "" } = record;
     const key = `${message}: ${error}`.replace(/\d+/g, "#").slice(0, 160);
     if (this.records.size < 500 || this.records.has(key)) {
       this.records.set(key, (this.records.get(key) ?? 0) + 1);
     }
+  }
+}
+
+/** Reads a record; undefined for everything else: Node prints braces, too. */
+function recordOf(line: string): { message: string; error?: string } | undefined {
+  try {
+    const record: unknown = JSON.parse(line);
+    return record && typeof record === "object" && "message" in record
+      ? (record as { message: string })
+      : undefined;
+  } catch {
+    return undefined;
   }
 }
