@@ -304,15 +304,15 @@ test("a header block that JetStream refuses is refused for good", async () => {
   expect(isPermanent(permanent(new ConnectError("x")))).toBe(true);
 });
 
-describe("where max_payload is 8 KiB", () => {
+describe("where max_payload is 16 KiB", () => {
   let server: Awaited<ReturnType<typeof nats.start>>;
   beforeAll(async () => {
-    server = await nats.start({ maxPayload: 8192 });
+    server = await nats.start({ maxPayload: 16_384 });
   });
   afterAll(() => server.stop());
 
   test("everything that fails is told, and buried", async () => {
-    const large = "x".repeat(20_000);
+    const large = "x".repeat(40_000);
     let attempts = 0;
     const fail = () => {
       attempts++;
@@ -331,7 +331,7 @@ describe("where max_payload is 8 KiB", () => {
           return fail();
         },
         count: (_request, { responseHeader }) => {
-          responseHeader.set("x-large", "x".repeat(3_000));
+          responseHeader.set("x-large", "x".repeat(6_000));
           return (async function* () {
             yield {};
           })();
@@ -340,7 +340,7 @@ describe("where max_payload is 8 KiB", () => {
       { url },
     );
     const client = createClient<TestClient>(TestService, await nats.connect({ url, as: "client" }));
-    const largest = { headers: metadataOf(metadataLimit(8192)), callId: "i".repeat(128) };
+    const largest = { headers: metadataOf(metadataLimit(16_384)), callId: "i".repeat(128) };
     for (const run of [
       () => client.get({}, { headers: largest.headers }),
       () => collect(client.down({}, { headers: largest.headers })),
@@ -349,13 +349,13 @@ describe("where max_payload is 8 KiB", () => {
     ]) {
       const error = await failureOf(run());
       expect(error.code).toBe(Code.NotFound);
-      expect(error.rawMessage).toMatch(/^x+ \(left out: .*of 20000 bytes of text.*1 of 2 headers/);
+      expect(error.rawMessage).toMatch(/^x+ \(left out: .*of 40000 bytes of text.*1 of 2 headers/);
       expect(error.metadata.get("x-small")).toBe("fits");
     }
     expect(attempts).toBe(4);
     expect((await failureOf(collect(client.count({})))).code).toBe(Code.ResourceExhausted);
-    const refused = await failureOf(client.get({}, { headers: metadataOf(2049) }));
-    expect(refused.rawMessage).toContain("2049 bytes, and may have 2048");
+    const refused = await failureOf(client.get({}, { headers: metadataOf(4097) }));
+    expect(refused.rawMessage).toContain("4097 bytes, and may have 4096");
     const operator = createOperator(await nats.connect({ url, as: "operator" }), TestService);
     await until(async () => (await collect(operator.deadLetters())).length === 3);
     for (const letter of await collect(operator.deadLetters({ method: "Do" }))) {
