@@ -21,11 +21,13 @@ export async function settle(
   probe: () => Promise<readonly Said[]>,
   hear: () => void,
 ): Promise<Findings> {
-  await untilQuiet(checker, clients);
+  const isQuiet = await untilQuiet(checker, clients);
   for (const said of await probe()) {
     checker.hear(said);
   }
-  await untilQuiet(checker, clients);
+  if (isQuiet) {
+    await untilQuiet(checker, clients);
+  }
   if (clients.some((client) => client.isRunning)) {
     checker.miss("stuck", "an answer that did not come: a client still waits for it");
   }
@@ -45,8 +47,11 @@ export async function settle(
   }
 }
 
-/** Calls that are done leave the queues, and so do clients when they have their answers. */
-async function untilQuiet(checker: Checker, clients: readonly Member[]): Promise<void> {
+/**
+ * Calls that are done leave the queues, and so do clients when they have their answers.
+ * False when some do not.
+ */
+async function untilQuiet(checker: Checker, clients: readonly Member[]): Promise<boolean> {
   let least = Number.POSITIVE_INFINITY;
   for (let until = Date.now() + graceMs; Date.now() < until; await delay(500)) {
     const queued = await checker.queued().catch(() => undefined);
@@ -56,7 +61,8 @@ async function untilQuiet(checker: Checker, clients: readonly Member[]): Promise
       until = Date.now() + graceMs;
     }
     if (least === 0) {
-      return;
+      return true;
     }
   }
+  return false;
 }

@@ -6,7 +6,8 @@ export const processFaults: FaultSource = (random, { workers, clients }) => {
   const members = random.chance(0.6) ? workers : clients;
   const mortal = random.pick(members.filter(({ isSpared }) => !isSpared));
   const member = random.pick(members);
-  const worker = random.pick(workers);
+  // All at once, too: then calls wait, and there is one for every slot too many.
+  const blocked = random.chance(0.3) ? workers : [random.pick(workers)];
   const shortly = random.between(200, 3_000);
   const long = random.between(500, 9_000);
   // Longer than a worker may be silent, and often than a pull may.
@@ -17,9 +18,11 @@ export const processFaults: FaultSource = (random, { workers, clients }) => {
     { name: "SIGTERM of a worker or client", run: () => mortal.crash("SIGTERM", shortly) },
     { name: "SIGSTOP of a worker or client", run: () => member.suspend(long) },
     {
-      name: "blocked event loop of a worker",
+      name: "blocked event loop of workers",
       async run() {
-        worker.send(`${blockMs}`);
+        for (const worker of blocked) {
+          worker.send(`${blockMs}`);
+        }
         await delay(blockMs);
       },
     },
