@@ -164,7 +164,8 @@ describe("from a leaf, the hub's domain", () => {
     };
     await serve(impl, await as("worker", leaf, "hub"));
     await serve(impl, await as("worker", hub));
-    for (const side of [await client(leaf, "hub"), await client(hub)]) {
+    await serve(impl, await as("worker", hub, "hub"));
+    for (const side of [await client(leaf, "hub"), await client(hub), await client(hub, "hub")]) {
       expect((await side.get({ text: "direct" })).text).toBe("direct");
       expect((await side.do({ text: "plain" })).text).toBe("plain");
       expect(await collect(side.count({ count: 200 }))).toHaveLength(200);
@@ -176,8 +177,9 @@ describe("from a leaf, the hub's domain", () => {
       expect((await side.do({ text: "large", data })).data).toHaveLength(1_200_000);
       expect((await side.get({ data })).data).toHaveLength(1_200_000);
     }
-    // Each of two sides made three calls of it.
-    expect(runs.sort()).toEqual(["large", "large", "later", "later", "plain", "plain"]);
+    // Three clients made three calls of it each.
+    const each = (text: string) => [text, text, text];
+    expect(runs.sort()).toEqual([...each("large"), ...each("later"), ...each("plain")]);
     const callId = "both-sides";
     await (await client(leaf, "hub")).do.submit({ text: "named" }, { callId });
     const attached = (await client(hub)).do.attach(callId);

@@ -14,7 +14,9 @@ export async function askJetStream<T>(
   { nats, domain }: Connection,
   api: string,
 ): Promise<T | undefined> {
-  const subject = domain ? `$JS.${domain}.API.${api}` : `$JS.API.${api}`;
+  // A server of the domain itself would name another subject in what it refuses.
+  const own = (nats.info as { readonly domain?: string } | undefined)?.domain;
+  const subject = domain && domain !== own ? `$JS.${domain}.API.${api}` : `$JS.API.${api}`;
   let answer: T & { error?: { code: number; description?: string } };
   try {
     answer = (await nats.request(subject, "{}", { timeout: timeoutMs })).json();

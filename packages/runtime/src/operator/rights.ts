@@ -59,11 +59,16 @@ const acks = "$JS.ACK.";
  */
 export function inDomain(domain: string | undefined, { publish, subscribe }: Rights): Rights {
   return {
-    publish: publish.flatMap((subject) =>
-      subject.startsWith(acks)
-        ? [subject, `${acks}${domain ?? "_"}.*.${subject.slice(acks.length)}`]
-        : [subject.replace(/^\$JS\.API\./, apiPrefix(domain))],
-    ),
+    publish: [
+      ...new Set(
+        publish.flatMap((subject) =>
+          subject.startsWith(acks)
+            ? [subject, `${acks}${domain ?? "_"}.*.${subject.slice(acks.length)}`]
+            : // Servers of the domain itself are asked by the usual prefix.
+              [subject.replace(/^\$JS\.API\./, apiPrefix(domain)), subject],
+        ),
+      ),
+    ],
     subscribe,
   };
 }

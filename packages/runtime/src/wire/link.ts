@@ -45,8 +45,6 @@ export class Link {
   readonly payloads: PayloadStore;
   readonly pulse = new Pulse((error) => this.fault(error));
   readonly mux: Mux;
-  /** What the subjects of JetStream's API begin with, a dot at the end. */
-  readonly api: string;
   private readonly disconnectListeners = new Set<() => void>();
   private readonly reconnectListeners = new Set<() => void>();
   private readonly faultListeners = new Set<(error: unknown) => void>();
@@ -71,7 +69,9 @@ export class Link {
       throw refusal;
     }
     const { inboxPrefix, domain } = options;
-    this.api = apiPrefix(domain === undefined ? undefined : checkDomain(domain));
+    if (domain !== undefined) {
+      checkDomain(domain);
+    }
     this.mux = new Mux(
       nats,
       this.pulse,
@@ -113,9 +113,21 @@ export class Link {
 
   /** The JetStream domain that is asked; undefined when it has no name. */
   get domain(): string | undefined {
+    return this.options.domain ?? this.ownDomain;
+  }
+
+  /**
+   * What the subjects of JetStream's API begin with, a dot at the end. A server maps the
+   * prefix of its own domain before it checks permissions, and then names other subjects.
+   */
+  get api(): string {
+    const { domain } = this.options;
+    return apiPrefix(domain === this.ownDomain ? undefined : domain);
+  }
+
+  private get ownDomain(): string | undefined {
     // The NATS client's type lacks it.
-    const info = this.nats.info as { readonly domain?: string } | undefined;
-    return this.options.domain ?? info?.domain;
+    return (this.nats.info as { readonly domain?: string } | undefined)?.domain;
   }
 
   /** Largest message that the server takes, in bytes, headers included. */

@@ -39,8 +39,7 @@ export interface PullListener {
   ended(end: PullEnd): void;
 }
 
-/** Subject of a pull; with an empty consumer, what those of a stream begin with. */
-export function pullSubject({ api }: Link, { stream, consumer }: PullSource): string {
+function pullSubject({ api }: Link, { stream, consumer }: PullSource): string {
   return `${api}CONSUMER.MSG.NEXT.${stream}.${consumer}`;
 }
 

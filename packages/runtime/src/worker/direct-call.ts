@@ -59,13 +59,14 @@ export class UnaryCall implements DirectCall {
   private readonly context: LazyHandlerContext;
   private encoding: Encoding = "binary";
   private hasEnded = false;
-  private quiet = 0;
   private beganAt = 0;
 
   constructor(
     private readonly link: Link,
     private readonly served: ServedMethod,
     private readonly request: Msg,
+    /** Beats for which it has waited since its caller was sent something. */
+    private quiet: number,
   ) {
     const { method } = served;
     this.context = new LazyHandlerContext(method, request, requestTimeoutMs(method, request));

@@ -138,10 +138,10 @@ export class DirectResponder {
   /** Runs what waits, and is in the queue group while there is a free slot. */
   private update(): void {
     while (this.waiting.length > 0 && !this.isFull) {
-      const { request, endsAt } = this.waiting.shift() as WaitingRequest;
+      const { request, endsAt, quiet } = this.waiting.shift() as WaitingRequest;
       // Nobody waits any more for what is out of time.
       if (performance.now() < endsAt) {
-        this.run(request);
+        this.run(request, quiet);
       }
     }
     if (this.isFull) {
@@ -190,12 +190,12 @@ export class DirectResponder {
     }
   }
 
-  private run(request: Msg): void {
+  private run(request: Msg, quiet = 0): void {
     const { link, served, method, settings } = this;
     let call: DirectCall;
     let stream: string | undefined;
     if (method.desc.methodKind === "unary") {
-      call = new UnaryCall(link, served, request);
+      call = new UnaryCall(link, served, request, quiet);
     } else {
       // Only the caller, who is told the subject, can send frames there.
       stream = `${this.nextStream++}-${createSecret()}`;

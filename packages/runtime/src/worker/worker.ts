@@ -6,7 +6,6 @@ import { bindService, type MethodBinding, type ServiceBinding } from "../wire/bi
 import { type MessageLimits, messageLimits } from "../wire/codec.js";
 import type { Link } from "../wire/link.js";
 import { provision } from "../wire/provision.js";
-import { pullSubject } from "../wire/pull.js";
 import { startTimer } from "../wire/timer.js";
 import { within } from "../wire/within.js";
 import { DirectResponder } from "./direct-responder.js";
@@ -225,11 +224,10 @@ class ServiceWorker implements Worker {
 
   /** A pull that may not be made is not answered: it would be waited for in silence. */
   private watchPulls({ stream, laterStream }: ServiceBinding): void {
-    const pulls = [stream, laterStream].map((each) =>
-      pullSubject(this.link, { stream: each, consumer: "" }),
-    );
+    // Whatever the domain: a server may name another subject than the one it was sent.
+    const pulls = [stream, laterStream].map((each) => `API.CONSUMER.MSG.NEXT.${each}.`);
     const stopListening = this.link.onPublishDenied((subject, error) => {
-      if (pulls.some((pull) => subject.startsWith(pull))) {
+      if (pulls.some((pull) => subject.includes(pull))) {
         this.settings.onDenied(subject, error);
         this.settings.log({ level: "error", message: "a pull is not permitted", error });
       }
