@@ -122,10 +122,11 @@ describe("a call id that is given", () => {
     const stopAfter = 70 * chunk;
     const first = start("blob-client.mjs", nats.environment("client"), path, `${stopAfter}`);
     await first.says("stopped");
-    // Four batches; what is read of the fifth is lost with the process.
-    const before = 64;
-    await until(async () => (await requestChunks(connection)) === before);
+    // How many batches that are depends on the machine; what is read of the next one is
+    // lost with the process.
+    await until(async () => (await requestChunks(connection)) > 16);
     await first.end("SIGKILL");
+    const before = await requestChunks(connection);
     const { last_seq } = await state(connection);
     const second = start("blob-client.mjs", nats.environment("client"), path);
     await second.says("submitted");
