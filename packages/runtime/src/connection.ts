@@ -101,16 +101,18 @@ class LinkedConnection implements Connection {
   readonly owner: string;
   readonly domain: string | undefined;
   readonly #transport: Transport;
+  readonly #closeTimeoutMs: number;
   // Not #internals: tsup would take an assignment to it for one to the export.
   readonly #own: Connection[typeof internals];
 
   constructor(
     transport: Transport,
     own: Connection[typeof internals],
-    private readonly closeTimeoutMs = defaultCloseTimeoutMs,
+    closeTimeoutMs = defaultCloseTimeoutMs,
   ) {
     this.owner = own.link.owner;
     this.domain = own.link.options.domain;
+    this.#closeTimeoutMs = closeTimeoutMs;
     this.#transport = transport;
     this.#own = own;
   }
@@ -138,7 +140,7 @@ class LinkedConnection implements Connection {
       link.flushLate();
       // A server that says nothing takes nothing; a connection that is lost meanwhile has
       // nothing left to send.
-      await within(this.closeTimeoutMs, nats.drain());
+      await within(this.#closeTimeoutMs, nats.drain());
     }
     await nats.close();
   }
