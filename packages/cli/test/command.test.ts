@@ -134,7 +134,7 @@ test("bash completes commands and options by the script that it prints", async (
   expect(complete("d")).toBe("doctor dead");
   expect(complete("dead", "")).toContain("list show replay discard");
   expect(complete("dead", "replay", "--a")).toBe("--all");
-  expect(complete("apply", "--d")).toBe("--dry-run --detailed-exitcode --descriptors");
+  expect(complete("apply", "--d")).toBe("--dry-run --detailed-exitcode --descriptors --domain");
 });
 
 test.each(["zsh", "fish"])("%s has a script, too", async (shell) => {

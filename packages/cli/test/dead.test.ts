@@ -101,7 +101,7 @@ test("a method is paused and resumed, and its queue shown", async () => {
     { method: "Refund", queued: 0 },
   ]);
   expect((await shop.run(image, "queues")).stdout).toMatch(
-    /^METHOD +QUEUED +RUNNING +PAUSED\nshop\.v1\.ShopService\.Order +1 +0 +until resumed\n/,
+    /^METHOD +QUEUED +RUNNING +WORKERS +PAUSED\nshop\.v1\.ShopService\.Order +1 +0 +1 +until resumed\n/,
   );
   expect((await shop.run(image, "resume", "shop.v1.ShopService.Order")).code).toBe(0);
   expect(await call.result()).toMatchObject({ text: "patience, at last" });
