@@ -27,8 +27,8 @@ export default defineConfig({
   test: {
     // Servers, workers and compilers are started: two cores take their time, and most
     // tests wait for something.
-    testTimeout: 60_000,
-    hookTimeout: 60_000,
+    testTimeout: 180_000,
+    hookTimeout: 180_000,
     maxWorkers: 3,
     projects: [
       {
