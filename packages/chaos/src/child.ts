@@ -40,13 +40,14 @@ export class Child {
 
   /**
    * Starts `<script>.js` with the servers that it connects to; `log` gets its stderr,
-   * and `crashed` is told when it ends by a mistake of its own.
+   * `crashed` is told when it ends by a mistake of its own, and `hear` what it says.
    */
   static start(
-    script: "worker" | "client",
+    script: string,
     env: Record<string, string>,
     log: BoundedLog,
     crashed: (why: string) => void,
+    hear: (message: unknown) => void = () => undefined,
   ): Child {
     const path = fileURLToPath(new URL(`${script}.js`, import.meta.url));
     const child = spawn("/bin/sh", ["-c", launcher, script, process.execPath, path], {
@@ -54,6 +55,7 @@ export class Child {
       stdio: ["ignore", "ignore", "pipe", "ipc", "pipe"],
     });
     child.stderr?.on("data", (text) => log.write(text));
+    child.on("message", hear);
     return new Child(child, (why) => crashed(`a ${script} ${why}`));
   }
 

@@ -36,8 +36,9 @@ export class SubjectProcess {
         onProblem(`${name}: ${wrong}`);
       }
     };
-    // Child names the programs of the chaos run; these lie beside them.
-    this.child = Child.start(`fuzz-${name}` as "worker", env, log, hear);
+    // The watch below tells that a process has ended.
+    const crashed = () => undefined;
+    this.child = Child.start(`fuzz-${name}`, env, log, crashed, hear);
     this.watch = setInterval(() => {
       if (!this.child.isRunning && !this.isStopped) {
         onProblem(`${name}: its process has ended:\n${log.noise.join("\n")}`);
