@@ -379,6 +379,24 @@ describe("a call log that cannot be read", () => {
   });
 });
 
+test("a call log that goes on after its end leaves no request in the queue", async () => {
+  const worker = await nats.worker({ do: () => ({}) });
+  await worker.drain();
+  const call = await (await nats.client()).do.submit({ text: "late" }, { callId: "late" });
+  const { nats: root } = await nats.connect();
+  const log = `${service}.log.Do._._.late.entry`;
+  for (const lines of [
+    ["Jetrpc-Entry: end 0 failed", "Nats-Service-Error-Code: 5", "Nats-Service-Error: gone"],
+    ["Jetrpc-Entry: message 1"],
+  ]) {
+    await ask(root, log, headers(...lines), new Uint8Array(0));
+  }
+  await nats.worker({ do: () => ({}) });
+  const letter = await letterOf(call.id);
+  expect(letter.error).toMatchObject({ code: Code.NotFound, rawMessage: "gone" });
+  await until(async () => (await messagesIn("TEST")) === 0);
+});
+
 describe("numbers that came in", () => {
   const none = ["abc", "-5", "1.5", "1e999", "NaN", "0x10", "5 ms"];
 

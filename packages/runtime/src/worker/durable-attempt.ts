@@ -10,13 +10,13 @@ import type { CallName } from "../wire/call-id.js";
 import {
   type Claim,
   type EntryKind,
+  entrySubject,
   isAsLate,
   isMalformed,
   isSame,
   type Outcome,
   progressSubject,
 } from "../wire/call-log.js";
-import { lastEntry } from "../wire/call-search.js";
 import { decode, decodeJson, encode, encodingOf } from "../wire/codec.js";
 import { storeDeadLetter } from "../wire/dead-letter.js";
 import {
@@ -30,7 +30,7 @@ import {
 } from "../wire/header.js";
 import { pause, untilAnswered } from "../wire/jetstream.js";
 import type { Link } from "../wire/link.js";
-import { deliveryOf } from "../wire/log-reader.js";
+import { deliveryOf, readLog } from "../wire/log-reader.js";
 import { requestSpace, responseSpace } from "../wire/object-name.js";
 import { OutgoingBlobs } from "../wire/outgoing-blobs.js";
 import {
@@ -622,11 +622,16 @@ export class DurableAttempt {
       this.acknowledge();
       return;
     }
-    const end = await lastEntry(this.link, this.method, this.call);
-    // Who answers may lag behind the rest of a cluster: then the request comes again.
-    if (end?.kind === "end") {
-      await this.bury(decodeStatus(end.message), end.attempt);
+    const { link, method, call } = this;
+    // Clients may write to their logs: something may follow the end that must not.
+    const range = { subject: entrySubject(method, call), from: 0 };
+    for await (const entry of readLog(link, method.service, range)) {
+      if (entry.kind === "end") {
+        await this.bury(decodeStatus(entry.message), entry.attempt);
+        return;
+      }
     }
+    // Who answers may lag behind the rest of a cluster: then the request comes again.
   }
 
   private async settleFailure(thrown: unknown): Promise<void> {
