@@ -26,7 +26,7 @@ import { describe, expect, test } from "vitest";
 import { internals } from "../src/connection.js";
 import type { Link } from "../src/wire/link.js";
 import { RequestSchema, TestService } from "./gen/test/v1/test_pb.js";
-import { malformedBlocks, publishRaw, rawHeaders, withLines } from "./raw-headers.js";
+import { malformedBlocks, publishRaw, rawHeaders, storeRaw, withLines } from "./raw-headers.js";
 import { isSecured } from "./secured.js";
 import { collect, gate, type TestClient, until, useNats } from "./support.js";
 
@@ -232,8 +232,12 @@ describe("a header block that cannot be read", () => {
     const { nats: nc } = await nats.connect({ as: "client" });
     const client = await nats.client();
     await client.do.submit({}, { callId: "other" });
-    publishRaw(nc, `${service}.queue.Do._._.bad`, "NATS/1.0\r\nbad name: x\r\n\r\n", request("x"));
-    await nc.flush();
+    await storeRaw(
+      nc,
+      `${service}.queue.Do._._.bad`,
+      "NATS/1.0\r\nbad name: x\r\n\r\n",
+      request("x"),
+    );
     const call = client.do.attach("bad");
     expect((await call.status()).state).toBe("queued");
     expect(await call.cancel()).toBe(true);
@@ -269,8 +273,7 @@ describe("a call log that cannot be read", () => {
       const call = await client[method].submit({}, { callId: `bad-${method}` });
       const name = method === "do" ? "Do" : "Count";
       const subject = `${service}.log.${name}._._.bad-${method}.entry`;
-      publishRaw(nc, subject, block);
-      await nc.flush();
+      await storeRaw(nc, subject, block);
       const isBad = {
         code: Code.DataLoss,
         rawMessage: expect.stringContaining(subject),
@@ -300,8 +303,7 @@ describe("a call log that cannot be read", () => {
     const { nats: nc } = await nats.connect({ as: "worker" });
     const client = await nats.client();
     const call = await client.do.submit({ text: "payload" }, { callId: "bad" });
-    publishRaw(nc, `${service}.log.Do._._.bad.entry`, block);
-    await nc.flush();
+    await storeRaw(nc, `${service}.log.Do._._.bad.entry`, block);
     const { ran, logged } = await echo();
     const letter = await letterOf("bad");
     expect(letter.error.code).toBe(Code.DataLoss);
@@ -372,8 +374,7 @@ describe("a call log that cannot be read", () => {
     const client = await nats.client();
     const call = await client.do.submit({}, { callId: "bad" });
     const { nats: nc } = await nats.connect({ as: "worker" });
-    publishRaw(nc, `${service}.progress.Do._._.bad.progress`, block, data);
-    await nc.flush();
+    await storeRaw(nc, `${service}.progress.Do._._.bad.progress`, block, data);
     await expect(call.status()).rejects.toMatchObject({ code: Code.DataLoss });
     await expect(collect(call.progress())).rejects.toMatchObject({ code: Code.DataLoss });
   });
@@ -431,8 +432,7 @@ describe("numbers that came in", () => {
       const client = await nats.client();
       const { nats: nc } = await nats.connect({ as: "client" });
       await client.do.submit({}, { callId: "other" });
-      publishRaw(nc, `${service}.queue.Do._._.odd`, headers(`Jetrpc-Accepted: ${value}`));
-      await nc.flush();
+      await storeRaw(nc, `${service}.queue.Do._._.odd`, headers(`Jetrpc-Accepted: ${value}`));
       const call = client.do.attach("odd");
       const isNow = async () =>
         Math.abs(Number((await call.status()).acceptedAt) - Date.now()) < 60_000;
@@ -450,8 +450,7 @@ describe("numbers that came in", () => {
       const call = await client.do.submit({}, { callId: "odd" });
       const { nats: nc } = await nats.connect({ as: "worker" });
       const block = headers("Jetrpc-Entry: retry 1", `Jetrpc-Delay-Ms: ${value}`);
-      publishRaw(nc, `${service}.log.Do._._.odd.entry`, block);
-      await nc.flush();
+      await storeRaw(nc, `${service}.log.Do._._.odd.entry`, block);
       const [attempt] = (await call.status()).attempts;
       expect(attempt?.retryAt?.toISOString()).toBeDefined();
     },
@@ -506,8 +505,7 @@ describe("what a server adds to a stored message", () => {
     const client = await nats.client();
     const { nats: nc } = await nats.connect({ as: "client" });
     await client.do.submit({}, { callId: "other" });
-    publishRaw(nc, `${service}.queue.Do._._.forged`, forged, request("x"));
-    await nc.flush();
+    await storeRaw(nc, `${service}.queue.Do._._.forged`, forged, request("x"));
     const call = client.do.attach("forged");
     expect((await call.status()).acceptedAt?.getTime()).toBeGreaterThan(0);
     expect(await call.cancel()).toBe(true);
@@ -517,8 +515,7 @@ describe("what a server adds to a stored message", () => {
   test("is not believed of a dead letter, either", async () => {
     await echo();
     const { nats: nc } = await nats.connect({ as: "worker" });
-    publishRaw(nc, `${service}.dead.Do._._.forged`, forged, request("x"));
-    await nc.flush();
+    await storeRaw(nc, `${service}.dead.Do._._.forged`, forged, request("x"));
     const letters = await collect((await operator()).deadLetters());
     expect(letters.map(({ callId }) => callId)).toEqual(["forged"]);
     await letters[0]?.discard();

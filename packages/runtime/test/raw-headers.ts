@@ -32,3 +32,16 @@ export function publishRaw(
 ): void {
   nats.publish(subject, data, { headers: rawHeaders(block) });
 }
+
+/** Publishes so to a stream, and waits until it is stored: who reads next finds it. */
+export async function storeRaw(
+  nats: NatsConnection,
+  subject: string,
+  block: string,
+  data: string | Uint8Array = "",
+): Promise<void> {
+  const answer = await nats.request(subject, data, { headers: rawHeaders(block), timeout: 60_000 });
+  if (answer.json<{ error?: object }>().error) {
+    throw new Error(`${subject}: ${answer.string()}`);
+  }
+}

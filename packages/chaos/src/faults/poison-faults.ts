@@ -1,4 +1,3 @@
-import { once } from "node:events";
 import { connect } from "node:net";
 import { create, toBinary } from "@bufbuild/protobuf";
 import type { NatsServer } from "@jetrpc/testing";
@@ -79,7 +78,7 @@ async function publish({ port }: NatsServer, messages: readonly Raw[]): Promise<
     socket.write(`${words.join(" ")}\r\n`);
     socket.write(Buffer.concat([head, payload, Buffer.from("\r\n")]));
   }
-  const closed = once(socket, "close");
+  const closed = new Promise((resolve) => socket.on("close", resolve));
   socket.end("PING\r\n");
   socket.setTimeout(5_000, () => socket.destroy());
   socket.resume();
