@@ -32,9 +32,10 @@ export async function deleteStream(
   }
 }
 
-/** What a stream has, and what it stores from then on. */
+/** What a stream has, up to a sequence, and what it stores from then on. */
 interface Known {
   readonly subjects: ReadonlySet<string>;
+  readonly lastSequence: number;
   readonly later: readonly Stored[];
 }
 
@@ -54,26 +55,26 @@ async function look(nats: NatsConnection, stream: string): Promise<Known | undef
   nats.subscribe(republish.dest, { callback: (_, message) => note(later, message) });
   await nats.flush();
   const after = await streamSubjects(nats, stream);
-  return after && { subjects: after.subjects, later };
+  return after && { subjects: after.subjects, lastSequence: after.lastSequence, later };
 }
 
 async function deleteBy(
   nats: NatsConnection,
   stream: string,
-  { subjects, later }: Known,
+  { subjects, lastSequence, later }: Known,
 ): Promise<ReadonlySet<string>> {
   succeed(await nats.request(`$JS.API.STREAM.DELETE.${stream}`, "", { timeout: 30_000 }));
   await delay(relayMs);
   await nats.flush();
   const all = new Set(subjects);
-  let last = 0;
+  // In no order: a server republishes for all its clients at once.
   for (const { sequence, subject } of later) {
-    if (sequence <= last) {
-      // It is of the stream that has taken its place.
+    if (sequence > lastSequence) {
+      all.add(subject);
+    } else if (sequence === 1) {
+      // A stream has taken its place.
       break;
     }
-    last = sequence;
-    all.add(subject);
   }
   return all;
 }
