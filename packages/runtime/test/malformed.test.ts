@@ -27,7 +27,6 @@ import { internals } from "../src/connection.js";
 import type { Link } from "../src/wire/link.js";
 import { RequestSchema, TestService } from "./gen/test/v1/test_pb.js";
 import { malformedBlocks, publishRaw, rawHeaders, storeRaw, withLines } from "./raw-headers.js";
-import { isSecured } from "./secured.js";
 import { collect, gate, type TestClient, until, useNats } from "./support.js";
 
 const nats = useNats();
@@ -536,31 +535,28 @@ describe("subjects", () => {
     expect(worker.ran).toEqual(["done"]);
   });
 
-  test.skipIf(isSecured)(
-    "that a service gives for its descriptors are no order to JetStream",
-    async () => {
-      const client = await nats.client();
-      await client.do.submit({}, { callId: "kept" });
-      const { nats: root } = await nats.connect();
-      root.subscribe("$SRV.INFO.test_v1_TestService", {
-        callback: (_error, message) => {
-          message.respond(
-            JSON.stringify({
-              metadata: {
-                "jetrpc-service": service,
-                "jetrpc-describe": "$JS.API.STREAM.DELETE.TEST",
-              },
-            }),
-          );
-        },
-      });
-      await root.flush();
-      await expect(describeService(await nats.connect(), service)).rejects.toMatchObject({
-        code: Code.Internal,
-      });
-      expect(await messagesIn("TEST")).toBe(1);
-    },
-  );
+  test("that a service gives for its descriptors are no order to JetStream", async () => {
+    const client = await nats.client();
+    await client.do.submit({}, { callId: "kept" });
+    const { nats: root } = await nats.connect();
+    root.subscribe("$SRV.INFO.test_v1_TestService", {
+      callback: (_error, message) => {
+        message.respond(
+          JSON.stringify({
+            metadata: {
+              "jetrpc-service": service,
+              "jetrpc-describe": "$JS.API.STREAM.DELETE.TEST",
+            },
+          }),
+        );
+      },
+    });
+    await root.flush();
+    await expect(describeService(await nats.connect(), service)).rejects.toMatchObject({
+      code: Code.Internal,
+    });
+    expect(await messagesIn("TEST")).toBe(1);
+  });
 });
 
 describe("a dead letter", () => {
@@ -752,7 +748,7 @@ describe("bytes", () => {
   });
 });
 
-describe.skipIf(isSecured)("a server", () => {
+describe("a server", () => {
   test("whose max_payload leaves no room is refused", async () => {
     await using server = await startNats({ maxPayload: 1_024 });
     await expect(connect({ nats: { servers: server.url } })).rejects.toMatchObject({

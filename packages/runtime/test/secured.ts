@@ -81,11 +81,25 @@ export class TestUsers {
 /** Also when the server has not yet removed the files of a stream of that name from disk. */
 const STORE_FAILED = 10049;
 
-/** Does what `jetrpc apply` does: the others may not. */
+/** What a server tells of a stream. */
+export interface StreamInfo {
+  readonly config: { readonly name: string };
+  readonly state: { readonly last_seq: number; readonly consumer_count: number };
+}
+
+/** All streams of an account. */
+export async function listStreams({ nats }: Connection): Promise<readonly StreamInfo[]> {
+  const reply = await nats.request("$JS.API.STREAM.LIST", "{}", { timeout: 10_000 });
+  return (reply.json() as { streams?: StreamInfo[] | null }).streams ?? [];
+}
+
+/** Does what `jetrpc apply` does: the others may not. What is there already stays. */
 export async function makeStreams(
-  { nats }: Connection,
+  connection: Connection,
   services: readonly DescService[],
 ): Promise<void> {
+  const { nats } = connection;
+  const present = new Set((await listStreams(connection)).map(({ config }) => config.name));
   const create = async (api: string, config: object) => {
     for (let tries = 1; ; tries++) {
       const reply = await nats.request(`$JS.API.${api}`, JSON.stringify(config), {
@@ -103,10 +117,10 @@ export async function makeStreams(
   };
   for (const service of services) {
     const { streams, payloads, consumers } = describeInfrastructure(bindService(service));
-    for (const config of [...streams, payloads]) {
+    for (const config of [...streams, payloads].filter(({ name }) => !present.has(name))) {
       await create(`STREAM.CREATE.${config.name}`, config);
     }
-    for (const { stream, config } of consumers) {
+    for (const { stream, config } of consumers.filter((each) => !present.has(each.stream))) {
       await create(`CONSUMER.CREATE.${stream}.${config.name}`, { stream_name: stream, config });
     }
   }

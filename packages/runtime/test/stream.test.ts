@@ -1,7 +1,6 @@
 import { Code, ConnectError } from "@jetrpc/runtime";
 import { describe, expect, test } from "vitest";
 import { useProcesses } from "./process.js";
-import { isSecured } from "./secured.js";
 import { collect, gate, until, useNats } from "./support.js";
 
 const nats = useNats();
@@ -181,8 +180,7 @@ describe("flow control", () => {
     await responses.return?.();
   });
 
-  // Permissions do not change that, and it takes its time.
-  test.skipIf(isSecured).each([10, 1_000_000])(
+  test.each([10, 1_000_000])(
     "a stream of messages of %i B costs no memory while its reader sleeps",
     async (size) => {
       const count = size === 10 ? 1_000_000 : 200;

@@ -26,7 +26,7 @@ import {
   ShortService,
   TestService,
 } from "./gen/test/v1/test_pb.js";
-import { isSecured, makeStreams, TestUsers } from "./secured.js";
+import { isSecured, listStreams, makeStreams, type StreamInfo, TestUsers } from "./secured.js";
 
 type I = typeof RequestSchema;
 type O = typeof ResponseSchema;
@@ -88,10 +88,17 @@ export function useNats(services: readonly DescService[] = testServices) {
     await work(root);
     await root.close();
   };
+  /** Streams that no test has changed. */
+  const unused = new Set<string>();
   const start = async (options: Pick<NatsOptions, "maxPayload"> = {}) => {
     const started = await startNats({ ...options, ...(users && { config: users.config }) });
     if (users) {
-      await asRoot(started.url, (root) => makeStreams(root, services));
+      await asRoot(started.url, async (root) => {
+        await makeStreams(root, services);
+        for (const stream of await listStreams(root)) {
+          unused.add(JSON.stringify(asMade(stream)));
+        }
+      });
     }
     return started;
   };
@@ -104,7 +111,7 @@ export function useNats(services: readonly DescService[] = testServices) {
       await close();
     }
     await asRoot(server.url, async (root) => {
-      await removeStreams(root);
+      await removeStreams(root, unused);
       if (users) {
         await makeStreams(root, services);
       }
@@ -154,11 +161,18 @@ export function useNats(services: readonly DescService[] = testServices) {
   return self;
 }
 
-async function removeStreams(connection: Connection): Promise<void> {
-  const reply = await connection.nats.request("$JS.API.STREAM.NAMES");
-  for (const name of (reply.json() as { streams: string[] | null }).streams ?? []) {
-    await connection.nats.request(`$JS.API.STREAM.DELETE.${name}`);
+/** Removes all streams but those that are as they were made. */
+async function removeStreams(connection: Connection, unused: ReadonlySet<string>): Promise<void> {
+  for (const stream of await listStreams(connection)) {
+    if (!unused.has(JSON.stringify(asMade(stream)))) {
+      await connection.nats.request(`$JS.API.STREAM.DELETE.${stream.config.name}`);
+    }
   }
+}
+
+/** What tells a stream that was used or changed from a new one. */
+function asMade({ config, state }: StreamInfo): object {
+  return { config, last: state.last_seq, consumers: state.consumer_count };
 }
 
 /** All that an iterable yields. */

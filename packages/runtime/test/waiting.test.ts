@@ -9,12 +9,12 @@ import {
   type StreamingCall,
   type UnaryCall,
 } from "@jetrpc/runtime";
+import { connect } from "@jetrpc/runtime/node";
 import { createOperator } from "@jetrpc/runtime/operator";
 import { startNats } from "@jetrpc/testing";
 import { describe, expect, test } from "vitest";
 import { type ResponseSchema, TestService } from "./gen/test/v1/test_pb.js";
 import { useProcesses } from "./process.js";
-import { isSecured } from "./secured.js";
 import { collect, gate, type TestClient, until, useNats } from "./support.js";
 
 const nats = useNats();
@@ -83,8 +83,8 @@ describe("whoever waits for a call", () => {
   });
 
   // Credentials of a client tell a stream that is gone from one that does not answer no more.
-  test.skipIf(isSecured)("hears NotFound when its streams are deleted", async () => {
-    const waiting = await waitInEveryWay(await nats.client());
+  test("hears NotFound when its streams are deleted", async () => {
+    const waiting = await waitInEveryWay(await nats.client({ as: "root" }));
     for (const stream of ["TEST", "TEST_LOG", "TEST_LATER"]) {
       await ask(`$JS.API.STREAM.DELETE.${stream}`);
     }
@@ -181,12 +181,12 @@ describe("whoever waits for a call", () => {
     expect(await result).toMatchObject({ index: 7 });
   });
 
-  test.skipIf(isSecured)("hears FailedPrecondition where there is no JetStream", async () => {
+  test("hears FailedPrecondition where there is no JetStream", async () => {
     await using server = await startNats({
       config: `accounts { PLAIN { users: [{ user: plain, password: plain }] } }`,
     });
     const url = server.url.replace("//", "//plain:plain@");
-    const connection = await nats.connect({ url, keep: true });
+    const connection = await connect({ nats: { servers: url } });
     const client = createClient<TestClient>(TestService, connection);
     const unary: UnaryCall<typeof ResponseSchema> = client.do.attach("x");
     const stream: StreamingCall<typeof ResponseSchema> = client.count.attach("x");
