@@ -41,6 +41,12 @@ export interface Connection {
 /** Options of {@link createConnection}. */
 export interface ConnectionOptions extends Partial<MessageLimits> {
   /**
+   * How long direct calls may take whose caller gives no `timeoutMs`, in ms; 0 for no
+   * limit. Durable calls are not meant: only a caller limits theirs.
+   * Default: what the option `timeout` of the method says.
+   */
+  defaultTimeoutMs?: number;
+  /**
    * Keeps the durable calls of one owner (a tenant, a team, a user) from those
    * of others: 1 to 128 letters, digits or any of `_ = + @ : -`. Default: `_`.
    */
@@ -74,25 +80,22 @@ const oldestServer = [2, 12] as const;
  * Makes a jetrpc connection of a NATS connection, however that was made.
  *
  * Throws FailedPrecondition when the server is older than 2.12, and
- * InvalidArgument for an impossible owner or domain.
+ * InvalidArgument for an impossible owner, domain, limit or time-out.
  */
 export function createConnection(
   nats: NatsConnection,
   options: ConnectionOptions = {},
 ): Connection {
   checkServer(nats);
+  const limits = messageLimits(options);
   const link = new Link(nats, {
     owner: options.owner ?? anyOwner,
     inboxPrefix: options.inboxPrefix,
     domain: options.domain,
   });
-  const calls = new DurableCalls(link, options.onWaiting);
-  const transport = createTransport(
-    link,
-    calls,
-    options.interceptors ?? [],
-    messageLimits(options),
-  );
+  const calls = new DurableCalls(link, limits, options.onWaiting);
+  const { interceptors = [], defaultTimeoutMs } = options;
+  const transport = createTransport(link, calls, { interceptors, limits, defaultTimeoutMs });
   return new LinkedConnection(transport, { link, calls }, options.closeTimeoutMs);
 }
 

@@ -144,6 +144,13 @@ describe("checkService", () => {
     expect(problems.map((p) => p.field)).toEqual([field]);
   });
 
+  test.each(["DELIVERY_DIRECT", "DELIVERY_DURABLE"])("takes no time-out for %s", (delivery) => {
+    const option = `option (jetrpc.v1.method) = { delivery: ${delivery} timeout: {} };`;
+    const service = compile(`service S { rpc Work(M) returns (M) { ${option} } }`);
+    expect(checkService(service)).toEqual([]);
+    expect(bindService(service).methods.get("work")?.timeoutMs).toBe(0);
+  });
+
   test.each([
     ["Work(stream M) returns (M)", "delivery: DELIVERY_DURABLE", ["delivery"]],
     ["Work(stream M) returns (stream M)", "delivery: DELIVERY_DURABLE", ["delivery"]],

@@ -186,7 +186,7 @@ describe("a direct unary call", () => {
     expect(reply.json()).toEqual({ text: "hello", data: "AQI=" });
     for (const body of ["{}", ""]) {
       const refused = await ask(body);
-      expect(refused.json()).toEqual({ code: "InvalidArgument", message: "say something" });
+      expect(refused.json()).toEqual({ code: "invalid_argument", message: "say something" });
       expect(refused.headers?.get("Nats-Service-Error-Code")).toBe("3");
     }
     const garbage = await ask("{ no json");

@@ -1,3 +1,4 @@
+import type { CallOptions, HandlerContext } from "@connectrpc/connect";
 import { Code, ConnectError, createClient, mayHaveRun, permanent } from "@jetrpc/runtime";
 import { createOperator } from "@jetrpc/runtime/operator";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
@@ -217,7 +218,9 @@ describe("metadata of a response", () => {
     ]) {
       const error = await failureOf(run());
       expect(error.code).toBe(Code.ResourceExhausted);
-      expect(error.rawMessage).toMatch(/^the metadata of the response of .* may have 32768/);
+      expect(error.rawMessage).toMatch(
+        /^the metadata of the response of .* may have 32768: put what is large into the message$/,
+      );
     }
     expect(runs).toEqual(["get", "two", "down", "up", "do", "count", "resume"]);
   });
@@ -258,6 +261,98 @@ describe("metadata of a response", () => {
     await begun.opened;
     await worker.drain();
     expect((await failure).code).toBe(Code.Unavailable);
+  });
+
+  test("may have names that begin with trailer-, in each part", async () => {
+    const set = ({ responseHeader, responseTrailer }: HandlerContext) => {
+      responseHeader.set("trailer-x", "header");
+      responseHeader.set("x", "header, too");
+      responseTrailer.set("trailer-x", "trailer");
+      return {};
+    };
+    await nats.worker({
+      get: (_request, context) => set(context),
+      async *down(_request, context) {
+        yield set(context);
+      },
+      up: async (_requests, context) => set(context),
+      do: (_request, context) => set(context),
+      async *count(_request, context) {
+        yield set(context);
+      },
+    });
+    const client = await nats.client();
+    for (const run of [
+      (options: CallOptions) => client.get({}, options),
+      (options: CallOptions) => collect(client.down({}, options)),
+      (options: CallOptions) => client.up(one(), options),
+      (options: CallOptions) => client.do({}, options),
+      (options: CallOptions) => collect(client.count({}, options)),
+    ]) {
+      const seen: [string, string][][] = [];
+      await run({
+        onHeader: (header) => seen.push([...header]),
+        onTrailer: (trailer) => seen.push([...trailer]),
+      });
+      expect(seen).toEqual([
+        [
+          ["trailer-x", "header"],
+          ["x", "header, too"],
+        ],
+        [["trailer-x", "trailer"]],
+      ]);
+    }
+  });
+
+  test("reaches the caller with an error, and so a dead letter", async () => {
+    const fail = ({ responseHeader, responseTrailer }: HandlerContext) => {
+      responseHeader.set("x", "header");
+      responseTrailer.set("x", "trailer");
+      throw new ConnectError("no", Code.NotFound, { x: "error", y: "error" });
+    };
+    await nats.worker({
+      get: (_request, context) => fail(context),
+      async *down(_request, context) {
+        yield fail(context);
+      },
+      // biome-ignore lint/correctness/useYield: it fails
+      async *chat(_requests, context) {
+        fail(context);
+      },
+      do: (_request, context) => fail(context),
+      async *count(_request, context) {
+        yield fail(context);
+      },
+      async *resume(_request, context) {
+        context.responseHeader.set("x", "header");
+        yield {};
+        fail(context);
+      },
+    });
+    const client = await nats.client();
+    const submitted = await client.do.submit({}, { callId: "later" });
+    for (const run of [
+      () => client.get({}),
+      () => collect(client.down({})),
+      () => collect(client.chat(one())),
+      () => client.do({}),
+      () => submitted.result(),
+      () => client.do.attach("later").result(),
+      () => collect(client.count({})),
+      () => collect(client.resume({})),
+    ]) {
+      const { metadata } = await failureOf(run());
+      expect(metadata.get("x")?.split(", ").sort()).toEqual(["error", "header", "trailer"]);
+      expect(metadata.get("y")).toBe("error");
+    }
+    await until(async () => (await letters()).length === 4);
+    for (const { error, method } of await letters()) {
+      const x = error.metadata.get("x")?.split(", ").sort();
+      // Where the header is stored with a message, the dead letter has it not.
+      expect(x).toEqual(
+        method === "Resume" ? ["error", "trailer"] : ["error", "header", "trailer"],
+      );
+    }
   });
 
   test("of the largest size arrives", async () => {

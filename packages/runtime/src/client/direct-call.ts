@@ -171,7 +171,7 @@ export function requestHeaders(
   if (header && !isEmpty(header)) {
     headers = requestMetadata(header, maxPayload);
   }
-  if (timeoutMs !== undefined && timeoutMs > 0) {
+  if (timeoutMs !== undefined) {
     headers ??= new HeaderBlock();
     headers.addTimeout(timeoutMs);
   }

@@ -14,7 +14,13 @@ import { isNoResponders, type Link } from "../wire/link.js";
 import { denial, type Reply } from "../wire/mux.js";
 import { isOversize } from "../wire/payload-store.js";
 import { canceled } from "../wire/pending-reply.js";
-import { decodeStatus, isStatus, neverRan, toConnectError } from "../wire/status.js";
+import {
+  appendMetadata,
+  decodeStatus,
+  isStatus,
+  neverRan,
+  toConnectError,
+} from "../wire/status.js";
 import { StreamSide } from "../wire/stream-side.js";
 import { startTimer } from "../wire/timer.js";
 import { type CallArguments, requestHeaders } from "./direct-call.js";
@@ -286,12 +292,18 @@ class ClientStream<I extends DescMessage, O extends DescMessage>
   }
 
   private end(message: Msg, frames: number): void {
-    readMetadata(message.headers, "trailer").forEach((value, name) => {
-      this.trailer.append(name, value);
-    });
+    appendMetadata(this.trailer, readMetadata(message.headers, "trailer"));
+    let error: ConnectError | undefined;
+    if (isStatus(message)) {
+      error = decodeStatus(message);
+      // As in Connect, an error has all metadata of the response.
+      if (this.header) {
+        appendMetadata(error.metadata, this.header);
+      }
+    }
     this.respond(new Headers());
     this.close();
-    this.inflow.end(frames, isStatus(message) ? decodeStatus(message) : undefined);
+    this.inflow.end(frames, error);
   }
 
   private readonly aborted = (): void => {

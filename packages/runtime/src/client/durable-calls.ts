@@ -6,15 +6,15 @@ import type { MethodBinding } from "../wire/binding.js";
 import { bindBlobs } from "../wire/blob.js";
 import { type CallName, checkCallId, nameCall } from "../wire/call-id.js";
 import { type Entry, progressSubject, sequenceOf } from "../wire/call-log.js";
-import { decode } from "../wire/codec.js";
+import { checkSize, decode, type MessageLimits } from "../wire/codec.js";
 import { refuseOtherDomainOnce } from "../wire/domain.js";
-import { Header } from "../wire/header.js";
+import { Header, readMetadata } from "../wire/header.js";
 import { Interruptible } from "../wire/interruptible.js";
 import { getLast, untilAnswered } from "../wire/jetstream.js";
 import type { Link } from "../wire/link.js";
 import { responseSpace } from "../wire/object-name.js";
-import { decodeStatus, isStatus, toConnectError } from "../wire/status.js";
-import { startTimer } from "../wire/timer.js";
+import { appendMetadata, decodeStatus, isStatus, toConnectError } from "../wire/status.js";
+import { checkTimeoutMs, startTimer } from "../wire/timer.js";
 import type {
   Call,
   MessagesOptions,
@@ -39,6 +39,7 @@ export class DurableCalls {
 
   constructor(
     private readonly link: Link,
+    private readonly limits: MessageLimits,
     onWaiting?: (call: WaitingCall) => void,
   ) {
     this.followed = {
@@ -74,7 +75,7 @@ export class DurableCalls {
     request: MessageInitShape<I>,
     options: SubmitOptions,
   ): Promise<void> {
-    await new Submission(this.link, method, call, request, options).run();
+    await new Submission(this.link, method, call, request, options, this.limits).run();
   }
 
   /** Submits a call that is followed already; its follower tells when that fails. */
@@ -87,7 +88,7 @@ export class DurableCalls {
   ): Promise<void> {
     follower.start();
     try {
-      await new Submission(this.link, method, call, request, options).run();
+      await new Submission(this.link, method, call, request, options, this.limits).run();
       follower.accepted();
     } catch (error) {
       follower.stop(toConnectError(error));
@@ -118,7 +119,7 @@ export class DurableCalls {
       return this.parse<O>(method, call, message.data);
     }
     return this.link.payloads
-      .load(method.service, message, responseSpace(method, call))
+      .load(method.service, message, responseSpace(method, call), this.limits.readMaxBytes)
       .then((bytes) => this.parse<O>(method, call, bytes));
   }
 
@@ -128,6 +129,7 @@ export class DurableCalls {
     bytes: Uint8Array,
   ): MessageShape<O> {
     const { service, desc } = method;
+    checkSize(desc.output, bytes, this.limits, "readMaxBytes");
     const message = decode(desc.output, bytes, Code.DataLoss);
     bindBlobs(this.link, service, responseSpace(method, call), desc.output, message);
     return message as MessageShape<O>;
@@ -207,17 +209,22 @@ export class DurableCalls {
     { skip = 0, onEntry, onTimeout, ...wait }: ReadOptions,
   ): AsyncGenerator<MessageShape<O>, void, undefined> {
     const release = limitWait(follower, wait, onTimeout);
+    let header: Msg | undefined;
     try {
       for (let index = 0; ; ) {
         const entry = await follower.next();
         onEntry?.(entry);
         if (entry.kind === "message") {
+          header ??= entry.message;
           if (index++ < skip) {
             continue;
           }
           yield this.read<O>(method, call, entry);
         } else if (isStatus(entry.message)) {
-          throw decodeStatus(entry.message);
+          const error = decodeStatus(entry.message);
+          // As in Connect, an error has all metadata of the response.
+          appendMetadata(error.metadata, readMetadata(header?.headers));
+          throw error;
         } else {
           return;
         }
@@ -322,6 +329,7 @@ export function limitWait(
   onTimeout?: () => void,
 ): () => void {
   const { signal, timeoutMs } = options;
+  checkTimeoutMs(timeoutMs);
   const abort = () => {
     const reason: unknown = signal?.reason;
     follower.stop(

@@ -5,7 +5,7 @@ import type { MethodBinding, Queue } from "../wire/binding.js";
 import { holdsBlobs } from "../wire/blob-fields.js";
 import type { CallName } from "../wire/call-id.js";
 import { dueSubject, type FoundCall, findCall, laterSubject } from "../wire/call-search.js";
-import { encode } from "../wire/codec.js";
+import { checkSize, encode, type MessageLimits } from "../wire/codec.js";
 import { digestOf } from "../wire/digest.js";
 import { refuseOtherDomainOnce } from "../wire/domain.js";
 import { Header, HeaderBlock, headerSize, toHeaders } from "../wire/header.js";
@@ -24,6 +24,7 @@ import { isOversize, removeObjects } from "../wire/payload-store.js";
 import { canceled } from "../wire/pending-reply.js";
 import { provisionMissingOnce } from "../wire/provision.js";
 import { isConnectError, textOf } from "../wire/status.js";
+import { checkTimeoutMs } from "../wire/timer.js";
 import type { SubmitOptions } from "./call.js";
 import { checkQueueAge } from "./queue-age.js";
 
@@ -52,13 +53,15 @@ export class Submission {
     private readonly call: CallName,
     request: MessageInitShape<DescMessage>,
     private readonly options: SubmitOptions,
+    private readonly limits: MessageLimits,
   ) {
+    checkTimeoutMs(options.timeoutMs);
     this.queue = findQueue(method, options);
     const { input } = method.desc;
     if (holdsBlobs(input)) {
       this.blobs = new OutgoingBlobs(input, request, Code.InvalidArgument);
     } else {
-      this.bytes = encode(input, request, Code.InvalidArgument);
+      this.bytes = this.checked(encode(input, request, Code.InvalidArgument));
     }
     if (options.headers !== undefined) {
       this.metadata = requestMetadata(toHeaders(options.headers), link.maxPayload);
@@ -112,7 +115,7 @@ export class Submission {
         signal,
       }),
     );
-    this.bytes = blobs.encode(stored);
+    this.bytes = this.checked(blobs.encode(stored));
     if (!isNamed) {
       return;
     }
@@ -124,6 +127,11 @@ export class Submission {
         Code.FailedPrecondition,
       );
     }
+  }
+
+  private checked(bytes: Uint8Array): Uint8Array {
+    checkSize(this.method.desc.input, bytes, this.limits, "writeMaxBytes");
+    return bytes;
   }
 
   /** Stores a request that is too large for one message. */
@@ -165,8 +173,8 @@ export class Submission {
 
   private async store(payload: Uint8Array): Promise<void> {
     const { link, method, call, options } = this;
-    const timeoutMs = options.timeoutMs || patienceMs;
-    const giveUpAt = Date.now() + timeoutMs;
+    const { timeoutMs = 0 } = options;
+    const giveUpAt = Date.now() + (timeoutMs > 0 ? timeoutMs : patienceMs);
     for (let retry = 0; ; retry++) {
       try {
         await publishUntilStored(

@@ -19,12 +19,21 @@ import type { MessageLimits } from "../wire/codec.js";
 import { type HeadersInit, readMetadata, toHeaders } from "../wire/header.js";
 import type { Link } from "../wire/link.js";
 import { canceled } from "../wire/pending-reply.js";
-import { neverRan } from "../wire/status.js";
+import { appendMetadata, neverRan } from "../wire/status.js";
+import { checkTimeoutMs } from "../wire/timer.js";
 import { type CallArguments, callDirect } from "./direct-call.js";
 import { callDirectStream } from "./direct-stream.js";
 import { type DurableCalls, limitWait } from "./durable-calls.js";
 import { interceptStream, interceptUnary } from "./intercept.js";
 import { LazyUnaryResponse } from "./unary-response.js";
+
+/** What applies to all calls of a transport. */
+interface TransportOptions {
+  readonly interceptors: readonly Interceptor[];
+  readonly limits: MessageLimits;
+  /** Of direct calls, in ms; 0 or less for none, undefined for the method's own. */
+  readonly defaultTimeoutMs: number | undefined;
+}
 
 /**
  * Makes a Connect transport over NATS. Each method goes the way its delivery
@@ -33,9 +42,16 @@ import { LazyUnaryResponse } from "./unary-response.js";
 export function createTransport(
   link: Link,
   calls: DurableCalls,
-  interceptors: readonly Interceptor[],
-  limits: MessageLimits,
+  { interceptors, limits, defaultTimeoutMs }: TransportOptions,
 ): Transport {
+  checkTimeoutMs(defaultTimeoutMs, "defaultTimeoutMs");
+
+  /** The time-out of a call: the caller's, or that of the connection. */
+  function timeoutOf(binding: MethodBinding, timeoutMs: number | undefined): number | undefined {
+    checkTimeoutMs(timeoutMs);
+    return timeoutMs ?? (binding.delivery === "direct" ? defaultTimeoutMs : undefined);
+  }
+
   async function durableUnary<I extends DescMessage, O extends DescMessage>(
     binding: MethodBinding,
     desc: DescMethodUnary<I, O>,
@@ -90,14 +106,17 @@ export function createTransport(
       onTimeout: () => calls.expire(binding, name),
       onEntry: (entry) => {
         first ??= entry;
-        readMetadata(entry.message.headers, "trailer").forEach((value, key) => {
-          trailer.append(key, value);
-        });
+        appendMetadata(trailer, readMetadata(entry.message.headers, "trailer"));
       },
     });
     void calls.submitFollowed(binding, name, follower, request, submitOptions(call));
     // The response header comes with the first entry, as it does over HTTP.
-    await message.peek();
+    await message.peek().catch((error) => {
+      // An error that the call ended with is read after the header.
+      if (!first) {
+        throw error;
+      }
+    });
     return {
       stream: true,
       service: desc.parent,
@@ -113,13 +132,14 @@ export function createTransport(
     unary<I extends DescMessage, O extends DescMessage>(
       method: DescMethodUnary<I, O>,
       signal: AbortSignal | undefined,
-      timeoutMs: number | undefined,
+      givenMs: number | undefined,
       header: HeadersInit | undefined,
       input: MessageInitShape<I>,
       contextValues?: ContextValues,
     ): Promise<UnaryResponse<I, O>> {
       try {
         const binding = bindMethod(method);
+        const timeoutMs = timeoutOf(binding, givenMs);
         const headers = header && toHeaders(header);
         if (interceptors.length === 0) {
           return unary<I, O>(binding, method, { signal, timeoutMs, header: headers }, input);
@@ -139,12 +159,13 @@ export function createTransport(
     async stream<I extends DescMessage, O extends DescMessage>(
       method: DescMethodStreaming<I, O>,
       signal: AbortSignal | undefined,
-      timeoutMs: number | undefined,
+      givenMs: number | undefined,
       header: HeadersInit | undefined,
       input: AsyncIterable<MessageInitShape<I>>,
       contextValues?: ContextValues,
     ): Promise<StreamResponse<I, O>> {
       const binding = bindMethod(method);
+      const timeoutMs = timeoutOf(binding, givenMs);
       const headers = header && toHeaders(header);
       if (interceptors.length === 0) {
         return stream<I, O>(binding, method, { signal, timeoutMs, header: headers }, input);

@@ -13,13 +13,14 @@ import { bindBlobs } from "../wire/blob.js";
 import { type CallName, parseCallSubject } from "../wire/call-id.js";
 import { entrySubject, progressSubject } from "../wire/call-log.js";
 import { lastEntry } from "../wire/call-search.js";
-import { decode, decodeJson, encodingOf } from "../wire/codec.js";
+import { decodeRequest, encodingOf } from "../wire/codec.js";
 import { copyRequestHeaders, errorOf } from "../wire/dead-letter.js";
 import { Header, readMetadata, wholeNumber } from "../wire/header.js";
 import { callApi, getLast, getNext, publishStored, untilAnswered } from "../wire/jetstream.js";
 import type { Link } from "../wire/link.js";
 import { requestSpace } from "../wire/object-name.js";
 import { objectsOf, releaseObjects, removeObjects } from "../wire/payload-store.js";
+import { typesOf } from "../wire/type-registry.js";
 
 /** A call that failed for good. */
 export class DeadLetter {
@@ -80,17 +81,20 @@ export class DeadLetter {
    * Unimplemented when the schema does not have its method.
    */
   async request(): Promise<Message> {
-    const { input } = this.knownMethod().desc;
+    const { desc } = this.knownMethod();
     const bytes = await this.requestBytes();
     const type = this.stored.headers?.get(Header.contentType) ?? "";
-    const parse = encodingOf(type) === "json" ? decodeJson : decode;
-    const message = parse(input, bytes, Code.InvalidArgument);
-    bindBlobs(this.link, this.service, this.space, input, message);
+    const message = decodeRequest(desc, bytes, encodingOf(type));
+    bindBlobs(this.link, this.service, this.space, desc.input, message);
     return message;
   }
 
-  /** All of it, for a person or a program to read: a request that cannot be decoded in base64. */
-  async toJson(registry?: Registry): Promise<JsonObject> {
+  /**
+   * All of it, for a person or a program to read: a request that cannot be decoded in base64.
+   * `registry` has what fields of `Any` may hold. Default: the types of the service's file
+   * and of all that it imports.
+   */
+  async toJson(registry: Registry = typesOf(this.service.desc)): Promise<JsonObject> {
     const { error, method, callId, owner, attempts, failedAt } = this;
     return {
       method,
@@ -212,11 +216,10 @@ export class DeadLetter {
     return this.binding;
   }
 
-  private async requestJson(registry: Registry | undefined): Promise<JsonObject> {
+  private async requestJson(registry: Registry): Promise<JsonObject> {
     try {
       const schema: DescMessage = this.knownMethod().desc.input;
-      const options = registry ? { registry } : {};
-      return { request: toJson(schema, await this.request(), options) };
+      return { request: toJson(schema, await this.request(), { registry }) };
     } catch (error) {
       const bytes = await this.requestBytes().catch(() => new Uint8Array(0));
       return {

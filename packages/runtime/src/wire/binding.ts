@@ -86,7 +86,7 @@ export interface MethodBinding {
   readonly deadSubject: string;
   /** Calls that are to start later: `<prefix>.later.<Method>`, then owner and call id. */
   readonly laterSubject: string;
-  /** How long one attempt may take, in ms; 0 for no limit. */
+  /** How long a call may take whose caller says nothing, or an attempt, in ms; 0 for no limit. */
   readonly timeoutMs: number;
   readonly maxAttempts: number;
   /** Wait before attempt 2, 3, ..., in ms; the last value serves all further ones. */
@@ -441,7 +441,8 @@ function checkDuration(
     return;
   }
   const ms = durationMs(duration);
-  if (ms < minMs) {
+  const isNoLimit = field === "timeout" && ms === 0;
+  if (ms < minMs && !isNoLimit) {
     report(field, `${field} of ${ms} ms must be at least ${minMs} ms`);
   }
   const isTimer = field === "timeout" || field === "backoff" || field === "ack_wait";

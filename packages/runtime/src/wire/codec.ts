@@ -1,9 +1,11 @@
 import {
   create,
   type DescMessage,
+  type DescMethod,
   fromBinary,
   fromJsonString,
   isMessage,
+  type Message,
   type MessageInitShape,
   type MessageShape,
   toBinary,
@@ -12,6 +14,8 @@ import {
 import { Code, ConnectError } from "@connectrpc/connect";
 import { quote } from "./header.js";
 import { ownBytes } from "./own-bytes.js";
+import { permanent } from "./status.js";
+import { typesOf } from "./type-registry.js";
 
 /** Serializes a message, or what a message can be made from. Throws `code` when it cannot be. */
 export function encode<D extends DescMessage>(
@@ -51,29 +55,40 @@ export function encodingOf(contentType: string): Encoding {
   }
 }
 
-/** Serializes a message as JSON. Throws `code` when it cannot be. */
-export function encodeJson<D extends DescMessage>(
-  schema: D,
-  init: MessageInitShape<D>,
-  code: Code,
+/** Serializes the response of a method. Throws Internal when it cannot be. */
+export function encodeResponse(
+  { output, parent }: DescMethod,
+  init: MessageInitShape<DescMessage>,
+  encoding: Encoding,
 ): Uint8Array {
+  if (encoding === "binary") {
+    return encode(output, init, Code.Internal);
+  }
   try {
-    return new TextEncoder().encode(toJsonString(schema, normalize(schema, init)));
+    const options = { registry: typesOf(parent) };
+    return new TextEncoder().encode(toJsonString(output, normalize(output, init), options));
   } catch (cause) {
-    throw failure(`cannot serialize ${schema.typeName} as JSON`, code, cause);
+    throw failure(`cannot serialize ${output.typeName} as JSON`, Code.Internal, cause);
   }
 }
 
-/** Parses a message of JSON; no bytes are the message without a field. Throws `code`. */
-export function decodeJson<D extends DescMessage>(
-  schema: D,
+/**
+ * Parses the request of a method. In JSON no bytes are the message without a field, and
+ * fields that the schema does not have are left out, as in Connect. Throws InvalidArgument.
+ */
+export function decodeRequest(
+  { input, parent }: DescMethod,
   bytes: Uint8Array,
-  code: Code,
-): MessageShape<D> {
+  encoding: Encoding,
+): Message {
+  if (encoding === "binary") {
+    return decode(input, bytes, Code.InvalidArgument);
+  }
   try {
-    return fromJsonString(schema, new TextDecoder().decode(bytes) || "{}");
+    const options = { registry: typesOf(parent), ignoreUnknownFields: true };
+    return fromJsonString(input, new TextDecoder().decode(bytes) || "{}", options);
   } catch (cause) {
-    throw failure(`cannot parse the JSON of ${schema.typeName}`, code, cause);
+    throw failure(`cannot parse the JSON of ${input.typeName}`, Code.InvalidArgument, cause);
   }
 }
 
@@ -107,7 +122,7 @@ export function decode<D extends DescMessage>(
 const openingBrace = 0x7b;
 const jsonHint = ` (JSON needs the header "Content-Type: ${jsonType}", written so)`;
 
-/** How large serialized messages may be. */
+/** How large serialized messages may be; what a Blob holds does not count. */
 export interface MessageLimits {
   /** Most bytes that a message may have that comes in. */
   readonly readMaxBytes: number;
@@ -115,14 +130,23 @@ export interface MessageLimits {
   readonly writeMaxBytes: number;
 }
 
-/** Fills in what is not limited: 4 GiB, as in Connect. */
+/** Fills in what is not limited: 4 GiB, as in Connect. Throws InvalidArgument for what is no size. */
 export function messageLimits(options: Partial<MessageLimits>): MessageLimits {
-  const unlimited = 0xffffffff;
-  const { readMaxBytes = unlimited, writeMaxBytes = unlimited } = options;
+  const most = 0xffffffff;
+  const { readMaxBytes = most, writeMaxBytes = most } = options;
+  for (const [name, bytes] of Object.entries({ readMaxBytes, writeMaxBytes })) {
+    if (!Number.isInteger(bytes) || bytes < 1 || bytes > most) {
+      const text = `${name} is ${bytes}, and must be a whole number of bytes, 1 to ${most}`;
+      throw new ConnectError(text, Code.InvalidArgument);
+    }
+  }
   return { readMaxBytes, writeMaxBytes };
 }
 
-/** Throws ResourceExhausted when a message has more bytes than the named limit. */
+/**
+ * Throws ResourceExhausted when a message has more bytes than the named limit; for good:
+ * a further attempt of a durable call would not change it.
+ */
 export function checkSize(
   { typeName }: DescMessage,
   bytes: Uint8Array,
@@ -130,10 +154,8 @@ export function checkSize(
   limit: keyof MessageLimits,
 ): void {
   if (bytes.length > limits[limit]) {
-    throw new ConnectError(
-      `${typeName} of ${bytes.length} bytes is larger than ${limit}, ${limits[limit]}`,
-      Code.ResourceExhausted,
-    );
+    const text = `${typeName} of ${bytes.length} bytes is larger than ${limit}, ${limits[limit]}`;
+    throw permanent(new ConnectError(text, Code.ResourceExhausted));
   }
 }
 

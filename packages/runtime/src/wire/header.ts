@@ -70,6 +70,9 @@ export const putAgain = "2";
 /** Response trailers carry this prefix, as in Connect's unary protocol. */
 const trailerPrefix = "trailer-";
 
+/** A response header whose own name begins like that of a trailer carries this one. */
+const headerPrefix = "jetrpc-header-";
+
 /**
  * Metadata of the error in a dead letter, beside the metadata of its request, which may
  * have names that begin with `trailer-`.
@@ -110,26 +113,21 @@ export class HeaderBlock {
     return this;
   }
 
-  /** Adds the time that the caller leaves, in ms; Infinity as a number that all languages have. */
+  /**
+   * Adds the time that the caller leaves, in ms: 0 or less for no limit, Infinity as a
+   * number that all languages have.
+   */
   addTimeout(ms: number): this {
-    return this.add(Header.timeout, Math.min(Math.ceil(ms), Number.MAX_SAFE_INTEGER));
+    return this.add(Header.timeout, Math.max(0, Math.min(Math.ceil(ms), Number.MAX_SAFE_INTEGER)));
   }
 
   /** Adds metadata: `Headers` refuses names and values that could break a line. */
-  addMetadata(metadata: Headers): this {
+  addMetadata(metadata: Headers, part: MetadataPart): this {
     metadata.forEach((value, name) => {
-      if (!isReserved(name)) {
-        this.add(name, value);
+      const key = headerName(name, part);
+      if (key !== undefined) {
+        this.add(key, value);
       }
-    });
-    return this;
-  }
-
-  /** Adds trailing metadata; `letter` is how a dead letter has that of its error. */
-  addTrailer(metadata: Headers, part: "trailer" | "letter" = "trailer"): this {
-    const prefix = part === "letter" ? "Jetrpc-Trailer-" : trailerPrefix;
-    metadata.forEach((value, name) => {
-      this.add(prefix + name, value);
     });
     return this;
   }
@@ -196,13 +194,13 @@ export function toDate(ms: number): Date {
 }
 
 /**
- * Time that a request leaves for its call, in ms; 0 when it says nothing of it. Throws
- * InvalidArgument for what is no time.
+ * Time that a request leaves for its call, in ms: 0 for no limit, undefined when it says
+ * nothing of it. Throws InvalidArgument for what is no time.
  */
-export function readTimeoutMs(headers: MsgHdrs | undefined): number {
+export function readTimeoutMs(headers: MsgHdrs | undefined): number | undefined {
   const text = headers?.get(Header.timeout);
   if (!text) {
-    return 0;
+    return undefined;
   }
   const ms = wholeNumber(text);
   if (ms === undefined) {
@@ -258,16 +256,35 @@ export function readMetadata(from: MsgHdrs | undefined, part: MetadataPart = "he
   return metadata;
 }
 
+/** The header that carries metadata; undefined for a name that is not sent. */
+export function headerName(name: string, part: MetadataPart): string | undefined {
+  switch (part) {
+    case "letter":
+      return letterPrefix + name;
+    case "trailer":
+      return trailerPrefix + name;
+    default:
+      if (isReserved(name)) {
+        return undefined;
+      }
+      return part === "header" && name.startsWith(trailerPrefix) ? headerPrefix + name : name;
+  }
+}
+
 /** The name of what a header carries in a part of the metadata; undefined when it is not of that. */
 function metadataName(name: string, part: MetadataPart): string | undefined {
-  if (part === "letter") {
-    return name.startsWith(letterPrefix) ? name.slice(letterPrefix.length) : undefined;
+  const after = (prefix: string) =>
+    name.startsWith(prefix) ? name.slice(prefix.length) : undefined;
+  switch (part) {
+    case "letter":
+      return after(letterPrefix);
+    case "trailer":
+      return after(trailerPrefix);
+    case "request":
+      return isReserved(name) ? undefined : name;
+    default:
+      return isReserved(name) || name.startsWith(trailerPrefix) ? after(headerPrefix) : name;
   }
-  const isTrailer = part !== "request" && name.startsWith(trailerPrefix);
-  if (isReserved(name) || isTrailer !== (part === "trailer")) {
-    return undefined;
-  }
-  return isTrailer ? name.slice(trailerPrefix.length) : name;
 }
 
 function isReserved(name: string): boolean {

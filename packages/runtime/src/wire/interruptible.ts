@@ -8,7 +8,7 @@ const done: IteratorReturnResult<undefined> = { done: true, value: undefined };
  */
 export class Interruptible<T> implements AsyncIterableIterator<T, undefined> {
   private readonly waiting = new Set<(result: Result<T>) => void>();
-  private first: Result<T> | undefined;
+  private first: Promise<Result<T>> | undefined;
   private isOver = false;
 
   constructor(
@@ -21,16 +21,17 @@ export class Interruptible<T> implements AsyncIterableIterator<T, undefined> {
     return this;
   }
 
-  /** Waits for the first result; next() gives it. */
+  /** Waits for the first result, which next() gives, or throws, once more. */
   async peek(): Promise<void> {
-    this.first = await this.next();
+    this.first = this.next();
+    await this.first;
   }
 
   next(): Promise<Result<T>> {
     const { first } = this;
     if (first) {
       this.first = undefined;
-      return Promise.resolve(first);
+      return first;
     }
     if (this.isOver) {
       return Promise.resolve(done);

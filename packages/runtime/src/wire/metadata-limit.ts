@@ -16,7 +16,11 @@ export function checkMetadata(block: HeaderBlock, maxPayload: number, what: stri
 /** Metadata of a request. Throws what {@link checkMetadata} throws: nothing was sent. */
 export function requestMetadata(metadata: Headers, maxPayload: number): HeaderBlock {
   try {
-    return checkMetadata(new HeaderBlock().addMetadata(metadata), maxPayload, "the request");
+    return checkMetadata(
+      new HeaderBlock().addMetadata(metadata, "request"),
+      maxPayload,
+      "the request",
+    );
   } catch (error) {
     throw neverRan(error as ConnectError);
   }

@@ -20,6 +20,7 @@ import {
   writeObject,
 } from "./object-writer.js";
 import { createSecret } from "./secret.js";
+import { permanent } from "./status.js";
 
 const dayMs = 24 * 3_600_000;
 
@@ -72,10 +73,8 @@ export class PayloadStore {
     const object = parseReference(reference);
     checkSpace(object.name, space);
     if (object.size > maxBytes) {
-      throw new ConnectError(
-        `a payload of ${object.size} bytes is larger than readMaxBytes, ${maxBytes}`,
-        Code.ResourceExhausted,
-      );
+      const text = `a payload of ${object.size} bytes is larger than readMaxBytes, ${maxBytes}`;
+      throw permanent(new ConnectError(text, Code.ResourceExhausted));
     }
     const chunks: Uint8Array[] = [];
     for await (const chunk of readObject(this.link, service, object)) {

@@ -1,4 +1,5 @@
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
+import { base64Encode } from "@bufbuild/protobuf/wire";
 import { Code, ConnectError } from "@connectrpc/connect";
 import type { Msg } from "@nats-io/nats-core";
 import { StatusSchema } from "../gen/google/rpc/status_pb.js";
@@ -6,6 +7,7 @@ import type { Encoding } from "./codec.js";
 import {
   Header,
   HeaderBlock,
+  headerName,
   headerSize,
   linesSize,
   type MetadataPart,
@@ -27,8 +29,10 @@ export interface StatusOptions {
   readonly headers?: HeaderBlock;
   /** Default: binary. */
   readonly encoding?: Encoding;
-  /** Where the error's metadata goes. */
+  /** Where the error's metadata goes. Default: where that of a response's trailer does. */
   readonly metadata?: "trailer" | "letter";
+  /** Header of the response that the error takes the place of. */
+  readonly header?: Headers | undefined;
 }
 
 /**
@@ -44,22 +48,30 @@ export function encodeStatus(
     maxBytes = Number.POSITIVE_INFINITY,
     headers = new HeaderBlock(),
     encoding,
-    metadata,
+    metadata = "trailer",
+    header,
   }: StatusOptions = {},
 ): WireStatus {
   const { code } = error;
   const lineBytes = Math.max(0, Math.min(maxLineBytes, Math.floor(maxBytes / 8)));
-  const write = (text: string, details: readonly Detail[], trailer: Headers): WireStatus => ({
-    headers: new HeaderBlock()
+  const write = (text: string, details: readonly Detail[], lines: readonly Line[]): WireStatus => {
+    const block = new HeaderBlock()
       .add(Header.errorCode, code)
-      .add(Header.error, oneLine(text, lineBytes))
-      .addTrailer(trailer, metadata),
-    payload: encoding === "json" ? jsonStatus(code, text) : binaryStatus(code, text, details),
-  });
+      .add(Header.error, oneLine(text, lineBytes));
+    for (const [name, value] of lines) {
+      block.add(name, value);
+    }
+    const payload = encoding === "json" ? jsonStatus : binaryStatus;
+    return { headers: block, payload: payload(code, text, details) };
+  };
   const room = maxBytes - headerSize(headers);
   const metadataRoom = metadataLimit(maxBytes);
   const details = error.details.map(packDetail);
-  let status = write(error.rawMessage, details, error.metadata);
+  const lines = [
+    ...linesOf(error.metadata, metadata),
+    ...(header ? linesOf(header, "header") : []),
+  ];
+  let status = write(error.rawMessage, details, lines);
   if (sizeOf(status) > room || linesSize(status.headers) > metadataRoom + maxLineBytes) {
     let left = Math.max(0, room - lineBytes - cutReserve);
     const take = (size: number) => {
@@ -70,26 +82,39 @@ export function encodeStatus(
     // A character of JSON may take six times its bytes.
     const text = cutText(error.rawMessage, Math.floor(left / (encoding === "json" ? 12 : 2)));
     left -= byteLength(text);
-    const kept = details.filter(({ type, value }) => take(type.length + value.length + 64));
+    // In base64 three bytes are four.
+    const perByte = encoding === "json" ? 4 / 3 : 1;
+    const kept = details.filter(({ type, value }) =>
+      take(type.length + value.length * perByte + 64),
+    );
     left = Math.min(left, metadataRoom);
-    const trailer = new Headers();
-    error.metadata.forEach((value, name) => {
-      if (take(byteLength(name + value) + 32)) {
-        trailer.append(name, value);
-      }
-    });
-    const headersInAll = [...error.metadata].length;
+    const keptLines = lines.filter(([name, value]) => take(byteLength(name + value) + 32));
     const part = (lost: number, all: number, what: string) =>
       lost > 0 && `${lost} of ${all} ${what}, for their size`;
     const bytes = byteLength(error.rawMessage);
     const note = leftOut(
       part(bytes - byteLength(text), bytes, "bytes of text"),
-      part(encoding === "json" ? 0 : details.length - kept.length, details.length, "details"),
-      part(headersInAll - [...trailer].length, headersInAll, "headers"),
+      part(details.length - kept.length, details.length, "details"),
+      part(lines.length - keptLines.length, lines.length, "headers"),
     );
-    status = write(text + note, kept, trailer);
+    status = write(text + note, kept, keptLines);
   }
   return { headers: headers.append(status.headers), payload: status.payload };
+}
+
+/** A header: its name and its value. */
+type Line = readonly [name: string, value: string];
+
+/** The headers that carry metadata. */
+function linesOf(from: Headers, part: MetadataPart): Line[] {
+  const lines: Line[] = [];
+  from.forEach((value, name) => {
+    const key = headerName(name, part);
+    if (key !== undefined) {
+      lines.push([key, value]);
+    }
+  });
+  return lines;
 }
 
 /** Most bytes of the one-line text. */
@@ -123,9 +148,25 @@ function binaryStatus(code: Code, message: string, details: readonly Detail[]): 
   return toBinary(StatusSchema, create(StatusSchema, { code, message, details: packed }));
 }
 
-/** As Connect writes an error; details are for programs, which read protobuf. */
-function jsonStatus(code: Code, message: string): Uint8Array {
-  return encoder.encode(JSON.stringify({ code: Code[code], message }));
+/** An error as Connect writes it. */
+function jsonStatus(code: Code, message: string, details: readonly Detail[]): Uint8Array {
+  const packed = details.map(({ type, value }) => ({
+    type,
+    value: base64Encode(value, "std_raw"),
+  }));
+  return encoder.encode(
+    JSON.stringify({
+      code: codeName(code),
+      message,
+      ...(packed.length > 0 && { details: packed }),
+    }),
+  );
+}
+
+/** The name of a code as Connect spells it: `resource_exhausted`. */
+export function codeName(code: Code): string {
+  const name = Code[code] ?? "Unknown";
+  return name.replace(/(?<=.)[A-Z]/g, (letter) => `_${letter}`).toLowerCase();
 }
 
 function sizeOf({ headers, payload }: WireStatus): number {
@@ -165,6 +206,9 @@ export function decodeStatusBytes(
 ): ConnectError {
   const headerCode = Number(headers?.get(Header.errorCode));
   const metadata = readMetadata(headers, part);
+  if (part === "trailer") {
+    appendMetadata(metadata, readMetadata(headers));
+  }
   try {
     const status = fromBinary(StatusSchema, bytes);
     const error = new ConnectError(
@@ -182,6 +226,13 @@ export function decodeStatusBytes(
     const text = headers?.get(Header.error) || "the error cannot be read";
     return new ConnectError(text, toCode(headerCode), metadata, undefined, cause);
   }
+}
+
+/** Adds metadata to other metadata. */
+export function appendMetadata(to: Headers, from: Headers): void {
+  from.forEach((value, name) => {
+    to.append(name, value);
+  });
 }
 
 /** The error of a message whose payload was not read: code and text only. */

@@ -1,3 +1,13 @@
+import { Code, ConnectError } from "@connectrpc/connect";
+
+/** Throws InvalidArgument for what is no time in ms; undefined and 0 or less are none. */
+export function checkTimeoutMs(timeoutMs: number | undefined, name = "timeoutMs"): void {
+  if (timeoutMs !== undefined && (typeof timeoutMs !== "number" || Number.isNaN(timeoutMs))) {
+    const text = `${name} is ${String(timeoutMs)}, and must be a number of ms`;
+    throw new ConnectError(text, Code.InvalidArgument);
+  }
+}
+
 /** What setTimeout takes at most, in ms: 24.8 days. It takes more for 1 ms. */
 const longestMs = 2 ** 31 - 1;
 

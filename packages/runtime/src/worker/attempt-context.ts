@@ -8,6 +8,17 @@ const progressIntervalMs = 250;
 
 const ended = new ConnectError("the call has ended", Code.Canceled);
 
+/** The attempt that a context is of. */
+export interface Attempt {
+  readonly callId: string;
+  /** Its number, from 1. */
+  readonly number: number;
+  /** Sends a report of progress. */
+  publishProgress(report: ProgressReport): void;
+  /** The time of the attempt is over. */
+  expire(): void;
+}
+
 /** What the handler of one attempt of a durable call is given. */
 export class AttemptContext extends LazyHandlerContext implements DurableHandlerContext {
   private pending: ProgressReport | undefined;
@@ -18,13 +29,20 @@ export class AttemptContext extends LazyHandlerContext implements DurableHandler
   constructor(
     method: MethodBinding,
     request: Msg,
-    timeoutMs: number,
-    readonly callId: string,
-    readonly attempt: number,
+    limitMs: number,
+    isCallers: boolean,
+    private readonly owner: Attempt,
     readonly resumeFrom: number,
-    private readonly send: (report: ProgressReport) => void,
   ) {
-    super(method, request, timeoutMs);
+    super(method, request, limitMs, isCallers);
+  }
+
+  get callId(): string {
+    return this.owner.callId;
+  }
+
+  get attempt(): number {
+    return this.owner.number;
   }
 
   /** Sends the first report at once and then at most one in each interval. */
@@ -46,10 +64,15 @@ export class AttemptContext extends LazyHandlerContext implements DurableHandler
     clearTimeout(this.progressTimer);
     this.progressTimer = undefined;
     if (this.pending) {
-      this.send(this.pending);
+      this.owner.publishProgress(this.pending);
       this.pending = undefined;
       this.reportedAt = Date.now();
     }
+  }
+
+  protected override expire(): void {
+    // The attempt ends now: whatever its handler makes of the signal comes too late.
+    this.owner.expire();
   }
 
   finish(): void {

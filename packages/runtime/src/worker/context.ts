@@ -10,6 +10,7 @@ import type { Msg } from "@nats-io/nats-core";
 import type { MethodBinding } from "../wire/binding.js";
 import { HeaderBlock, methodUrl, readMetadata } from "../wire/header.js";
 import { checkMetadata } from "../wire/metadata-limit.js";
+import { appendMetadata } from "../wire/status.js";
 import { startTimer } from "../wire/timer.js";
 
 /** What a handler may report of its progress. */
@@ -63,9 +64,12 @@ export class LazyHandlerContext implements HandlerContext {
   constructor(
     private readonly binding: MethodBinding,
     private readonly request: Msg,
-    timeoutMs: number,
+    /** How long the call may take, in ms; 0 for no limit. */
+    limitMs: number,
+    /** False when that is what the schema says, not the caller. */
+    private readonly isCallers: boolean,
   ) {
-    this.endsAt = timeoutMs > 0 ? Date.now() + timeoutMs : undefined;
+    this.endsAt = limitMs > 0 ? Date.now() + limitMs : undefined;
   }
 
   get method(): DescMethod {
@@ -86,9 +90,7 @@ export class LazyHandlerContext implements HandlerContext {
       if (this.abortReason) {
         this.controller.abort(this.abortReason.reason);
       } else if (this.endsAt !== undefined) {
-        const abort = () =>
-          this.abort(new ConnectError("the deadline is over", Code.DeadlineExceeded));
-        this.stopTimer = startTimer(abort, this.endsAt - Date.now());
+        this.stopTimer = startTimer(() => this.expire(), this.endsAt - Date.now());
       }
     }
     return this.controller.signal;
@@ -114,9 +116,13 @@ export class LazyHandlerContext implements HandlerContext {
     return this.contextValues;
   }
 
-  /** Time left for the call in ms; undefined when it has no limit. */
+  /**
+   * Time left for the call in ms; undefined when its caller set no limit, whatever the
+   * schema says.
+   */
   get timeoutMs(): () => number | undefined {
-    return () => (this.endsAt === undefined ? undefined : this.endsAt - Date.now());
+    const { endsAt } = this;
+    return () => (endsAt === undefined || !this.isCallers ? undefined : endsAt - Date.now());
   }
 
   /**
@@ -134,18 +140,41 @@ export class LazyHandlerContext implements HandlerContext {
     }
     const block = new HeaderBlock();
     if (header) {
-      block.addMetadata(header);
+      block.addMetadata(header, "header");
     }
     if (trailer) {
-      block.addTrailer(trailer);
+      block.addMetadata(trailer, "trailer");
     }
-    checkMetadata(block, maxPayload, `the response of ${this.method.toString()}`);
+    try {
+      checkMetadata(block, maxPayload, `the response of ${this.method.toString()}`);
+    } catch (error) {
+      // The error that takes its place has no room for it either.
+      this.header = header ? undefined : this.header;
+      this.trailer = trailer ? undefined : this.trailer;
+      throw error;
+    }
     return block.isEmpty ? undefined : block;
   }
 
-  /** The response trailer, where the handler set any. */
-  get trailingMetadata(): Headers | undefined {
-    return this.trailer;
+  /** The response header, where the handler set any. */
+  get leadingMetadata(): Headers | undefined {
+    return this.header;
+  }
+
+  /** An error with the trailer that the handler set, before its own metadata. */
+  withTrailer(error: ConnectError): ConnectError {
+    if (!this.trailer) {
+      return error;
+    }
+    const complete = new ConnectError(error.rawMessage, error.code, this.trailer, [], error);
+    complete.details = error.details;
+    appendMetadata(complete.metadata, error.metadata);
+    return complete;
+  }
+
+  /** The time of the call is over. */
+  protected expire(): void {
+    this.abort(new ConnectError("the deadline is over", Code.DeadlineExceeded));
   }
 
   /** Fires the signal, at the end of every call. The first reason counts. */

@@ -4,11 +4,9 @@ import type { Msg } from "@nats-io/nats-core";
 import type { MethodBinding } from "../wire/binding.js";
 import {
   checkSize,
-  decode,
-  decodeJson,
+  decodeRequest,
   type Encoding,
-  encode,
-  encodeJson,
+  encodeResponse,
   encodingOf,
   jsonType,
 } from "../wire/codec.js";
@@ -49,9 +47,15 @@ function isPromise(value: Result | Promise<Result>): value is Promise<Result> {
   return typeof (value as Partial<Promise<Result>>).then === "function";
 }
 
-/** Time that a request leaves for its call, in ms; 0 for no limit. Throws InvalidArgument. */
+/** How long a direct call may take, in ms; 0 for no limit. Throws InvalidArgument. */
 export function requestTimeoutMs(method: MethodBinding, request: Msg): number {
-  return readTimeoutMs(request.headers) || method.timeoutMs;
+  return readTimeoutMs(request.headers) ?? method.timeoutMs;
+}
+
+/** What the handler of a direct call is given. Throws InvalidArgument. */
+export function createContext(method: MethodBinding, request: Msg): LazyHandlerContext {
+  const asked = readTimeoutMs(request.headers);
+  return new LazyHandlerContext(method, request, asked ?? method.timeoutMs, asked !== undefined);
 }
 
 /** A unary direct call. */
@@ -68,8 +72,7 @@ export class UnaryCall implements DirectCall {
     /** Beats for which it has waited since its caller was sent something. */
     private quiet: number,
   ) {
-    const { method } = served;
-    this.context = new LazyHandlerContext(method, request, requestTimeoutMs(method, request));
+    this.context = createContext(served.method, request);
   }
 
   get reply(): string | undefined {
@@ -121,14 +124,13 @@ export class UnaryCall implements DirectCall {
   }
 
   private handle(bytes: Uint8Array): Result | Promise<Result> {
-    const { input } = this.served.method.desc;
+    const { desc } = this.served.method;
     const contentType = this.request.headers?.get(Header.contentType);
     if (contentType) {
       this.encoding = encodingOf(contentType);
     }
-    checkSize(input, bytes, this.served.settings.limits, "readMaxBytes");
-    const parse = this.encoding === "json" ? decodeJson : decode;
-    const message = parse(input, bytes, Code.InvalidArgument);
+    checkSize(desc.input, bytes, this.served.settings.limits, "readMaxBytes");
+    const message = decodeRequest(desc, bytes, this.encoding);
     // What is canceled or stopped while its payload was read does not begin.
     return this.hasEnded ? {} : this.served.handler(message, this.context);
   }
@@ -155,12 +157,11 @@ export class UnaryCall implements DirectCall {
     if (this.hasEnded) {
       return undefined;
     }
-    const { output } = this.served.method.desc;
-    const isJson = this.encoding === "json";
-    const payload = (isJson ? encodeJson : encode)(output, result, Code.Internal);
-    checkSize(output, payload, this.served.settings.limits, "writeMaxBytes");
+    const { desc } = this.served.method;
+    const payload = encodeResponse(desc, result, this.encoding);
+    checkSize(desc.output, payload, this.served.settings.limits, "writeMaxBytes");
     let headers = this.context.responseMetadata(this.link.maxPayload);
-    if (isJson) {
+    if (this.encoding === "json") {
       headers = new HeaderBlock().add(Header.contentType, jsonType).append(headers);
     }
     if (isOversize(payload, headerSize(headers), this.link.maxPayload)) {
@@ -179,11 +180,12 @@ export class UnaryCall implements DirectCall {
 
   /** Never throws: nobody could catch it. */
   private fail(error: ConnectError): void {
-    const { encoding, served, link } = this;
+    const { encoding, served, link, context } = this;
     served.stats.failed(error);
     try {
-      const { headers, payload } = encodeStatus(error, {
+      const { headers, payload } = encodeStatus(context.withTrailer(error), {
         maxBytes: link.maxPayload - contentTypeBytes,
+        header: context.leadingMetadata,
         encoding,
       });
       if (encoding === "json") {

@@ -8,8 +8,8 @@ import { isNoResponders, type Link } from "../wire/link.js";
 import { directSpace } from "../wire/object-name.js";
 import { encodeStatus } from "../wire/status.js";
 import { StreamSide } from "../wire/stream-side.js";
-import { LazyHandlerContext } from "./context.js";
-import { callEnded, type DirectCall, requestTimeoutMs } from "./direct-call.js";
+import type { LazyHandlerContext } from "./context.js";
+import { callEnded, createContext, type DirectCall } from "./direct-call.js";
 import { callerError, reportUnsent, type ServedMethod } from "./settings.js";
 
 const nothing = new Uint8Array(0);
@@ -35,7 +35,7 @@ export class WorkerStream extends StreamSide<MessageShape<DescMessage>> implemen
       readMaxBytes: settings.limits.readMaxBytes,
     });
     this.peer = request.reply;
-    this.context = new LazyHandlerContext(method, request, requestTimeoutMs(method, request));
+    this.context = createContext(method, request);
   }
 
   get reply(): string | undefined {
@@ -191,7 +191,7 @@ export class WorkerStream extends StreamSide<MessageShape<DescMessage>> implemen
       // It is too large. The error that the call has for that is this one, or comes first.
     }
     try {
-      const { headers, payload } = encodeStatus(this.withTrailer(error), {
+      const { headers, payload } = encodeStatus(this.context.withTrailer(error), {
         maxBytes: link.maxPayload,
         headers: controlHeaders("end", outflow.frames),
       });
@@ -199,20 +199,6 @@ export class WorkerStream extends StreamSide<MessageShape<DescMessage>> implemen
     } catch (cause) {
       reportUnsent(served, cause);
     }
-  }
-
-  /** An error with the trailer that the handler set, beside its own metadata. */
-  private withTrailer(error: ConnectError): ConnectError {
-    const trailer = this.context.trailingMetadata;
-    if (!trailer) {
-      return error;
-    }
-    const complete = new ConnectError(error.rawMessage, error.code, trailer);
-    complete.details = error.details;
-    error.metadata.forEach((value, name) => {
-      complete.metadata.append(name, value);
-    });
-    return complete;
   }
 
   private end(reason: ConnectError): void {

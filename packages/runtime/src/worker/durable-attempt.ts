@@ -17,7 +17,7 @@ import {
   type Outcome,
   progressSubject,
 } from "../wire/call-log.js";
-import { decode, decodeJson, encode, encodingOf } from "../wire/codec.js";
+import { checkSize, decodeRequest, encode, encodingOf } from "../wire/codec.js";
 import { storeDeadLetter } from "../wire/dead-letter.js";
 import {
   Header,
@@ -42,6 +42,7 @@ import {
 } from "../wire/payload-store.js";
 import { publishInto } from "../wire/provision.js";
 import {
+  appendMetadata,
   cutText,
   decodeStatus,
   encodeStatus,
@@ -51,7 +52,7 @@ import {
   retryDelayOf,
   toDelayMs,
 } from "../wire/status.js";
-import { AttemptContext } from "./attempt-context.js";
+import { type Attempt, AttemptContext } from "./attempt-context.js";
 import { CallLogWriter, LostClaim, LostEntries, type NewEntry } from "./call-log-writer.js";
 import { toCallerError } from "./caller-error.js";
 import type { ProgressReport } from "./context.js";
@@ -77,11 +78,17 @@ interface TimeLimit {
   readonly isCallsOwn: boolean;
 }
 
+/** How long an attempt may take. */
+type TimeLeft = Pick<TimeLimit, "timeoutMs" | "isCallsOwn"> & {
+  /** True when the caller has limited the time of the call. */
+  readonly isCallers: boolean;
+};
+
 /** Why an attempt is stopped when its worker stops. */
 const shutdown = new ConnectError("the worker stops", Code.Unavailable);
 
 /** Runs one delivery of a queued request: one attempt of a durable call. */
-export class DurableAttempt {
+export class DurableAttempt implements Attempt {
   private readonly method: MethodBinding;
   private readonly claimed: Claim;
   private readonly acceptedAtMs: number;
@@ -103,6 +110,8 @@ export class DurableAttempt {
   /** Objects that it stored, or began to. */
   private objects = 0;
   private hasSucceeded = false;
+  /** The response header is stored: with the first message. */
+  private isHeaderStored = false;
   private stopReason: { readonly reason: unknown } | undefined;
 
   constructor(
@@ -119,6 +128,14 @@ export class DurableAttempt {
     this.claimed = { request: streamSequence, delivery: deliveries };
     this.acceptedAtMs = readAccepted(request.headers) ?? storedAtMs;
     this.writer = new CallLogWriter(link, served.method, call, this.claimed);
+  }
+
+  get callId(): string {
+    return this.call.callId;
+  }
+
+  get number(): number {
+    return this.writer.attempt;
   }
 
   /** Tells the server that the attempt is alive. */
@@ -236,30 +253,18 @@ export class DurableAttempt {
     // The common request has no header: nothing to look up, nothing to wait for.
     const isFirst = this.claimed.delivery === 1 && !this.isUnsure && !headers?.has(Header.replay);
     const resumeFrom = isFirst ? 0 : await this.claim();
-    const { timeoutMs, isCallsOwn } = this.timeLeft();
+    const { timeoutMs, isCallsOwn, isCallers } = this.timeLeft();
     const { link, method } = this;
+    const { limits } = this.served.settings;
     const space = requestSpace(method, this.call);
     const bytes = headers?.has(Header.payload)
-      ? await link.payloads.load(
-          method.service,
-          this.request,
-          space,
-          this.served.settings.limits.readMaxBytes,
-        )
+      ? await link.payloads.load(method.service, this.request, space, limits.readMaxBytes)
       : this.request.data;
+    checkSize(method.desc.input, bytes, limits, "readMaxBytes");
     const encoding = encodingOf(headers?.get(Header.contentType) ?? "");
-    const parse = encoding === "json" ? decodeJson : decode;
-    const message = parse(method.desc.input, bytes, Code.InvalidArgument);
+    const message = decodeRequest(method.desc, bytes, encoding);
     bindBlobs(link, method.service, space, method.desc.input, message);
-    this.context = new AttemptContext(
-      this.method,
-      this.request,
-      timeoutMs,
-      this.call.callId,
-      this.writer.attempt,
-      resumeFrom,
-      (report) => this.publishProgress(report),
-    );
+    this.context = new AttemptContext(method, this.request, timeoutMs, isCallers, this, resumeFrom);
     const now = performance.now();
     this.announceAt = now + announceAfterMs;
     if (timeoutMs > 0) {
@@ -281,8 +286,19 @@ export class DurableAttempt {
       this.announceAt = Number.POSITIVE_INFINITY;
       this.announce();
     }
+    this.checkTime(now);
+  }
+
+  private checkTime(now: number): void {
+    if (this.limit && now >= this.limit.endsAt) {
+      this.expire();
+    }
+  }
+
+  /** Stops the attempt because its time is over, or that of the call. */
+  expire(): void {
     const { limit } = this;
-    if (limit && now >= limit.endsAt) {
+    if (limit) {
       const text = `attempt ${this.writer.attempt} took longer than ${limit.timeoutMs} ms`;
       this.stop(limit.isCallsOwn ? new Expired() : new ConnectError(text, Code.DeadlineExceeded));
     }
@@ -365,19 +381,19 @@ export class DurableAttempt {
   }
 
   /** Time for this attempt, 0 for no limit. Throws when the call's own time is over. */
-  private timeLeft(): { timeoutMs: number; isCallsOwn: boolean } {
+  private timeLeft(): TimeLeft {
     const { timeoutMs } = this.method;
     const callMs = readTimeoutMs(this.request.headers);
-    if (callMs === 0) {
-      return { timeoutMs, isCallsOwn: false };
+    if (!callMs) {
+      return { timeoutMs, isCallsOwn: false, isCallers: false };
     }
     const left = callMs - (Date.now() - this.acceptedAtMs);
     if (left <= 0) {
       throw new Expired();
     }
     return timeoutMs > 0 && timeoutMs < left
-      ? { timeoutMs, isCallsOwn: false }
-      : { timeoutMs: left, isCallsOwn: true };
+      ? { timeoutMs, isCallsOwn: false, isCallers: true }
+      : { timeoutMs: left, isCallsOwn: true, isCallers: true };
   }
 
   /** What the log keeps of the request when that is gone. */
@@ -401,7 +417,7 @@ export class DurableAttempt {
     resumeFrom: number,
   ): Promise<void> {
     let toSkip = this.method.resume === "replay" ? resumeFrom : 0;
-    let isFirst = resumeFrom === 0;
+    this.isHeaderStored = resumeFrom > 0;
     const iterator = this.startStream(message, context);
     try {
       for (;;) {
@@ -413,9 +429,10 @@ export class DurableAttempt {
           toSkip--;
           continue;
         }
-        const entry = this.toEntry("message", next.value, isFirst ? context : undefined);
-        isFirst = false;
+        const header = this.isHeaderStored ? undefined : context;
+        const entry = this.toEntry("message", next.value, header);
         const room = this.writer.push(entry instanceof Promise ? await entry : entry);
+        this.isHeaderStored = true;
         if (room) {
           await this.step(() => room);
         }
@@ -425,7 +442,8 @@ export class DurableAttempt {
       (async () => await iterator.return?.())().catch(() => undefined);
       throw error;
     }
-    const metadata = context.responseMetadata(this.link.maxPayload, isFirst ? "both" : "trailer");
+    const part = this.isHeaderStored ? "trailer" : "both";
+    const metadata = context.responseMetadata(this.link.maxPayload, part);
     await this.end({
       kind: "end",
       outcome: "succeeded",
@@ -453,13 +471,25 @@ export class DurableAttempt {
       }
       this.rejectStep = reject;
       // An async function, so that a handler that throws at once rejects as well.
-      (async () => resolve(await run()))().catch(reject);
+      void (async () => {
+        try {
+          const result = await run();
+          // What comes too late counts for nothing, also where no timer has fired yet.
+          this.checkTime(performance.now());
+          resolve(result);
+        } catch (error) {
+          this.checkTime(performance.now());
+          reject(error);
+        }
+      })();
     });
   }
 
   private stop(reason: unknown): void {
     this.stopReason ??= { reason };
-    this.context?.abort(reason instanceof LostClaim ? reason.toConnectError() : reason);
+    this.context?.abort(
+      reason instanceof LostClaim || reason instanceof Expired ? reason.toConnectError() : reason,
+    );
     this.rejectStep?.(this.stopReason.reason);
   }
 
@@ -513,6 +543,7 @@ export class DurableAttempt {
     context: AttemptContext | undefined,
   ): NewEntry | Promise<NewEntry> {
     const { link, method } = this;
+    checkSize(method.desc.output, payload, this.served.settings.limits, "writeMaxBytes");
     const metadata = context?.responseMetadata(link.maxPayload, kind === "end" ? "both" : "header");
     const entry = (bytes: Uint8Array, object?: string): NewEntry => {
       const objects = this.base && `${this.base} ${this.objects}`;
@@ -583,9 +614,10 @@ export class DurableAttempt {
         this.answer("-NAK");
         this.report("info", "a call was given back");
       } else if (thrown instanceof Expired) {
-        this.context?.abort(thrown.error);
+        const error = thrown.toConnectError();
+        this.context?.abort(error);
         const origin = (block: HeaderBlock) => this.addOrigin(block);
-        await this.end(this.statusEntry("end", thrown.error, origin, "expired"));
+        await this.end(this.statusEntry("end", error, origin, "expired"));
         this.report("info", "a call expired");
       } else if (isMalformed(thrown)) {
         await this.buryUnreadable(thrown as ConnectError);
@@ -651,8 +683,14 @@ export class DurableAttempt {
     }
     this.context?.flushProgress();
     const origin = (block: HeaderBlock) => this.addOrigin(block);
-    await this.writer.append(this.statusEntry("end", error, origin, "failed"));
-    await this.bury(error, this.writer.attempt);
+    const { context } = this;
+    const told = context?.withTrailer(error) ?? error;
+    const header = this.isHeaderStored ? undefined : context?.leadingMetadata;
+    await this.writer.append(this.statusEntry("end", told, origin, "failed", header));
+    if (header) {
+      appendMetadata(told.metadata, header);
+    }
+    await this.bury(told, this.writer.attempt);
     this.report(mayRetry ? "error" : "info", "a call failed", thrown);
   }
 
@@ -679,7 +717,7 @@ export class DurableAttempt {
     return toDelayMs(wait * (0.8 + 0.4 * Math.random())) ?? 0;
   }
 
-  private publishProgress(report: ProgressReport): void {
+  publishProgress(report: ProgressReport): void {
     if (!this.link.connected) {
       return;
     }
@@ -702,9 +740,10 @@ export class DurableAttempt {
     error: ConnectError,
     more: (block: HeaderBlock) => HeaderBlock,
     outcome?: Outcome,
+    header?: Headers,
   ): NewEntry {
     const maxBytes = this.link.maxPayload - entryReserve;
-    const { headers, payload } = encodeStatus(error, { maxBytes });
+    const { headers, payload } = encodeStatus(error, { maxBytes, header });
     return {
       kind,
       ...(outcome && { outcome }),
@@ -741,7 +780,9 @@ function gaveUp(attempts: number): ConnectError {
 
 /** The call's own time is over. */
 class Expired extends Error {
-  readonly error = endError("expired");
+  toConnectError(): ConnectError {
+    return endError("expired");
+  }
 }
 
 /** False for what cannot be looked at: a Proxy that throws. */

@@ -118,9 +118,9 @@ export type MethodOptions = Message<"jetrpc.v1.MethodOptions"> & {
 
   /**
    * How long one attempt of the handler may take. For a direct call this is
-   * also how long a client waits when it names no timeout of its own.
-   * At least 1 ms. Default: 30 s for direct unary methods, none for direct
-   * streams, 10 min for durable methods.
+   * how long it may take whose caller and whose connection say nothing of that.
+   * At least 1 ms, or `{}` for no limit. Default: 30 s for direct unary methods,
+   * none for direct streams, 10 min for durable methods.
    *
    * @generated from field: google.protobuf.Duration timeout = 2;
    */
