@@ -15,7 +15,7 @@ import {
 } from "../src/wire/status.js";
 import { toCallerError } from "../src/worker/caller-error.js";
 import { TestService } from "./gen/test/v1/test_pb.js";
-import { collect, gate, until, useNats } from "./support.js";
+import { collect, failureOf, gate, until, useNats } from "./support.js";
 import { thrown } from "./thrown.js";
 
 const nats = useNats();
@@ -29,15 +29,6 @@ function raise(what: unknown): never {
 
 function received(headers: HeaderBlock, data: Uint8Array): Msg {
   return { headers: MsgHdrsImpl.decode(headers.encode()), data } as unknown as Msg;
-}
-
-async function failureOf(call: Promise<unknown>): Promise<ConnectError> {
-  const outcome = await call.then(
-    () => new Error("it did not fail"),
-    (error: unknown) => error,
-  );
-  expect(outcome).toBeInstanceOf(ConnectError);
-  return outcome as ConnectError;
 }
 
 async function letters() {

@@ -1,19 +1,10 @@
-import { Code, ConnectError, type WorkerOptions } from "@jetrpc/runtime";
+import { Code, type WorkerOptions } from "@jetrpc/runtime";
 import { createOperator } from "@jetrpc/runtime/operator";
 import { describe, expect, test } from "vitest";
 import { TestService } from "./gen/test/v1/test_pb.js";
-import { collect, type TestClient, until, useNats } from "./support.js";
+import { collect, failureOf, type TestClient, until, useNats } from "./support.js";
 
 const nats = useNats();
-
-async function failureOf(call: Promise<unknown>): Promise<ConnectError> {
-  const outcome = await call.then(
-    () => new Error("it did not fail"),
-    (error: unknown) => error,
-  );
-  expect(outcome).toBeInstanceOf(ConnectError);
-  return outcome as ConnectError;
-}
 
 /** A limit, what fits, and what does not; the last one needs an object, too. */
 const limit = 50_000;

@@ -7,18 +7,9 @@ import { HeaderBlock, metadataLimit } from "../src/wire/header.js";
 import { publishStored } from "../src/wire/jetstream.js";
 import { isPermanent } from "../src/wire/status.js";
 import { TestService } from "./gen/test/v1/test_pb.js";
-import { collect, gate, type TestClient, until, useNats } from "./support.js";
+import { collect, failureOf, gate, type TestClient, until, useNats } from "./support.js";
 
 const nats = useNats();
-
-async function failureOf(call: Promise<unknown>): Promise<ConnectError> {
-  const outcome = await call.then(
-    () => new Error("it did not fail"),
-    (error: unknown) => error,
-  );
-  expect(outcome).toBeInstanceOf(ConnectError);
-  return outcome as ConnectError;
-}
 
 async function letters() {
   const operator = createOperator(await nats.connect({ as: "operator" }), TestService);

@@ -11,11 +11,11 @@ import { nameCall } from "../src/wire/call-id.js";
 import { entrySubject, formatEntry } from "../src/wire/call-log.js";
 import { dueSubject, laterSubject } from "../src/wire/call-search.js";
 import { controlHeaders } from "../src/wire/frame.js";
-import type { HeaderBlock } from "../src/wire/header.js";
+import { HeaderBlock } from "../src/wire/header.js";
 import { Outflow } from "../src/wire/outflow.js";
 import { encodeStatus } from "../src/wire/status.js";
 import { readTable } from "./docs-table.js";
-import { TestService } from "./gen/test/v1/test_pb.js";
+import { ResponseSchema, TestService } from "./gen/test/v1/test_pb.js";
 import { useNats } from "./support.js";
 
 const nats = useNats();
@@ -85,6 +85,16 @@ const vectors: Record<string, () => string | Promise<string>> = {
   'NOT_FOUND "gone"': () => `${lines(gone.headers)}, payload (hex) \`${hex(gone.payload)}\``,
   "the same as dead letter": () =>
     `\`Jetrpc-Status: ${Buffer.from(gone.payload).toString("base64")}\``,
+  "the same in JSON, with a detail `test.v1.Response` of (hex) `0a 01 78`": () => {
+    const detail = { desc: ResponseSchema, value: { text: "x" } };
+    const error = new ConnectError("gone", Code.NotFound, undefined, [detail]);
+    const { payload } = encodeStatus(error, { encoding: "json" });
+    return `payload \`${new TextDecoder().decode(payload)}\``;
+  },
+  "a response header `trailer-x: y`": () =>
+    lines(new HeaderBlock().addMetadata(new Headers({ "trailer-x": "y" }), "header")),
+  "a response trailer `x: y`": () =>
+    lines(new HeaderBlock().addMetadata(new Headers({ x: "y" }), "trailer")),
 };
 
 describe("docs/protocol.md", () => {

@@ -2,6 +2,7 @@ import type { DescService } from "@bufbuild/protobuf";
 import {
   type BidiStreamingMethod,
   type ClientStreamingMethod,
+  ConnectError,
   type Connection,
   type ConnectionOptions,
   createClient,
@@ -18,7 +19,7 @@ import {
 import { connect } from "@jetrpc/runtime/node";
 import type { Grant } from "@jetrpc/runtime/operator";
 import { type NatsOptions, type NatsServer, startNats } from "@jetrpc/testing";
-import { afterAll, afterEach, beforeAll } from "vitest";
+import { afterAll, afterEach, beforeAll, expect } from "vitest";
 import { TestService as InteropService, UnimplementedService } from "./gen/grpc/testing/test_pb.js";
 import {
   type RequestSchema,
@@ -198,4 +199,14 @@ export function gate(): { opened: Promise<void>; open: () => void } {
     open = resolve;
   });
   return { opened, open };
+}
+
+/** The ConnectError that a call ends with. */
+export async function failureOf(call: Promise<unknown>): Promise<ConnectError> {
+  const outcome = await call.then(
+    () => new Error("it did not fail"),
+    (error: unknown) => error,
+  );
+  expect(outcome).toBeInstanceOf(ConnectError);
+  return outcome as ConnectError;
 }

@@ -2,18 +2,9 @@ import { setTimeout as delay } from "node:timers/promises";
 import type { CallOptions, HandlerContext } from "@connectrpc/connect";
 import { Code, ConnectError } from "@jetrpc/runtime";
 import { describe, expect, test } from "vitest";
-import { collect, gate, type TestClient, until, useNats } from "./support.js";
+import { collect, failureOf, gate, type TestClient, until, useNats } from "./support.js";
 
 const nats = useNats();
-
-async function failureOf(call: Promise<unknown>): Promise<ConnectError> {
-  const outcome = await call.then(
-    () => new Error("it did not fail"),
-    (error: unknown) => error,
-  );
-  expect(outcome).toBeInstanceOf(ConnectError);
-  return outcome as ConnectError;
-}
 
 /** Every kind of call, of methods whose handlers answer with the time that they see. */
 const ways: [string, (client: TestClient, options: CallOptions) => Promise<unknown>][] = [

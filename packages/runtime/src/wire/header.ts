@@ -71,13 +71,13 @@ export const putAgain = "2";
 const trailerPrefix = "trailer-";
 
 /** A response header whose own name begins like that of a trailer carries this one. */
-const headerPrefix = "jetrpc-header-";
+const headerPrefix = "Jetrpc-Header-";
 
 /**
  * Metadata of the error in a dead letter, beside the metadata of its request, which may
  * have names that begin with `trailer-`.
  */
-const letterPrefix = "jetrpc-trailer-";
+const letterPrefix = "Jetrpc-Trailer-";
 
 /**
  * Largest header block that JetStream takes, in bytes. It refuses a larger one for good,
@@ -274,7 +274,7 @@ export function headerName(name: string, part: MetadataPart): string | undefined
 /** The name of what a header carries in a part of the metadata; undefined when it is not of that. */
 function metadataName(name: string, part: MetadataPart): string | undefined {
   const after = (prefix: string) =>
-    name.startsWith(prefix) ? name.slice(prefix.length) : undefined;
+    name.startsWith(prefix.toLowerCase()) ? name.slice(prefix.length) : undefined;
   switch (part) {
     case "letter":
       return after(letterPrefix);
