@@ -1,5 +1,5 @@
 import { setTimeout as delay } from "node:timers/promises";
-import type { CallOptions, HandlerContext } from "@connectrpc/connect";
+import type { CallOptions, HandlerContext, Interceptor } from "@connectrpc/connect";
 import { Code, ConnectError } from "@jetrpc/runtime";
 import { describe, expect, test } from "vitest";
 import { collect, failureOf, gate, type TestClient, until, useNats } from "./support.js";
@@ -53,6 +53,30 @@ describe("a handler is told", () => {
     await run(await nats.client(), { timeoutMs: 60_000 });
     expect(seen[0]).toBeGreaterThan(0);
     expect(seen[0]).toBeLessThanOrEqual(60_000);
+  });
+
+  test("of that time, too, where an interceptor makes the request anew", async () => {
+    const seen = await watch();
+    const renew: Interceptor = (next) => (request) => {
+      const {
+        stream,
+        service,
+        method,
+        requestMethod,
+        url,
+        header,
+        contextValues,
+        message,
+        signal,
+      } = request;
+      const copy = { service, method, requestMethod, url, header, contextValues, signal };
+      return next({ ...copy, stream, message } as typeof request);
+    };
+    const client = await nats.client({ interceptors: [renew] });
+    await client.get({}, { timeoutMs: 60_000 });
+    await collect(client.down({}, { timeoutMs: 60_000 }));
+    await client.do({}, { timeoutMs: 60_000 });
+    expect(seen.map((ms) => ms !== undefined && ms <= 60_000)).toEqual([true, true, true]);
   });
 
   test("of the time that the connection sets for direct calls", async () => {

@@ -41,7 +41,7 @@ export function interceptUnary<I extends DescMessage, O extends DescMessage>(
 ): Promise<UnaryResponse<I, O>> {
   const request = toRequest(method, normalize(method.input, input), call);
   const run = chain(interceptors, async (req) =>
-    next(req.message as MessageInitShape<I>, toArguments(req)),
+    next(req.message as MessageInitShape<I>, toArguments(req, call)),
   );
   return run(request) as Promise<UnaryResponse<I, O>>;
 }
@@ -59,7 +59,7 @@ export function interceptStream<I extends DescMessage, O extends DescMessage>(
 ): Promise<StreamResponse<I, O>> {
   const request = toRequest(method, normalizeAll(method.input, input), call);
   const run = chain(interceptors, async (req) =>
-    next(req.message as AsyncIterable<MessageInitShape<I>>, toArguments(req)),
+    next(req.message as AsyncIterable<MessageInitShape<I>>, toArguments(req, call)),
   );
   return run(request) as Promise<StreamResponse<I, O>>;
 }
@@ -124,12 +124,12 @@ interface Original {
  * left for what they took of it, and for earlier attempts. Throws
  * DeadlineExceeded when none is.
  */
-function toArguments(request: AnyRequest): CallArguments {
+function toArguments(request: AnyRequest, { timeoutMs: given }: TransportArguments): CallArguments {
   const { header } = request;
   const state = (request as { [original]?: Original })[original];
   if (!state) {
     // A request that an interceptor made anew.
-    return { header, timeoutMs: undefined, signal: request.signal };
+    return { header, timeoutMs: given, signal: request.signal };
   }
   let { timeoutMs } = state.call;
   if (state.endsAt !== undefined) {
