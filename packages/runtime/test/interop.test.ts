@@ -1,5 +1,6 @@
 /**
- * gRPC's interop test cases, by their own names, over NATS:
+ * gRPC's interop test cases, by their own names, over NATS (docs/direct-calls.md has those
+ * that do not apply):
  * https://github.com/grpc/grpc/blob/master/doc/interop-test-descriptions.md
  */
 import type { MessageInitShape } from "@bufbuild/protobuf";
@@ -140,6 +141,67 @@ test.each([
   );
 });
 
+/** All that gRPC asks for takes 600 MB each way: by hand. */
+const concurrentCalls = Number(process.env["JETRPC_CONCURRENT_CALLS"] ?? 400);
+
+test.each([
+  ["concurrent_large_unary", 271_828, 314_159],
+  ["concurrent_large_unary, up only", 271_828, 0],
+  ["concurrent_large_unary, down only", 0, 314_159],
+])("%s", async (_name, requestSize, responseSize) => {
+  const sizes = await Promise.all(
+    Array.from({ length: concurrentCalls }, async () => {
+      const request = { responseSize, payload: zeros(requestSize) };
+      return (await client.unaryCall(request)).payload?.body.length;
+    }),
+  );
+  expect(sizes).toEqual(Array(concurrentCalls).fill(responseSize));
+});
+
+test("concurrent_large_unary, as streams", async () => {
+  const request = { responseParameters: [{ size: 314_159 }], payload: zeros(271_828) };
+  const all = await Promise.all(
+    Array.from({ length: concurrentCalls }, () => collect(client.streamingOutputCall(request))),
+  );
+  const sizes = all.map((responses) => responses.map(({ payload }) => payload?.body.length));
+  expect(sizes).toEqual(Array(concurrentCalls).fill([314_159]));
+});
+
+test("rpc_soak, channel_soak", async () => {
+  const request = { responseSize: 314_159, payload: zeros(271_828) };
+  for (let i = 0; i < 100; i++) {
+    expect((await client.unaryCall(request)).payload?.body.length).toBe(314_159);
+  }
+  for (let i = 0; i < 10; i++) {
+    const connection = await nats.connect({ as: "client" });
+    const { payload } = await createClient(TestService, connection.transport).unaryCall(request);
+    expect(payload?.body.length).toBe(314_159);
+    await connection.close();
+  }
+});
+
+test("multiple thousand simultaneous calls", async () => {
+  const responses = await Promise.all(Array.from({ length: 5_000 }, () => client.emptyCall({})));
+  expect(responses).toHaveLength(5_000);
+});
+
+test("multiple thousand simultaneous calls timeout", async () => {
+  const request = { responseParameters: [{ size: 1, intervalUs: 10_000_000 }] };
+  const codes = await Promise.all(
+    Array.from({ length: 2_000 }, () =>
+      collect(client.streamingOutputCall(request, { timeoutMs: 50 })).then(
+        () => undefined,
+        (error: unknown) => ConnectError.from(error).code,
+      ),
+    ),
+  );
+  expect(new Set(codes)).toEqual(new Set([Code.DeadlineExceeded]));
+});
+
+test("timeout but completed before expire", async () => {
+  expect(await client.emptyCall({}, { timeoutMs: 60_000 })).toBeDefined();
+});
+
 test("client_streaming", async () => {
   async function* requests() {
     for (const size of [27182, 8, 1828, 45904]) {
@@ -212,6 +274,24 @@ test("custom_metadata", async () => {
   expect(seen).toEqual(["header", "trailer", "header", "trailer"]);
 });
 
+test("large amount of headers: 63K of X's", async () => {
+  const call = (size: number) => {
+    const headers = { [initialKey]: "X".repeat(size) };
+    let echoed = 0;
+    const onHeader = (header: Headers) => {
+      echoed = header.get(initialKey)?.length ?? 0;
+    };
+    return client.unaryCall({}, { headers, onHeader }).then(() => echoed);
+  };
+  expect(await call(31 * 1024)).toBe(31 * 1024);
+  await expect(call(63 * 1024)).rejects.toMatchObject({
+    code: Code.ResourceExhausted,
+    rawMessage: expect.stringMatching(
+      /the metadata of the request has \d+ bytes, and may have 32768/,
+    ),
+  });
+});
+
 test.each([
   ["status_code_and_message", 2, "test status message"],
   ["special_status_message", 2, "\t\ntest with whitespace\r\nand Unicode BMP ☺ and non-BMP 😈\t\n"],
@@ -232,6 +312,35 @@ test("unimplemented_method", async () => {
 test("unimplemented_service", async () => {
   await expect(unimplemented.unimplementedCall({})).rejects.toMatchObject({
     code: Code.Unimplemented,
+  });
+});
+
+test("cancel before start", async () => {
+  const signal = AbortSignal.abort();
+  await expect(client.emptyCall({}, { signal })).rejects.toMatchObject({ code: Code.Canceled });
+  await expect(client.streamingInputCall(sender(), { signal })).rejects.toMatchObject({
+    code: Code.Canceled,
+  });
+  await expect(collect(client.streamingOutputCall({}, { signal }))).rejects.toMatchObject({
+    code: Code.Canceled,
+  });
+});
+
+test("cancel after sent first message", async () => {
+  const controller = new AbortController();
+  const requests = sender<{ payload: { body: Uint8Array } }>();
+  const call = client.streamingInputCall(requests, { signal: controller.signal });
+  requests.send({ payload: zeros(27_182) });
+  controller.abort();
+  await expect(call).rejects.toMatchObject({ code: Code.Canceled });
+});
+
+test("cancel after received headers", async () => {
+  const controller = new AbortController();
+  const options = { signal: controller.signal, onHeader: () => controller.abort() };
+  const request = { responseParameters: [{ size: 1 }, { size: 1, intervalUs: 10_000_000 }] };
+  await expect(collect(client.streamingOutputCall(request, options))).rejects.toMatchObject({
+    code: Code.Canceled,
   });
 });
 

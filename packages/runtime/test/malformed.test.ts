@@ -667,6 +667,74 @@ describe("a stream", () => {
     });
   });
 
+  /** A frame with all of a message, and one with a part of the next. */
+  const whole = new Uint8Array([0, 0, 0, 0, 3, 10, 1, 120]);
+  const cut = new Uint8Array([0, 0, 0, 1, 100, 10, 98, 120]);
+
+  test("whose caller ends in the middle of a message ends with InvalidArgument", async () => {
+    const texts: string[] = [];
+    const ended = gate();
+    await nats.worker({
+      async *chat(requests) {
+        try {
+          for await (const { text } of requests) {
+            texts.push(text);
+          }
+        } finally {
+          ended.open();
+        }
+        yield { text: "all came" };
+      },
+    });
+    const { nats: nc } = await nats.connect({ as: "client" });
+    const inbox = inboxOf(nc);
+    const end = new Promise<string>((resolve) => {
+      nc.subscribe(inbox, {
+        callback: (_error, message) => {
+          const frame = message.headers?.get("Jetrpc-Frame") ?? "";
+          if (frame.startsWith("accept")) {
+            nc.publish(message.reply ?? "", whole);
+            nc.publish(message.reply ?? "", cut);
+            publishRaw(nc, message.reply ?? "", headers("Jetrpc-Frame: end 2"));
+          } else if (frame.startsWith("end")) {
+            resolve(message.headers?.get("Nats-Service-Error-Code") ?? "");
+          }
+        },
+      });
+    });
+    nc.publish(`${service}.rpc.Chat`, "", { reply: inbox });
+    expect(await end).toBe(`${Code.InvalidArgument}`);
+    await ended.opened;
+    expect(texts).toEqual(["x"]);
+  });
+
+  test("whose worker ends in the middle of a message ends with Internal", async () => {
+    const { nats: root } = await nats.connect();
+    root.subscribe(`${service}.rpc.Down`, {
+      callback: (_error, { reply = "" }) => {
+        root.publish(reply, "", {
+          reply: `${service}.stream.Down.worker.stream`,
+          headers: rawHeaders(headers("Jetrpc-Frame: accept")),
+        });
+        root.publish(reply, whole);
+        root.publish(reply, cut);
+        root.publish(reply, "", { headers: rawHeaders(headers("Jetrpc-Frame: end 2")) });
+      },
+    });
+    await root.flush();
+    const texts: string[] = [];
+    const read = async () => {
+      for await (const { text } of (await nats.client()).down({})) {
+        texts.push(text);
+      }
+    };
+    await expect(read()).rejects.toMatchObject({
+      code: Code.Internal,
+      rawMessage: "the stream ended in the middle of a message",
+    });
+    expect(texts).toEqual(["x"]);
+  });
+
   test.each(["credit -1", "credit x", "end 1e3", "end", "credit 1 2", "page 1"])(
     "ends with a frame of %s",
     async (frame) => {

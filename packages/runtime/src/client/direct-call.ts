@@ -6,6 +6,7 @@ import { checkSize, decode, encode, type MessageLimits } from "../wire/codec.js"
 import { Header, HeaderBlock, headerSize, isEmpty } from "../wire/header.js";
 import { isNoResponders, type Link } from "../wire/link.js";
 import { requestMetadata } from "../wire/metadata-limit.js";
+import { kindConflict, otherKind } from "../wire/method-kind.js";
 import { directSpace } from "../wire/object-name.js";
 import { isOversize } from "../wire/payload-store.js";
 import { PendingReply, type Request } from "../wire/pending-reply.js";
@@ -52,7 +53,7 @@ export function callDirect<I extends DescMessage, O extends DescMessage>(
           headers: block,
           timeoutMs,
           signal,
-          inbox: link.mux.inboxOf(method),
+          route: link.mux.routeOf(method),
           worker: method,
         },
         method,
@@ -95,6 +96,7 @@ class UnaryReply extends PendingReply {
 
   protected replied(wire: Msg): void {
     if (wire.headers) {
+      this.acknowledge(wire);
       this.readHeaders(wire);
     } else {
       this.respond(wire, wire.data);
@@ -115,6 +117,12 @@ class UnaryReply extends PendingReply {
       this.nobody();
     } else if (isStatus(wire)) {
       this.failed(decodeStatus(wire));
+    } else if (wire.headers?.has(Header.frame)) {
+      // A worker that streams has begun.
+      this.failed(
+        kindConflict(this.desc, wire.headers) ?? otherKind(this.desc, "one that streams"),
+      );
+      this.leaveWorker();
     } else {
       const { service } = this.method;
       const { payloads } = this.link;
@@ -130,6 +138,14 @@ class UnaryReply extends PendingReply {
       } else {
         this.respond(wire, wire.data);
       }
+    }
+  }
+
+  /** Tells a worker that waits for it that all it has sent until now has come. */
+  private acknowledge({ headers, reply = "" }: Msg): void {
+    // A worker must not have its callers publish where it may not itself.
+    if (headers?.has(Header.ack) && reply.startsWith(`${this.method.service.ackSubject}.`)) {
+      this.link.publish(reply);
     }
   }
 

@@ -8,12 +8,14 @@ import { Code, ConnectError, type StreamResponse } from "@connectrpc/connect";
 import type { Msg } from "@nats-io/nats-core";
 import type { MethodBinding } from "../wire/binding.js";
 import { checkSize, decode, encode, type MessageLimits } from "../wire/codec.js";
-import { type ControlFrame, importedReply } from "../wire/frame.js";
+import { type ControlFrame, controlHeaders, importedReply } from "../wire/frame.js";
 import { Header, HeaderBlock, headerSize, quote, readMetadata } from "../wire/header.js";
 import { isNoResponders, type Link } from "../wire/link.js";
+import { addKind, kindConflict, otherKind } from "../wire/method-kind.js";
 import { denial, type Reply } from "../wire/mux.js";
 import { isOversize } from "../wire/payload-store.js";
 import { canceled } from "../wire/pending-reply.js";
+import type { SendWindow } from "../wire/send-window.js";
 import {
   appendMetadata,
   decodeStatus,
@@ -51,6 +53,9 @@ class ClientStream<I extends DescMessage, O extends DescMessage>
   implements Reply
 {
   readonly inbox: string;
+  private readonly window: SendWindow;
+  /** Bytes that the request takes of the window. */
+  private taken = 0;
   private readonly token: number;
   private readonly requests: AsyncIterator<MessageInitShape<I>>;
   private readonly trailer = new Headers();
@@ -60,9 +65,10 @@ class ClientStream<I extends DescMessage, O extends DescMessage>
   private stopTimer: (() => void) | undefined;
   /** The request waits where busy workers look. */
   private isWaiting = false;
+  private isSent = false;
   private isClosed = false;
   private object: string | undefined;
-  private opening: { payload: Uint8Array; headers: HeaderBlock | undefined } | undefined;
+  private opening: { payload: Uint8Array; headers: HeaderBlock } | undefined;
 
   constructor(
     link: Link,
@@ -78,7 +84,9 @@ class ClientStream<I extends DescMessage, O extends DescMessage>
       onReturn: () => this.leave(canceled(call.signal)),
       readMaxBytes: limits.readMaxBytes,
     });
-    this.inbox = link.mux.inboxOf(method);
+    const { inbox, window } = link.mux.routeOf(method);
+    this.inbox = inbox;
+    this.window = window;
     this.token = link.mux.open(this);
     this.requests = input[Symbol.asyncIterator]();
   }
@@ -130,7 +138,7 @@ class ClientStream<I extends DescMessage, O extends DescMessage>
     }
     switch (control?.kind) {
       case "accept":
-        this.accept(message);
+        this.accept(message, control.bytes);
         break;
       case "header":
         this.respond(readMetadata(message.headers));
@@ -141,18 +149,25 @@ class ClientStream<I extends DescMessage, O extends DescMessage>
       default:
         if (isStatus(message)) {
           this.end(message, 0);
-        } else {
+        } else if (this.peer) {
           this.leave(
             new ConnectError(
               `${this.desc.toString()} was answered by what is no frame of a stream`,
               Code.Internal,
             ),
           );
+        } else {
+          this.leave(otherKind(this.desc, "unary"));
         }
     }
   }
 
   override receive(message: Msg): void {
+    if (!this.peer && !message.headers) {
+      // Frames come after what accepts the stream.
+      this.leave(otherKind(this.desc, "unary"));
+      return;
+    }
     if (!this.header && !message.headers) {
       // The first message came without a response header before it.
       this.respond(new Headers());
@@ -173,10 +188,10 @@ class ClientStream<I extends DescMessage, O extends DescMessage>
     if (this.desc.methodKind === "server_streaming") {
       payload = this.encode(await this.onlyRequest());
     }
-    let headers = requestHeaders(this.call, this.link.maxPayload);
+    const headers = requestHeaders(this.call, this.link.maxPayload) ?? new HeaderBlock();
+    addKind(headers, this.desc).append(controlHeaders("credit", this.inflow.initial));
     if (isOversize(payload, headerSize(headers), this.link.maxPayload)) {
       this.object = await this.link.payloads.putDirect(this.method, payload);
-      headers ??= new HeaderBlock();
       headers.add(Header.payload, this.object);
       payload = new Uint8Array(0);
     }
@@ -184,21 +199,53 @@ class ClientStream<I extends DescMessage, O extends DescMessage>
       this.deleteObject();
       return;
     }
-    if (!this.link.connected) {
-      throw neverRan(this.link.lost);
-    }
     this.opening = { payload, headers };
-    this.publishOpening(this.method.directSubject);
+    this.window.enter(this);
+  }
+
+  /** Sends the request, now that there is room for it. */
+  sendNow(): void {
+    if (this.isClosed) {
+      return;
+    }
+    try {
+      if (!this.link.connected) {
+        throw neverRan(this.link.lost);
+      }
+      this.publishOpening(this.method.directSubject);
+      this.isSent = true;
+      this.taken = this.opening?.payload.length ?? 0;
+      this.window.take(this.taken);
+    } catch (error) {
+      this.fail(toConnectError(error));
+    }
   }
 
   private publishOpening(subject: string): void {
     const { payload, headers } = this.opening ?? {};
-    const reply = this.own;
-    this.link.nats.publish(
-      subject,
-      payload,
-      headers ? { reply, headers: headers.asHeaders() } : { reply },
-    );
+    this.link.nats.publish(subject, payload, {
+      reply: this.own,
+      ...(headers && { headers: headers.asHeaders() }),
+    });
+  }
+
+  /** A worker has the request, or nobody will. */
+  private leaveWindow(): void {
+    const { taken } = this;
+    this.taken = 0;
+    this.window.free(taken);
+  }
+
+  override heard(): void {
+    super.heard();
+    this.leaveWindow();
+  }
+
+  /** No silence counts before there is something to answer. */
+  override tick(): void {
+    if (this.isSent) {
+      super.tick();
+    }
   }
 
   private async onlyRequest(): Promise<MessageInitShape<I>> {
@@ -232,11 +279,16 @@ class ClientStream<I extends DescMessage, O extends DescMessage>
     }
   }
 
-  private accept(message: Msg): void {
+  private accept(message: Msg, credit: number | undefined): void {
     if (this.peer) {
       return;
     }
-    const { reply = "" } = message;
+    const { reply = "", headers } = message;
+    const conflict = kindConflict(this.desc, headers);
+    if (conflict) {
+      this.leave(conflict);
+      return;
+    }
     // A worker must not have its callers publish where it may not itself.
     if (!reply.startsWith(`${this.method.streamSubject}.`)) {
       this.leave(
@@ -253,7 +305,9 @@ class ClientStream<I extends DescMessage, O extends DescMessage>
       return;
     }
     this.peer = reply;
+    this.outflow.begin(credit);
     this.opening = undefined;
+    this.leaveWindow();
     if (this.desc.methodKind !== "server_streaming") {
       this.sendRequests().catch((error) => this.leave(toConnectError(error)));
     }
@@ -345,6 +399,7 @@ class ClientStream<I extends DescMessage, O extends DescMessage>
     this.stopTimer?.();
     this.call.signal?.removeEventListener("abort", this.aborted);
     this.opening = undefined;
+    this.leaveWindow();
     this.deleteObject();
     // Nobody reads requests any more. Lets whoever makes the requests clean up.
     this.outflow.fail(new ConnectError("the call has ended", Code.Canceled));

@@ -113,8 +113,8 @@ function askWorker(link: Link, typeName: string, subject: string, timeoutMs: num
   }
   // No stream stores it: a call may have the id "describe".
   const headers = new HeaderBlock().add(Header.expectedStream, "none");
-  const inbox = link.mux.createInbox();
-  return link.request({ subject, payload: new Uint8Array(0), headers, timeoutMs, inbox });
+  const route = link.mux.createRoute();
+  return link.request({ subject, payload: new Uint8Array(0), headers, timeoutMs, route });
 }
 
 /** As gRPC's health checking names it. */

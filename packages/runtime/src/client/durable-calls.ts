@@ -12,6 +12,7 @@ import { Header, readMetadata } from "../wire/header.js";
 import { Interruptible } from "../wire/interruptible.js";
 import { getLast, untilAnswered } from "../wire/jetstream.js";
 import type { Link } from "../wire/link.js";
+import { kindConflict, otherKind } from "../wire/method-kind.js";
 import { responseSpace } from "../wire/object-name.js";
 import { appendMetadata, decodeStatus, isStatus, toConnectError } from "../wire/status.js";
 import { checkTimeoutMs, startTimer } from "../wire/timer.js";
@@ -100,11 +101,19 @@ export class DurableCalls {
     endCall(this.link, method, call, "expired").catch(() => undefined);
   }
 
-  /** Waits for the end of a unary call and returns it. Throws the error it ended with. */
-  async end(follower: CallFollower): Promise<Entry> {
+  /**
+   * Waits for the end of a unary call and returns it. Throws the error it ended with, and
+   * Unimplemented when it is one of a method that streams.
+   */
+  async end({ desc }: MethodBinding, follower: CallFollower): Promise<Entry> {
     const entry = await follower.next();
-    if (isStatus(entry.message)) {
-      throw decodeStatus(entry.message);
+    const { message } = entry;
+    if (isStatus(message)) {
+      throw decodeStatus(message);
+    }
+    const conflict = message.headers && kindConflict(desc, message.headers);
+    if (conflict) {
+      throw conflict;
     }
     return entry;
   }
@@ -146,7 +155,7 @@ export class DurableCalls {
         const follower = this.follow(method, call, from);
         const release = limitWait(follower, options);
         try {
-          const end = await this.end(follower);
+          const end = await this.end(method, follower);
           return await untilAborted(options?.signal, async () => this.read<O>(method, call, end));
         } finally {
           release();
@@ -225,6 +234,8 @@ export class DurableCalls {
           // As in Connect, an error has all metadata of the response.
           appendMetadata(error.metadata, readMetadata(header?.headers));
           throw error;
+        } else if (entry.message.data.length > 0 || entry.message.headers?.has(Header.payload)) {
+          throw otherKind(method.desc, "unary");
         } else {
           return;
         }

@@ -33,7 +33,7 @@ export function gather(
       resolve();
     };
     const reply: Reply = {
-      inbox: link.mux.createInbox(),
+      inbox: link.mux.createRoute().inbox,
       receive(message) {
         try {
           if (isNoResponders(message) || take(message)) {

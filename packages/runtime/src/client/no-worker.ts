@@ -2,6 +2,7 @@ import { Code, ConnectError } from "@connectrpc/connect";
 import type { MethodBinding } from "../wire/binding.js";
 import { Discovery } from "../wire/discovery.js";
 import type { Link } from "../wire/link.js";
+import { otherDelivery } from "../wire/method-kind.js";
 import { neverRan } from "../wire/status.js";
 import { defaultTimeoutMs, firstInfo } from "./gather.js";
 
@@ -15,6 +16,10 @@ export async function explainNoWorker(link: Link, method: MethodBinding): Promis
   if (methods && !methods.includes(name)) {
     const text = `workers of ${typeName} run, but their schema has no method ${name}: upgrade them`;
     return neverRan(new ConnectError(text, Code.Unimplemented));
+  }
+  const delivery = info?.endpoints.find((each) => each.name === name)?.metadata[Discovery.delivery];
+  if (delivery && delivery !== method.delivery) {
+    return neverRan(otherDelivery(method, delivery));
   }
   const others = methods ? ", though others of its methods are served" : "";
   const text = `no worker serves ${typeName}.${name}${others}: start one that implements it`;

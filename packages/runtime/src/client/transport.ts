@@ -64,7 +64,7 @@ export function createTransport(
     const release = limitWait(follower, waitOptions(call), () => calls.expire(binding, name));
     try {
       void calls.submitFollowed(binding, name, follower, input, submitOptions(call));
-      const end = await calls.end(follower);
+      const end = await calls.end(binding, follower);
       return new LazyUnaryResponse<I, O>(
         desc,
         await calls.read<O>(binding, name, end),

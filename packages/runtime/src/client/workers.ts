@@ -9,7 +9,7 @@ const freshMs = 1_000;
 /** Silence after an answer that means that it was the last one, in ms. */
 const quietMs = 100;
 
-/** How many workers serve a method, by its name. Methods that none serves are left out. */
+/** How many workers serve a durable method, by its name. Methods that none serves are left out. */
 export type WorkerCounts = ReadonlyMap<string, number>;
 
 interface Answer {
@@ -43,8 +43,11 @@ async function ask(link: Link, typeName: string): Promise<WorkerCounts> {
   const take = (message: Parameters<typeof parseReply>[0]) => {
     const { metadata, endpoints = [] } = parseReply(message) ?? {};
     if (metadata?.[Discovery.service] === typeName && metadata[Discovery.status] === "SERVING") {
-      for (const { name } of endpoints) {
-        counts.set(name, (counts.get(name) ?? 0) + 1);
+      for (const { name, metadata: of } of endpoints) {
+        // Workers of another schema may have it as a direct one.
+        if (of[Discovery.delivery] === "durable") {
+          counts.set(name, (counts.get(name) ?? 0) + 1);
+        }
       }
     }
     return false;

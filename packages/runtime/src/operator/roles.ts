@@ -96,6 +96,7 @@ function directWorker(method: MethodBinding): Rights {
       inGroup(method.directSubject),
       inGroup(method.waitSubject),
       method.cancelSubject,
+      `${method.service.ackSubject}.>`,
       ...(method.desc.methodKind === "unary" ? [] : [`${method.streamSubject}.>`]),
     ],
   };
@@ -131,7 +132,11 @@ function durableWorker(method: MethodBinding): Rights {
         readLast(service.stream, `${subject}.>`),
       ]),
     ],
-    subscribe: [method.cancelSubject],
+    subscribe: [
+      method.cancelSubject,
+      // To say that it is durable.
+      inGroup(method.durableSubject),
+    ],
   };
 }
 
@@ -164,6 +169,7 @@ function directClient(method: MethodBinding): Rights {
       method.directSubject,
       method.waitSubject,
       method.cancelSubject,
+      `${method.service.ackSubject}.>`,
       ...(method.desc.methodKind === "unary" ? [] : [`${method.streamSubject}.>`]),
     ],
     subscribe: [],

@@ -28,6 +28,8 @@ export interface ServiceBinding {
   readonly prefix: string;
   /** Where workers give their descriptors: `<prefix>.describe`. */
   readonly describeSubject: string;
+  /** Where callers say what they have read: `<prefix>.ack`, then worker, caller and bytes. */
+  readonly ackSubject: string;
   /** Work-queue stream of its durable calls. */
   readonly stream: string;
   /** Stream of their call logs. */
@@ -66,6 +68,8 @@ export interface MethodBinding {
   readonly directSubject: string;
   /** Where a direct request waits when all workers are busy: `<prefix>.wait.<Method>`. */
   readonly waitSubject: string;
+  /** Where workers of a durable method refuse what is sent to them directly: `<prefix>.durable.<Method>`. */
+  readonly durableSubject: string;
   /** Frames of direct streams to workers: `<prefix>.stream.<Method>`, then worker and stream. */
   readonly streamSubject: string;
   /** Where callers of direct methods say that they have left: `<prefix>.cancel.<Method>`. */
@@ -168,6 +172,7 @@ function createBinding(desc: DescService): ServiceBinding {
     desc,
     prefix,
     describeSubject: `${prefix}.describe`,
+    ackSubject: `${prefix}.ack`,
     stream,
     logStream: `${stream}_LOG`,
     progressStream: `${stream}_PROGRESS`,
@@ -199,6 +204,7 @@ function createMethodBinding(desc: DescMethod, service: ServiceBinding): MethodB
     delivery,
     directSubject: subject("rpc"),
     waitSubject: subject("wait"),
+    durableSubject: subject("durable"),
     streamSubject: subject("stream"),
     cancelSubject: subject("cancel"),
     queueSubject: subject("queue"),

@@ -1,11 +1,14 @@
 import type { Msg } from "@nats-io/nats-core";
 import { Header, HeaderBlock, wholeNumber } from "./header.js";
 
-/** What data frames may cost before the receiver grants more. */
+/** What data frames may cost before the receiver grants more, where it does not say. */
 export const initialCredit = 64 * 1024;
 
 /** Largest data frame, in bytes, where the server's max_payload is not smaller. */
 export const maxFrameBytes = 64 * 1024;
+
+/** Least data frame, in bytes, that a message is cut for. */
+export const minFrameBytes = 4 * 1024;
 
 /** Bytes of the number that begins a data frame. */
 export const frameHeadBytes = 4;
@@ -17,7 +20,8 @@ export function frameCost(frame: Uint8Array): number {
 
 /**
  * A frame that is no data: those have headers, and data frames have none.
- * - accept: a worker took the stream; requests go to the frame's reply subject
+ * - accept: a worker took the stream; requests go to the frame's reply subject, and
+ *   may cost so much
  * - header: the response header is complete; it is metadata of this message
  * - credit: what data frames may cost in all; a frame may be sent while those
  *   before it cost less
@@ -25,7 +29,7 @@ export function frameCost(frame: Uint8Array): number {
  *   status of the call and the trailers.
  */
 export type ControlFrame =
-  | { readonly kind: "accept" }
+  | { readonly kind: "accept"; readonly bytes: number | undefined }
   | { readonly kind: "header" }
   | { readonly kind: "credit"; readonly bytes: number }
   | { readonly kind: "end"; readonly frames: number };
@@ -42,7 +46,10 @@ export function controlHeaders(
 export function parseControl(message: Msg): ControlFrame | undefined {
   const [kind, text, ...rest] = (message.headers?.get(Header.frame) ?? "").split(" ");
   const number = wholeNumber(text);
-  if (kind === "accept" || kind === "header") {
+  if (kind === "accept") {
+    return { kind, bytes: number };
+  }
+  if (kind === "header") {
     return { kind };
   }
   if (number === undefined || rest.length > 0) {

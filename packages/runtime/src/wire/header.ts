@@ -21,6 +21,10 @@ export const Header = {
   timeout: "Jetrpc-Timeout-Ms",
   /** Kind of a control frame of a stream, and its number. */
   frame: "Jetrpc-Frame",
+  /** Kind of the method in the schema of who wrote it, where it streams. */
+  kind: "Jetrpc-Kind",
+  /** Asks a caller to say that it has read what a worker has sent it: how many bytes that is. */
+  ack: "Jetrpc-Ack",
   /** Object that holds the payload, when it is too large for one NATS message, its size and digest. */
   payload: "Jetrpc-Payload",
   /** What tells the objects of a request from those of another submission of its call, or those of one attempt from another's, and how many. */
@@ -143,6 +147,11 @@ export class HeaderBlock {
   /** True when nothing was added. */
   get isEmpty(): boolean {
     return this.text === firstLine;
+  }
+
+  /** How many characters it has: its size, but for characters that take two bytes. */
+  get length(): number {
+    return this.text.length;
   }
 
   encode(): Uint8Array {

@@ -1,17 +1,25 @@
 import { Code, ConnectError } from "@connectrpc/connect";
 import { keep } from "./bytes.js";
-import { frameCost, frameHeadBytes, initialCredit } from "./frame.js";
+import { frameCost, frameHeadBytes, initialCredit, minFrameBytes } from "./frame.js";
 
 /** Most bytes that a sender may be ahead of its reader. */
 const maxWindow = 1024 * 1024;
 
-/** What the windows of all streams of a process share. */
-const sharedWindow = 32 * 1024 * 1024;
+/**
+ * What the windows of all streams of a process share: the server keeps for a connection
+ * what it has not read yet, and cuts it above `max_pending`, 64 MB by default.
+ */
+const sharedWindow = 16 * 1024 * 1024;
 
-/** Least window: what every stream is granted at its start. */
-const minWindow = initialCredit;
+/** Least window. */
+const minWindow = minFrameBytes;
 
 let open = 0;
+
+/** How many bytes a sender may be ahead of its reader, among so many streams. */
+function windowOf(streams: number): number {
+  return Math.min(maxWindow, Math.max(minWindow, Math.floor(sharedWindow / streams)));
+}
 
 /** What an {@link Inflow} needs of its stream. */
 export interface InflowOptions<T> {
@@ -42,7 +50,9 @@ export class Inflow<T> implements AsyncIterableIterator<T, undefined> {
   private cost = 0;
   /** Bytes of frames that were read to their end. */
   private consumed = 0;
-  private granted = initialCredit;
+  /** What the sender is told at the start that it may send. */
+  readonly initial = Math.min(initialCredit, windowOf(++open));
+  private granted = this.initial;
   /** The message that goes on in the next frame. */
   private partial: PartialMessage | undefined;
   private readonly readers: Reader<T>[] = [];
@@ -52,9 +62,7 @@ export class Inflow<T> implements AsyncIterableIterator<T, undefined> {
   private isClosed = false;
   private isDone = false;
 
-  constructor(private readonly options: InflowOptions<T>) {
-    open++;
-  }
+  constructor(private readonly options: InflowOptions<T>) {}
 
   [Symbol.asyncIterator](): this {
     return this;
@@ -75,7 +83,8 @@ export class Inflow<T> implements AsyncIterableIterator<T, undefined> {
       this.serve();
       return;
     }
-    if (this.cost >= this.granted) {
+    // A sender may not have been told yet, or may not know that there is less.
+    if (this.cost >= Math.max(this.granted, initialCredit)) {
       this.refuse(`the sender does not wait for credit: it has sent more than ${this.granted}`);
       return;
     }
@@ -187,6 +196,11 @@ export class Inflow<T> implements AsyncIterableIterator<T, undefined> {
       throw this.failure;
     }
     if (this.total !== undefined) {
+      if (this.partial) {
+        const text = "the stream ended in the middle of a message";
+        this.break(new ConnectError(text, this.options.malformed));
+        return this.take();
+      }
       this.finish();
       return { done: true, value: undefined };
     }
@@ -253,7 +267,7 @@ export class Inflow<T> implements AsyncIterableIterator<T, undefined> {
     this.frames.shift();
     this.offset = frameHeadBytes;
     this.consumed += frameCost(frame);
-    const window = Math.min(maxWindow, Math.max(minWindow, Math.floor(sharedWindow / open)));
+    const window = windowOf(open);
     if (this.total === undefined && this.granted - this.consumed <= window / 2) {
       this.granted = this.consumed + window;
       this.options.grant(this.granted);

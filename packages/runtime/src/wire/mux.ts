@@ -4,11 +4,20 @@ import { heartbeatSuffix } from "./frame.js";
 import { createInbox } from "./inbox.js";
 import type { Pulse } from "./pulse.js";
 import { createSecret, secretLength } from "./secret.js";
+import { SendWindow } from "./send-window.js";
 import { SlotTable } from "./slot-table.js";
+
+/** What all requests to the same have in common. */
+export interface Route {
+  /** What their reply subjects begin with, before the number. */
+  readonly inbox: string;
+  /** Bounds how much is under way. */
+  readonly window: SendWindow;
+}
 
 /** What waits for messages on one reply subject. */
 export interface Reply {
-  /** What its reply subject begins with, before its number: see {@link Mux.inboxOf}. */
+  /** That of its {@link Route}. */
   readonly inbox: string;
   /** Takes a message. Its payload is a part of a larger buffer: see {@link keep}. */
   receive(message: Msg): void;
@@ -35,9 +44,9 @@ export class Mux {
   private readonly replies = new SlotTable<Reply>();
   private readonly prefix: string;
   /** Where JetStream, and nobody else, answers. */
-  readonly jetStream: string;
+  readonly jetStream: Route;
   /** By method. */
-  private readonly inboxes = new WeakMap<object, string>();
+  private readonly routes = new WeakMap<object, Route>();
   private refusal: Error | undefined;
 
   constructor(
@@ -48,7 +57,7 @@ export class Mux {
     inboxPrefix?: string,
   ) {
     this.prefix = `${createInbox(inboxPrefix)}.`;
-    this.jetStream = this.createInbox();
+    this.jetStream = this.createRoute();
     const route = guarded((message) => this.route(message));
     nats.subscribe(`${this.prefix}>`, {
       callback: (error, message) => {
@@ -68,19 +77,19 @@ export class Mux {
     });
   }
 
-  /** Where the workers of a method answer. */
-  inboxOf(method: object): string {
-    let inbox = this.inboxes.get(method);
-    if (inbox === undefined) {
-      inbox = this.createInbox();
-      this.inboxes.set(method, inbox);
+  /** For the requests of a method. */
+  routeOf(method: object): Route {
+    let route = this.routes.get(method);
+    if (route === undefined) {
+      route = this.createRoute();
+      this.routes.set(method, route);
     }
-    return inbox;
+    return route;
   }
 
-  /** Where those answer who hear one request. */
-  createInbox(): string {
-    return `${this.prefix}${createSecret()}.`;
+  /** For one request, whoever hears it. */
+  createRoute(): Route {
+    return { inbox: `${this.prefix}${createSecret()}.`, window: new SendWindow() };
   }
 
   /** Opens a reply subject, the reply's inbox and the number returned; it closes it. */

@@ -1,5 +1,5 @@
 import type { ConnectError } from "@connectrpc/connect";
-import { frameCost, frameHeadBytes, initialCredit } from "./frame.js";
+import { frameCost, frameHeadBytes, initialCredit, minFrameBytes } from "./frame.js";
 import { afterTurn } from "./turn.js";
 
 /**
@@ -28,6 +28,11 @@ export class Outflow {
     private readonly publish: (frame: Uint8Array) => void,
     private readonly maxFrame: number,
   ) {}
+
+  /** Nothing is written yet, and the receiver may have said what it grants at the start. */
+  begin(bytes: number | undefined): void {
+    this.granted = bytes ?? initialCredit;
+  }
 
   /**
    * Takes a message. What it returns resolves when there is room for another;
@@ -117,7 +122,9 @@ export class Outflow {
   }
 
   private nextFrame(): Uint8Array {
-    const frame = new Uint8Array(Math.min(this.maxFrame, frameHeadBytes + this.queued));
+    // Many streams get little credit each: a frame takes hardly more than there is.
+    const credit = Math.max(minFrameBytes, this.granted - this.sent);
+    const frame = new Uint8Array(Math.min(this.maxFrame, credit, frameHeadBytes + this.queued));
     const number = this.frames++;
     frame[0] = number >>> 24;
     frame[1] = number >>> 16;

@@ -3,8 +3,9 @@ import type { Msg } from "@nats-io/nats-core";
 import { isHeartbeat } from "./frame.js";
 import { type HeaderBlock, headerSize } from "./header.js";
 import type { Link } from "./link.js";
-import { denial, type Reply } from "./mux.js";
+import { denial, type Reply, type Route } from "./mux.js";
 import { silentBeats } from "./pulse.js";
+import type { SendWindow } from "./send-window.js";
 import { neverRan, permanent } from "./status.js";
 
 /** A request that waits for one reply. */
@@ -12,11 +13,14 @@ export interface Request {
   readonly subject: string;
   readonly payload: Uint8Array;
   readonly headers?: HeaderBlock | undefined;
-  /** How long to wait for the reply, in ms; 0 for no limit. */
+  /**
+   * How long to wait for the reply, in ms; 0 for no limit. Of a worker's that counts from
+   * the call, of others from when the request is sent.
+   */
   readonly timeoutMs: number;
   readonly signal?: AbortSignal | undefined;
-  /** Where the reply comes, see {@link Mux}. Default: where JetStream answers. */
-  readonly inbox?: string;
+  /** Default: that to JetStream. */
+  readonly route?: Route;
   /**
    * Set when a worker answers: it sends heartbeats while it works, and its
    * silence means that it is gone.
@@ -44,16 +48,23 @@ const lazyTimerMs = 2_000;
 /** One request that waits for its reply: the last thing that is called is replied() or failed(), once. */
 export abstract class PendingReply implements Reply {
   readonly inbox: string;
+  private readonly window: SendWindow;
   private readonly token: number;
   private timer: ReturnType<typeof setTimeout> | undefined;
   private endsAt = 0;
   private silent = 0;
+  /** Bytes that it takes of the window. */
+  private taken = 0;
+  private isSent = false;
+  private isDone = false;
 
   constructor(
     protected readonly link: Link,
     protected readonly request: Request,
   ) {
-    this.inbox = request.inbox ?? link.mux.jetStream;
+    const { inbox, window } = request.route ?? link.mux.jetStream;
+    this.inbox = inbox;
+    this.window = window;
     this.token = link.mux.open(this);
   }
 
@@ -67,16 +78,32 @@ export abstract class PendingReply implements Reply {
     return subject === this.request.subject;
   }
 
+  /** Sends the request, once what is under way leaves room for it. */
   send(): void {
-    const { subject, payload, headers, timeoutMs, signal } = this.request;
+    const { signal, worker } = this.request;
     if (!this.link.connected) {
-      this.finish();
-      this.failed(neverRan(this.link.lost));
+      this.refuse(this.link.lost);
       return;
     }
     if (signal?.aborted) {
-      this.finish();
-      this.failed(neverRan(canceled(signal)));
+      this.refuse(canceled(signal));
+      return;
+    }
+    signal?.addEventListener("abort", this);
+    if (worker) {
+      this.limitTime();
+    }
+    this.window.enter(this);
+  }
+
+  /** Sends it, now that there is room for it. */
+  sendNow(): void {
+    if (this.isDone) {
+      return;
+    }
+    const { subject, payload, headers, worker } = this.request;
+    if (!this.link.connected) {
+      this.refuse(this.link.lost);
       return;
     }
     this.link.flushLate();
@@ -99,11 +126,11 @@ export abstract class PendingReply implements Reply {
       }
       return;
     }
-    signal?.addEventListener("abort", this);
-    if (timeoutMs > lazyTimerMs) {
-      this.endsAt = performance.now() + timeoutMs;
-    } else if (timeoutMs > 0) {
-      this.startTimer(timeoutMs);
+    this.isSent = true;
+    this.taken = payload.length;
+    this.window.take(this.taken);
+    if (!worker) {
+      this.limitTime();
     }
   }
 
@@ -121,8 +148,10 @@ export abstract class PendingReply implements Reply {
     }
   }
 
+  /** Its worker has it: it waits in no server any more. */
   heard(): void {
     this.silent = 0;
+    this.leave();
   }
 
   tick(): void {
@@ -132,7 +161,7 @@ export abstract class PendingReply implements Reply {
         this.startTimer(left);
       }
     }
-    if (this.request.worker && ++this.silent > silentBeats) {
+    if (this.request.worker && this.isSent && ++this.silent > silentBeats) {
       this.fail(
         `the worker of ${this.request.subject} has been silent for ${silentBeats} s: its process or its network is gone, or it blocks its event loop. The request may have run`,
         Code.Unavailable,
@@ -141,6 +170,10 @@ export abstract class PendingReply implements Reply {
   }
 
   disconnected(): void {
+    if (!this.isSent) {
+      this.refuse(this.link.lost);
+      return;
+    }
     this.fail(
       `the connection to NATS was lost while ${this.request.subject} was under way: the request may have run`,
       Code.Unavailable,
@@ -148,17 +181,31 @@ export abstract class PendingReply implements Reply {
   }
 
   denied(cause: Error): void {
-    this.finish();
-    this.failed(neverRan(denial(this.request.subject, cause)));
+    this.refuse(denial(this.request.subject, cause));
   }
 
   /** The caller's signal fired. As a listener, the object itself needs no function of its own. */
   handleEvent(): void {
-    this.finish();
-    this.failed(canceled(this.request.signal));
+    this.end(canceled(this.request.signal));
+    if (this.isSent) {
+      this.leaveWorker();
+    }
+  }
+
+  /** Tells the worker that nobody waits for it any more. */
+  protected leaveWorker(): void {
     const { worker } = this.request;
     if (worker) {
       this.link.cancel(worker.cancelSubject, this.inbox + this.token);
+    }
+  }
+
+  private limitTime(): void {
+    const { timeoutMs } = this.request;
+    if (timeoutMs > lazyTimerMs) {
+      this.endsAt = performance.now() + timeoutMs;
+    } else if (timeoutMs > 0) {
+      this.startTimer(timeoutMs);
     }
   }
 
@@ -171,22 +218,37 @@ export abstract class PendingReply implements Reply {
   }
 
   private fail(message: string, code: Code): void {
-    this.finish();
-    this.failed(new ConnectError(message, code));
+    const error = new ConnectError(message, code);
+    this.end(this.isSent ? error : neverRan(error));
   }
 
   /** Fails what reached nobody. */
   private refuse(error: ConnectError): void {
-    this.finish();
-    this.failed(neverRan(error));
+    this.end(neverRan(error));
+  }
+
+  private end(error: ConnectError): void {
+    // What ends gives room to others, and they may end this one.
+    if (!this.isDone) {
+      this.finish();
+      this.failed(error);
+    }
   }
 
   private finish(): void {
+    this.isDone = true;
     this.link.mux.close(this.token);
     if (this.timer) {
       clearTimeout(this.timer);
     }
     this.request.signal?.removeEventListener("abort", this);
+    this.leave();
+  }
+
+  private leave(): void {
+    const { taken } = this;
+    this.taken = 0;
+    this.window.free(taken);
   }
 }
 

@@ -202,6 +202,6 @@ export class UnaryCall implements DirectCall {
     if (!reply || this.link.nats.isClosed()) {
       return;
     }
-    this.link.publish(reply, payload, headers ? { headers: headers.asHeaders() } : undefined);
+    this.served.settings.responses.send(reply, payload, headers);
   }
 }

@@ -2,9 +2,10 @@ import type { DescMessage, MessageInitShape, MessageShape } from "@bufbuild/prot
 import { Code, ConnectError } from "@connectrpc/connect";
 import type { Msg } from "@nats-io/nats-core";
 import { checkSize, decode, encode, encodingOf } from "../wire/codec.js";
-import { type ControlFrame, controlHeaders } from "../wire/frame.js";
+import { type ControlFrame, controlHeaders, parseControl } from "../wire/frame.js";
 import { Header } from "../wire/header.js";
 import { isNoResponders, type Link } from "../wire/link.js";
+import { addKind } from "../wire/method-kind.js";
 import { directSpace } from "../wire/object-name.js";
 import { encodeStatus } from "../wire/status.js";
 import { StreamSide } from "../wire/stream-side.js";
@@ -35,6 +36,12 @@ export class WorkerStream extends StreamSide<MessageShape<DescMessage>> implemen
       readMaxBytes: settings.limits.readMaxBytes,
     });
     this.peer = request.reply;
+    const opening = request.headers && parseControl(request);
+    this.outflow.begin(opening?.kind === "credit" ? opening.bytes : undefined);
+    if (this.takesOne) {
+      // No frame comes, and what others may send is not divided by one more.
+      this.inflow.end(0);
+    }
     this.context = createContext(method, request);
   }
 
@@ -49,7 +56,8 @@ export class WorkerStream extends StreamSide<MessageShape<DescMessage>> implemen
   private async runToEnd(): Promise<void> {
     const beganAt = this.served.stats.began();
     try {
-      this.publish(nothing, controlHeaders("accept"), this.own);
+      const accept = controlHeaders("accept", this.inflow.initial);
+      this.publish(nothing, addKind(accept, this.served.method.desc), this.own);
       await this.respond();
       await this.publishLast();
     } catch (thrown) {

@@ -31,6 +31,7 @@ import {
 import { pause, untilAnswered } from "../wire/jetstream.js";
 import type { Link } from "../wire/link.js";
 import { deliveryOf, readLog } from "../wire/log-reader.js";
+import { addKind } from "../wire/method-kind.js";
 import { requestSpace, responseSpace } from "../wire/object-name.js";
 import { OutgoingBlobs } from "../wire/outgoing-blobs.js";
 import {
@@ -448,7 +449,7 @@ export class DurableAttempt implements Attempt {
       kind: "end",
       outcome: "succeeded",
       payload: new Uint8Array(0),
-      headers: (block) => this.addOrigin(block).append(metadata),
+      headers: (block) => addKind(this.addOrigin(block), this.method.desc).append(metadata),
     });
   }
 

@@ -5,6 +5,7 @@ import { Code, ConnectError } from "@connectrpc/connect";
 import type { Msg, Subscription } from "@nats-io/nats-core";
 import type { MethodBinding, ServiceBinding } from "../wire/binding.js";
 import { Discovery, discoverySubject, microName, type Verb } from "../wire/discovery.js";
+import type { HeaderBlock } from "../wire/header.js";
 import { type Link, queueGroup } from "../wire/link.js";
 import { encodeStatus } from "../wire/status.js";
 import { isReplySubject } from "./reply-subject.js";
@@ -73,6 +74,14 @@ export class MicroService {
       ]) {
         // Who may not be discovered works all the same.
         this.subscriptions.push(this.link.subscribe(subject, answer));
+      }
+    }
+    for (const { method } of this.served) {
+      if (method.delivery === "durable") {
+        const refuse = (message: Msg) => this.refuse(method, message);
+        this.subscriptions.push(
+          this.link.subscribe(method.durableSubject, refuse, { queue: queueGroup }),
+        );
       }
     }
     this.subscriptions.push(
@@ -171,6 +180,16 @@ export class MicroService {
     };
   }
 
+  /** Tools of NATS micro send requests where an endpoint says that it listens. */
+  private refuse({ desc }: MethodBinding, { reply }: Msg): void {
+    const text = `${desc.toString()} is durable, and is not called by a direct request: submit it with a client that is generated from the schema of its workers`;
+    const { maxPayload } = this.link;
+    this.send(
+      reply,
+      encodeStatus(new ConnectError(text, Code.Unimplemented), { maxBytes: maxPayload }),
+    );
+  }
+
   private describe(message: Msg): void {
     const files = new Map<string, DescFile>();
     collectFiles(this.service.desc.file, files);
@@ -182,19 +201,24 @@ export class MicroService {
   }
 
   private answer({ reply }: Msg, payload: Uint8Array): void {
-    const { link, service } = this;
-    if (!link.connected || !isReplySubject(service, reply)) {
-      return;
-    }
-    const { maxPayload } = link;
+    const { maxPayload } = this.link;
     if (payload.length <= maxPayload) {
-      link.publish(reply, payload);
+      this.send(reply, { payload });
       return;
     }
     const text = `the answer has ${payload.length} bytes, more than the server's max_payload of ${maxPayload}`;
     const error = new ConnectError(text, Code.ResourceExhausted);
-    const status = encodeStatus(error, { maxBytes: maxPayload });
-    link.publish(reply, status.payload, { headers: status.headers.asHeaders() });
+    this.send(reply, encodeStatus(error, { maxBytes: maxPayload }));
+  }
+
+  private send(
+    reply: string | undefined,
+    { payload, headers }: { payload: Uint8Array; headers?: HeaderBlock },
+  ): void {
+    const { link, service } = this;
+    if (link.connected && isReplySubject(service, reply)) {
+      link.publish(reply, payload, headers && { headers: headers.asHeaders() });
+    }
   }
 }
 
@@ -206,11 +230,10 @@ function textSize(value: unknown): number {
   return encoder.encode(JSON.stringify(value)).length;
 }
 
-/** Where a method listens: for direct requests in a queue group, for durable ones by its consumer. */
-function where(method: MethodBinding) {
-  return method.delivery === "direct"
-    ? { subject: method.directSubject, queue_group: queueGroup }
-    : { subject: `${method.queueSubject}.>` };
+/** Where a method listens; a durable one refuses what comes there. */
+function where({ delivery, directSubject, durableSubject }: MethodBinding) {
+  const subject = delivery === "direct" ? directSubject : durableSubject;
+  return { subject, queue_group: queueGroup };
 }
 
 /** A file after all that it imports. */

@@ -6,6 +6,7 @@ import { toCallerError } from "./caller-error.js";
 import type { AnyHandler } from "./handler.js";
 import type { Logger } from "./log.js";
 import type { MethodStats } from "./method-stats.js";
+import type { Responses } from "./responses.js";
 import type { Slots } from "./slots.js";
 
 /** What all calls of a worker share. */
@@ -22,6 +23,8 @@ export interface WorkerSettings {
   readonly onDenied: (subject: string, cause: Error) => void;
   /** Token of the subjects on which this worker alone listens. */
   readonly session: string;
+  /** Sends the responses of unary direct calls. */
+  readonly responses: Responses;
 }
 
 /** A method that a worker serves. */

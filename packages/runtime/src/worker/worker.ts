@@ -18,6 +18,7 @@ import { guardLogger, type Logger } from "./log.js";
 import { MethodStats } from "./method-stats.js";
 import { checkVersion, MicroService } from "./micro-service.js";
 import type { Puller } from "./puller.js";
+import { Responses } from "./responses.js";
 import type { ServedMethod, WorkerSettings } from "./settings.js";
 import { Slots } from "./slots.js";
 
@@ -96,7 +97,7 @@ export async function startWorker<S extends DescService>(
 ): Promise<Worker> {
   checkOptions(options);
   const { link } = connection[internals];
-  const worker = new ServiceWorker(link, options);
+  const worker = new ServiceWorker(link, bindService(service), options);
   try {
     await worker.start(service, impl);
   } catch (error) {
@@ -123,8 +124,10 @@ class ServiceWorker implements Worker {
 
   constructor(
     private readonly link: Link,
+    service: ServiceBinding,
     private readonly options: WorkerOptions,
   ) {
+    const session = nuid.next();
     this.settings = {
       log: guardLogger(options.logger),
       limits: messageLimits(options),
@@ -140,7 +143,8 @@ class ServiceWorker implements Worker {
           cause,
         );
       },
-      session: nuid.next(),
+      session,
+      responses: new Responses(link, service, session),
     };
     this.closed = new Promise((resolve, reject) => {
       this.resolveClosed = resolve;
@@ -265,6 +269,7 @@ class ServiceWorker implements Worker {
         this.release();
       }
       await Promise.all(all.map((each) => each.idle()));
+      await this.settings.responses.idle();
       this.microService?.stop();
       if (link.connected) {
         // What was acknowledged last is on its way.
@@ -288,6 +293,7 @@ class ServiceWorker implements Worker {
     for (const responder of this.responders) {
       responder.abort(new ConnectError("the worker stops", Code.Unavailable));
     }
+    this.settings.responses.release();
     for (const durable of this.durables) {
       durable.abort();
     }
