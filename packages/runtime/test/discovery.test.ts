@@ -66,7 +66,8 @@ describe("NATS micro", () => {
       },
       {
         name: "Count",
-        subject: "test.v1.TestService.queue.Count.>",
+        subject: "test.v1.TestService.durable.Count",
+        queue_group: "q",
         metadata: {
           "jetrpc-delivery": "durable",
           "jetrpc-kind": "server_streaming",
@@ -75,6 +76,17 @@ describe("NATS micro", () => {
         },
       },
     ]);
+  });
+
+  test("what is sent where a durable method says that it listens is refused, and not stored", async () => {
+    await nats.worker({ count: async function* () {} });
+    const { nats: root } = await nats.connect();
+    const { endpoints } = await ask("$SRV.INFO");
+    const { headers } = await root.request(endpoints[0]?.subject ?? "", "{}");
+    expect(headers?.get("Nats-Service-Error-Code")).toBe(`${Code.Unimplemented}`);
+    expect(headers?.get("Nats-Service-Error")).toContain("Count is durable");
+    const info = await root.request("$JS.API.STREAM.INFO.TEST");
+    expect(info.json()).toMatchObject({ state: { messages: 0 } });
   });
 
   test("STATS counts requests, errors, and the whole time of handlers", async () => {

@@ -7,6 +7,7 @@ import {
   type DescService,
 } from "@bufbuild/protobuf";
 import { FileDescriptorProtoSchema, FileDescriptorSetSchema } from "@bufbuild/protobuf/wkt";
+import { makeAnyClient } from "@connectrpc/connect";
 import {
   Code,
   ConnectError,
@@ -78,20 +79,19 @@ function handlerOf(shape: Shape): unknown {
 
 /** Calls the method as a Connect client of its kind does, and gives the texts of its responses. */
 async function call(shape: Shape, { transport }: Connection): Promise<string[]> {
-  const desc = schemaOf(shape).methods[0];
-  if (!desc) {
-    throw new Error("no method");
-  }
-  const text = ({ text }: { text?: string }) => text ?? "";
-  if (desc.methodKind === "unary") {
-    const { message } = await transport.unary(desc, undefined, undefined, undefined, { text: "x" });
-    return [text(message)];
-  }
-  const requests = (async function* () {
-    yield { text: "x" };
-  })();
-  const { message } = await transport.stream(desc, undefined, undefined, undefined, requests);
-  return (await collect(message)).map(text);
+  const client = makeAnyClient(schemaOf(shape), (method) => async () => {
+    const text = (message: object) => (message as { text: string }).text;
+    if (method.methodKind === "unary") {
+      const { message } = await transport.unary(method, undefined, undefined, undefined, {});
+      return [text(message)];
+    }
+    const requests = (async function* () {
+      yield {};
+    })();
+    const { message } = await transport.stream(method, undefined, undefined, undefined, requests);
+    return (await collect(message)).map(text);
+  });
+  return client["m"]?.() as Promise<string[]>;
 }
 
 const nats = useNats();

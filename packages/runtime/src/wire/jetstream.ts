@@ -187,17 +187,31 @@ export async function callApi<T>(link: Link, api: string, body: object): Promise
   return answer;
 }
 
+/** Least and first size that a message of a stream is taken for, in bytes. */
+const leastCost = 16 * 1024;
+const firstCost = 256 * 1024;
+
+/** What the next message is taken for: as the largest ones before it, and less each time. */
+const costs = new WeakMap<Link, number>();
+
+/** Reads one message: as many at once as may come without being too much. */
+async function readOne(link: Link, subject: string, payload = new Uint8Array(0)): Promise<Msg> {
+  const { mux, reads } = link;
+  const cost = costs.get(link) ?? firstCost;
+  const route = { inbox: mux.jetStream.inbox, window: reads };
+  const reply = await link.request({ subject, payload, timeoutMs: messageTimeoutMs, route, cost });
+  const last = costs.get(link) ?? firstCost;
+  costs.set(link, Math.max(leastCost, Math.floor(last * 0.9), reply.data.length));
+  return reply;
+}
+
 /** Reads the last message of a subject, headers and all, or undefined when there is none. */
 export async function getLast(
   link: Link,
   stream: string,
   subject: string,
 ): Promise<Msg | undefined> {
-  const reply = await link.request({
-    subject: `${link.api}DIRECT.GET.${stream}.${subject}`,
-    payload: new Uint8Array(0),
-    timeoutMs: messageTimeoutMs,
-  });
+  const reply = await readOne(link, `${link.api}DIRECT.GET.${stream}.${subject}`);
   return found(link, stream, reply);
 }
 
@@ -208,11 +222,8 @@ export async function getNext(
   subject: string,
   from: number,
 ): Promise<Msg | undefined> {
-  const reply = await link.request({
-    subject: `${link.api}DIRECT.GET.${stream}`,
-    payload: new TextEncoder().encode(JSON.stringify({ seq: from, next_by_subj: subject })),
-    timeoutMs: messageTimeoutMs,
-  });
+  const asked = new TextEncoder().encode(JSON.stringify({ seq: from, next_by_subj: subject }));
+  const reply = await readOne(link, `${link.api}DIRECT.GET.${stream}`, asked);
   return found(link, stream, reply);
 }
 

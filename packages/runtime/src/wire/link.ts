@@ -15,6 +15,7 @@ import { PayloadStore } from "./payload-store.js";
 import { PendingReply, type Request } from "./pending-reply.js";
 import { Pulse } from "./pulse.js";
 import { readable } from "./readable.js";
+import { SendWindow } from "./send-window.js";
 import { startTimer } from "./timer.js";
 
 /** Queue group of all workers of a method: each request goes to one of them. */
@@ -45,6 +46,10 @@ export class Link {
   readonly payloads: PayloadStore;
   readonly pulse = new Pulse((error) => this.fault(error));
   readonly mux: Mux;
+  /** What is asked of streams, and has not come. */
+  readonly reads = new SendWindow();
+  /** Chunks of objects that are not stored yet. */
+  readonly uploads = new SendWindow();
   private readonly disconnectListeners = new Set<() => void>();
   private readonly reconnectListeners = new Set<() => void>();
   private readonly faultListeners = new Set<(error: unknown) => void>();

@@ -213,7 +213,14 @@ class ObjectWriter {
       mustLook = true;
       const missing = chunks.filter(({ end }) => end > this.stored);
       if (missing.length > 0) {
-        this.sequence = await this.publish(missing);
+        const bytes = missing.reduce((sum, { data }) => sum + data.length, 0);
+        const { uploads } = this.link;
+        await uploads.acquire(bytes);
+        try {
+          this.sequence = await this.publish(missing);
+        } finally {
+          uploads.free(bytes);
+        }
         this.chunks += missing.length;
         this.stored = missing.at(-1)?.end ?? 0;
       }

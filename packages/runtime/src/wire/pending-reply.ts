@@ -21,6 +21,8 @@ export interface Request {
   readonly signal?: AbortSignal | undefined;
   /** Default: that to JetStream. */
   readonly route?: Route;
+  /** What it takes of the route's window, in bytes. Default: the size of the payload. */
+  readonly cost?: number;
   /**
    * Set when a worker answers: it sends heartbeats while it works, and its
    * silence means that it is gone.
@@ -101,7 +103,7 @@ export abstract class PendingReply implements Reply {
     if (this.isDone) {
       return;
     }
-    const { subject, payload, headers, worker } = this.request;
+    const { subject, payload, headers, worker, cost = payload.length } = this.request;
     if (!this.link.connected) {
       this.refuse(this.link.lost);
       return;
@@ -127,7 +129,7 @@ export abstract class PendingReply implements Reply {
       return;
     }
     this.isSent = true;
-    this.taken = payload.length;
+    this.taken = cost;
     this.window.take(this.taken);
     if (!worker) {
       this.limitTime();

@@ -1,6 +1,6 @@
 /**
- * Bytes of requests that may be under way to those who answer them: the server keeps for each
- * connection what it has not read yet, and cuts the connection above `max_pending`, 64 MB by default.
+ * Bytes that may be under way, of each kind: the server keeps for a connection what this
+ * has not read yet, and cuts it above `max_pending`, 64 MB by default.
  */
 const windowBytes = 4 * 1024 * 1024;
 
@@ -26,6 +26,18 @@ export class SendWindow {
     } else {
       this.waiting.push(item);
     }
+  }
+
+  /** Waits for room, and takes it. */
+  acquire(bytes: number): Promise<void> {
+    return new Promise((resolve) => {
+      this.enter({
+        sendNow: () => {
+          this.take(bytes);
+          resolve();
+        },
+      });
+    });
   }
 
   take(bytes: number): void {

@@ -11,6 +11,13 @@ const batchTimeoutMs = 10_000;
 /** The same where messages may be removed meanwhile. */
 const shrinkingTimeoutMs = 1_000;
 
+/** What a batch should have, and a message is taken for before one was seen, in bytes. */
+const batchBytes = 1024 * 1024;
+const firstBytes = 128 * 1024;
+
+/** What a message takes besides its payload, in bytes. */
+const overheadBytes = 512;
+
 /** What {@link readStream} reads. */
 export interface StreamRange {
   /** Subject of the messages; it may have wildcards. */
@@ -24,7 +31,7 @@ export interface StreamRange {
    * are removed meanwhile.
    */
   readonly lastPerSubject?: boolean;
-  /** Messages asked for at once: a bound on memory. */
+  /** Messages asked for at once, at most: a bound on memory. */
   readonly batch: number;
   /** Asks for the next batch before the last one was taken: holds two in memory. */
   readonly readAhead?: boolean;
@@ -49,11 +56,16 @@ export async function* readStream(
     { stream_name: stream, action: "create", config: consumerConfig(name, range) },
   );
   let pending = info?.num_pending ?? 0;
+  let size = range.headersOnly ? 1024 : firstBytes;
+  let asked = 0;
   const pullNext = () => {
-    const wanted = Math.min(pending, range.batch);
+    const wanted = Math.min(pending, range.batch, Math.max(1, Math.floor(batchBytes / size)));
     pending -= wanted;
+    asked = wanted;
     const source = { stream, consumer: name };
-    const batch = wanted > 0 ? pullBatch(link, source, wanted, range.lastPerSubject) : undefined;
+    const { lastPerSubject } = range;
+    const batch =
+      wanted > 0 ? pullBounded(link, source, wanted, size * wanted, lastPerSubject) : undefined;
     // Whoever waits for it hears of its failure.
     batch?.catch(() => undefined);
     return batch;
@@ -62,9 +74,13 @@ export async function* readStream(
     let next = pullNext();
     while (next) {
       const messages = await next;
+      const wanted = asked;
+      for (const { data } of messages) {
+        size = Math.max(size / 2, data.length + overheadBytes);
+      }
       next = range.readAhead ? pullNext() : undefined;
       yield* messages;
-      if (range.lastPerSubject && messages.length < range.batch) {
+      if (range.lastPerSubject && messages.length < wanted) {
         return;
       }
       next ??= pullNext();
@@ -92,6 +108,22 @@ function consumerConfig(name: string, range: StreamRange): object {
       ? { deliver_policy: "by_start_sequence", opt_start_seq: from }
       : { deliver_policy: lastPerSubject ? "last_per_subject" : "all" }),
   };
+}
+
+/** Pulls a batch when what is being read leaves room for so many bytes. */
+async function pullBounded(
+  link: Link,
+  source: PullSource,
+  batch: number,
+  bytes: number,
+  mayShrink: boolean | undefined,
+): Promise<Msg[]> {
+  await link.reads.acquire(bytes);
+  try {
+    return await pullBatch(link, source, batch, mayShrink);
+  } finally {
+    link.reads.free(bytes);
+  }
 }
 
 /** Pulls a batch: fewer messages only when those left out may have been removed. */
