@@ -4,6 +4,7 @@ import { join } from "node:path";
 import type { Connection } from "@jetrpc/runtime";
 import { startNats } from "@jetrpc/testing";
 import { expect, onTestFinished, test } from "vitest";
+import { storeRaw, withLines } from "./raw-headers.js";
 import { until, useNats } from "./support.js";
 
 const nats = useNats();
@@ -85,3 +86,19 @@ test.each([
     expect(ran.sort()).toEqual(callIds.sort());
   },
 );
+
+test("a claim of a consumer that is gone keeps no call from running", async () => {
+  const call = await (await nats.client()).do.submit({}, { callId: "again" });
+  const root = await nats.connect();
+  const { last_seq: request } = await stateOf(root, "TEST");
+  const log = "test.v1.TestService.log.Do._._.again.entry";
+  await storeRaw(
+    root.nats,
+    log,
+    withLines("NATS/1.0\r\n\r\n", `Jetrpc-Entry: attempt 1 ${request} 5`),
+  );
+  await root.nats.request("$JS.API.CONSUMER.DELETE.TEST.Do");
+  const worker = await nats.worker({ do: () => ({ text: "done" }) });
+  expect((await call.result()).text).toBe("done");
+  expect(worker.logged.map(({ message }) => message)).not.toContain("an attempt lost its claim");
+});

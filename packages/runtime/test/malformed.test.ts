@@ -397,6 +397,25 @@ test("a call log that goes on after its end leaves no request in the queue", asy
   await until(async () => (await messagesIn("TEST")) === 0);
 });
 
+test.each([
+  ["a later request", (request: number) => `${request + 1_000} 1`],
+  ["a later delivery", (request: number) => `${request} 1000000`],
+])("a claim of %s that never was does not keep a call from running", async (_what, claim) => {
+  const idle = await nats.worker({ do: () => ({}) });
+  await idle.drain();
+  const call = await (await nats.client()).do.submit({ text: "forged" }, { callId: "forged" });
+  const { nats: root } = await nats.connect();
+  const info = await root.request("$JS.API.STREAM.INFO.TEST");
+  const request = info.json<{ state: { last_seq: number } }>().state.last_seq;
+  const { nats: owner } = await nats.connect({ as: "client" });
+  const log = `${service}.log.Do._._.forged.entry`;
+  await storeRaw(owner, log, headers(`Jetrpc-Entry: attempt 1 ${claim(request)}`));
+  const { ran } = await echo();
+  expect((await call.result()).text).toBe("forged");
+  expect(ran).toEqual(["forged"]);
+  await until(async () => (await messagesIn("TEST")) === 0);
+});
+
 describe("numbers that came in", () => {
   const none = ["abc", "-5", "1.5", "1e999", "NaN", "0x10", "5 ms"];
 

@@ -124,8 +124,8 @@ function entry(random: Random): {
   const accepted: [string, string | number] = ["Jetrpc-Accepted", 1_700_000_000_000];
   return random.pick([
     {
-      // A claim of a later request than the queued one would be obeyed, for ever.
-      kind: `attempt ${n} 1 1`,
+      // Also of a request or a delivery that never was.
+      kind: `attempt ${n} ${random.pick([1, 99_999_999])} ${random.pick([1, 2, 999_999_999])}`,
       payload: nothing,
       more: [accepted, ["Jetrpc-Digest", digest] as [string, string]],
     },

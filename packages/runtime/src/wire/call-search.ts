@@ -86,6 +86,18 @@ export async function findKnownCall(
   }
 }
 
+/** Sequence of the latest request of a call that is queued, by any priority; 0 without one. */
+export async function newestRequest(
+  link: Link,
+  { service, queues }: MethodBinding,
+  call: CallName,
+): Promise<number> {
+  const found = await Promise.all(
+    queues.map(({ subject }) => getLast(link, service.stream, `${subject}.${call.suffix}`)),
+  );
+  return Math.max(0, ...found.map((request) => (request && sequenceOf(request)) ?? 0));
+}
+
 /** The last entry of a call's log. Errors: those of getLast() and parseEntry(). */
 export async function lastEntry(
   link: Link,

@@ -87,6 +87,8 @@ export class CallLogWriter {
   private failure: unknown;
   private sequence = 0;
   private stored = 0;
+  /** When the latest claim of the log was stored, by the server's clock, in ms since 1970. */
+  claimedAtMs = 0;
   /** How many of the objects of each attempt the log names, by what their names begin with. */
   readonly objects = new Map<string, number>();
 
@@ -110,6 +112,9 @@ export class CallLogWriter {
     const range = { subject: this.subject, from: 0, headersOnly: true };
     for await (const entry of readLog(this.link, this.method.service, range)) {
       state.apply(entry);
+      if (entry.claim) {
+        this.claimedAtMs = entry.storedAtMs;
+      }
       const [base, count] = entry.message.headers?.get(Header.objects).split(" ") ?? [];
       if (base) {
         this.objects.set(base, Number(count));

@@ -17,6 +17,7 @@ import {
   type Outcome,
   progressSubject,
 } from "../wire/call-log.js";
+import { newestRequest } from "../wire/call-search.js";
 import { checkSize, decodeRequest, encode, encodingOf } from "../wire/codec.js";
 import { storeDeadLetter } from "../wire/dead-letter.js";
 import {
@@ -70,6 +71,12 @@ const entryReserve = 1024;
 /** Most bytes of the text of a report of progress. */
 const maxProgressBytes = 4096;
 
+/**
+ * By how many deliveries a claim may be ahead of the one that is at hand: that many were
+ * made, at most, while a process stood still. One that is further ahead is not believed.
+ */
+const mostAhead = 16;
+
 /** When an attempt has to be over. */
 interface TimeLimit {
   /** By performance.now(). */
@@ -120,7 +127,7 @@ export class DurableAttempt implements Attempt {
     private readonly served: ServedMethod,
     private readonly request: Msg,
     private readonly call: CallName,
-    counts: DeliveryCounts,
+    private readonly counts: DeliveryCounts,
   ) {
     this.method = served.method;
     const { deliveries, streamSequence, storedAtMs } = deliveryOf(request);
@@ -342,13 +349,15 @@ export class DurableAttempt implements Attempt {
         throw new LostClaim(state.outcome);
       }
       if (state.claim && isAsLate(state.claim, claimed)) {
-        if (!isMade || !isSame(state.claim, claimed)) {
+        if (isMade && isSame(state.claim, claimed)) {
+          // A worker that was taken for lost, and is not, hears that it has lost its claim.
+          link.cancel(method.cancelSubject, this.call.suffix);
+          return writer.messages;
+        }
+        if (!(await this.isVoid(state.claim))) {
           // A later delivery was begun while this one lay in a process that stood still.
           throw new LostClaim(undefined);
         }
-        // A worker that was taken for lost, and is not, hears that it has lost its claim.
-        link.cancel(method.cancelSubject, this.call.suffix);
-        return writer.messages;
       }
       if (state.sequence === 0 && this.mayBeFirst) {
         return 0;
@@ -369,6 +378,22 @@ export class DurableAttempt implements Attempt {
       isMade = true;
       await writer.claimAfter(state.attempt, this.attemptEntry());
     }
+  }
+
+  /**
+   * True for a claim as late as this one that no attempt can have made: clients may write
+   * to their logs, and a consumer that was made anew counts its deliveries from 1. To obey
+   * it would be to drop the request each time it comes.
+   */
+  private async isVoid({ request, delivery }: Claim): Promise<boolean> {
+    const { link, method, call, claimed, counts } = this;
+    if (request === claimed.request) {
+      return (
+        this.writer.claimedAtMs <= counts.unsureUntil || delivery - claimed.delivery > mostAhead
+      );
+    }
+    const newest = await untilAnswered(link, () => newestRequest(link, method, call));
+    return newest === claimed.request;
   }
 
   /** True when the request was handed out before. */
