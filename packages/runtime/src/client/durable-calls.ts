@@ -87,8 +87,8 @@ export class DurableCalls {
     request: MessageInitShape<I>,
     options: SubmitOptions,
   ): Promise<void> {
-    follower.start();
     try {
+      follower.start();
       await new Submission(this.link, method, call, request, options, this.limits).run();
       follower.accepted();
     } catch (error) {

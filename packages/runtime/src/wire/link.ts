@@ -99,7 +99,7 @@ export class Link {
 
   /** What a call says that cannot be sent. */
   get lost(): ConnectError {
-    if (!this.nats.isClosed()) {
+    if (!this.isOver) {
       return new ConnectError(
         "the connection to NATS is lost, and is being made anew",
         Code.Unavailable,
@@ -108,6 +108,11 @@ export class Link {
     const { rawMessage = "the NATS connection is closed", code = Code.Unavailable } =
       this.reason ?? {};
     return new ConnectError(rawMessage, code, undefined, undefined, this.reason);
+  }
+
+  /** True when the connection is closed for good, or about to be: its owner drains it. */
+  private get isOver(): boolean {
+    return this.nats.isClosed() || this.nats.isDraining();
   }
 
   /** Closes the connection, and has calls fail with the reason from now on. */
@@ -204,7 +209,7 @@ export class Link {
     take: (message: Msg) => void,
     { queue, onDenied }: { queue?: string; onDenied?: (cause: Error) => void } = {},
   ): Subscription {
-    if (this.nats.isClosed()) {
+    if (this.isOver) {
       throw this.lost;
     }
     const guarded = this.guarded(take);
@@ -249,7 +254,8 @@ export class Link {
     return () => this.faultListeners.delete(listener);
   }
 
-  private fault(error: unknown): void {
+  /** Tells what nobody could catch by {@link onFault}. Never throws. */
+  fault(error: unknown): void {
     for (const listener of [...this.faultListeners]) {
       try {
         listener(error);

@@ -386,7 +386,7 @@ const removedSeconds = 1;
 export function removeObject(link: Link, service: ServiceBinding, name: string): void {
   if (link.connected) {
     for (const subject of [chunkSubject(service, name), metaSubject(service, name)]) {
-      link.nats.publish(subject, removedPayload(service, subject, name), {
+      link.publish(subject, removedPayload(service, subject, name), {
         headers: removal().asHeaders(),
       });
     }

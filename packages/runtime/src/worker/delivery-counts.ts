@@ -1,3 +1,4 @@
+import type { ConsumerInfo } from "@nats-io/jetstream";
 import type { MethodBinding } from "../wire/binding.js";
 import { consumerInfo } from "../wire/jetstream-admin.js";
 import type { Link } from "../wire/link.js";
@@ -64,7 +65,9 @@ export class DeliveryCounts {
     const { link, method } = this;
     const infos = await Promise.all(
       method.queues.map(({ consumer }) =>
-        consumerInfo(link, method.service.stream, consumer).catch(() => undefined),
+        consumerInfo(link, method.service.stream, consumer)
+          .then((info) => info && readCounts(info))
+          .catch(() => undefined),
       ),
     );
     let now = 0;
@@ -72,14 +75,22 @@ export class DeliveryCounts {
     let restarted = 0;
     for (const info of infos) {
       if (info) {
-        now = Math.max(now, Date.parse(info.ts ?? "") || 0);
-        created = Math.max(created, Date.parse(info.created));
-        // It knows that it delivered, and not when: its server was started anew since.
-        const isNew = info.delivered.consumer_seq > 0 && !info.delivered.last_active;
-        restarted = isNew ? now : restarted;
+        now = Math.max(now, info.now);
+        created = Math.max(created, info.created);
+        restarted = info.isRestarted ? now : restarted;
       }
     }
     // These credentials may not look at it.
     return { now: now || Date.now() + skewMs, created, restarted };
   }
+}
+
+/** Throws for what is no answer of a server. */
+function readCounts({ ts, created, delivered }: ConsumerInfo) {
+  return {
+    now: Date.parse(ts ?? "") || 0,
+    created: Date.parse(created) || 0,
+    // It knows that it delivered, and not when: its server was started anew since.
+    isRestarted: delivered.consumer_seq > 0 && !delivered.last_active,
+  };
 }

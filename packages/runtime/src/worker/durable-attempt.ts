@@ -743,7 +743,12 @@ export class DurableAttempt implements Attempt {
     return toDelayMs(wait * (0.8 + 0.4 * Math.random())) ?? 0;
   }
 
+  /** Also called by a timer. */
   publishProgress(report: ProgressReport): void {
+    this.link.guard(() => this.storeProgress(report));
+  }
+
+  private storeProgress(report: ProgressReport): void {
     if (!this.link.connected) {
       return;
     }

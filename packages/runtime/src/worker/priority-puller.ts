@@ -2,6 +2,7 @@ import type { Msg } from "@nats-io/nats-core";
 import type { Link } from "../wire/link.js";
 import { Pull, type PullEnd, type PullListener } from "../wire/pull.js";
 import { type Pulled, refusedPauseMs } from "./puller.js";
+import { Running } from "./running.js";
 
 /** How long a pull waits at the server when nothing is queued, in ms. */
 const expiresMs = 5_000;
@@ -19,18 +20,18 @@ const turns = [0, 0, 0, 1, 0, 0, 2, 0, 1, 0] as const;
 export class PriorityPuller {
   private readonly lanes: readonly Lane[];
   /** What runs or is given back. */
-  private running = 0;
+  private readonly running: Running;
   private isStopping = false;
   private turn = 0;
   private wake: (() => void) | undefined;
   private loop: Promise<void> | undefined;
-  private readonly idleListeners: (() => void)[] = [];
 
   constructor(
     private readonly link: Link,
     private readonly concurrency: number,
     queues: readonly Pulled[],
   ) {
+    this.running = new Running(link, () => this.wake?.());
     this.lanes = queues.map(
       (queue) => new Lane(link, queue, (message) => this.take(queue, message)),
     );
@@ -49,38 +50,29 @@ export class PriorityPuller {
   }
 
   /** Waits until nothing runs. */
-  async idle(): Promise<void> {
-    while (this.running > 0) {
-      await new Promise<void>((resolve) => {
-        this.idleListeners.push(resolve);
-      });
-    }
+  idle(): Promise<void> {
+    return this.running.idle();
   }
 
   private async run(): Promise<void> {
     while (!this.isStopping) {
-      if (!this.link.connected || this.running >= this.concurrency) {
-        await this.pause(lookMs);
-      } else if (!(await this.takeNow())) {
-        await this.waitForAny();
+      try {
+        if (!this.link.connected || this.running.count >= this.concurrency) {
+          await this.pause(lookMs);
+        } else if (!(await this.takeNow())) {
+          await this.waitForAny();
+        }
+      } catch (error) {
+        this.link.fault(error);
+        await this.pause(refusedPauseMs);
       }
     }
   }
 
   /** What was on its way when another queue had the slot may come when none is free. */
   private take(queue: Pulled, message: Msg): void {
-    const isTaken = !this.isStopping && this.running < this.concurrency;
-    const work = isTaken ? queue.run(message) : queue.giveBack(message);
-    this.running++;
-    void work.finally(() => {
-      this.running--;
-      this.wake?.();
-      if (this.running === 0) {
-        for (const listener of this.idleListeners.splice(0)) {
-          listener();
-        }
-      }
-    });
+    const isTaken = !this.isStopping && this.running.count < this.concurrency;
+    this.running.add(isTaken ? queue.run(message) : queue.giveBack(message));
   }
 
   /** Takes the next request that is queued, by the turns; false when there is none. */

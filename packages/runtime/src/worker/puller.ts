@@ -1,6 +1,7 @@
 import type { Msg } from "@nats-io/nats-core";
 import type { Link } from "../wire/link.js";
 import { Pull, type PullEnd, type PullListener, type PullSource } from "../wire/pull.js";
+import { Running } from "./running.js";
 
 /** How long a pull waits at the server, in ms. */
 const expiresMs = 30_000;
@@ -9,9 +10,9 @@ export const refusedPauseMs = 500;
 
 /** What a {@link Puller} pulls, and what it does with it. */
 export interface Pulled extends PullSource {
-  /** Handles a message. Never rejects. */
+  /** Handles a message. */
   run(message: Msg): Promise<void>;
-  /** Gives back a message that is not to be begun here. Never rejects. */
+  /** Gives back a message that is not to be begun here. */
   giveBack(message: Msg): Promise<void>;
   /** The server refused a pull: its consumer may be gone, or its leader changes. */
   refused(why: string): Promise<void>;
@@ -23,8 +24,7 @@ export interface Pulled extends PullSource {
  */
 export class Puller implements PullListener {
   /** What runs or is given back. */
-  private running = 0;
-  private readonly idleListeners: (() => void)[] = [];
+  private readonly running: Running;
   private readonly pulls: Pull[] = [];
   private stopListening: (() => void) | undefined;
   private isPaused = false;
@@ -34,7 +34,9 @@ export class Puller implements PullListener {
     private readonly link: Link,
     private readonly concurrency: number,
     private readonly pulled: Pulled,
-  ) {}
+  ) {
+    this.running = new Running(link, () => this.pull());
+  }
 
   start(): void {
     this.stopListening = this.link.onReconnect(() => this.pull());
@@ -49,29 +51,14 @@ export class Puller implements PullListener {
   }
 
   /** Waits until nothing runs. */
-  async idle(): Promise<void> {
-    while (this.running > 0) {
-      await new Promise<void>((resolve) => {
-        this.idleListeners.push(resolve);
-      });
-    }
+  idle(): Promise<void> {
+    return this.running.idle();
   }
 
   /** What comes of a pull that was given up may be more than there are slots for. */
   message(message: Msg): void {
-    const isTaken = !this.isStopping && this.running < this.concurrency;
-    const work = isTaken ? this.pulled.run(message) : this.pulled.giveBack(message);
-    this.running++;
-    // Counted, not kept in a Set: see SlotTable.
-    void work.finally(() => {
-      this.running--;
-      this.pull();
-      if (this.running === 0) {
-        for (const listener of this.idleListeners.splice(0)) {
-          listener();
-        }
-      }
-    });
+    const isTaken = !this.isStopping && this.running.count < this.concurrency;
+    this.running.add(isTaken ? this.pulled.run(message) : this.pulled.giveBack(message));
     // It may have been the last one of its pull, and slots be free since before.
     this.pull();
   }
@@ -80,7 +67,7 @@ export class Puller implements PullListener {
     if (typeof end === "string") {
       this.pull();
     } else {
-      void this.recover(end.refused);
+      this.recover(end.refused).catch((error) => this.link.fault(error));
     }
   }
 
@@ -94,7 +81,7 @@ export class Puller implements PullListener {
       outstanding += each.pending;
       pull = each.pending === 0 && !each.hasEnded ? each : pull;
     }
-    const free = this.concurrency - this.running - outstanding;
+    const free = this.concurrency - this.running.count - outstanding;
     if (free > 0 && (outstanding === 0 || free > this.concurrency / 2)) {
       (pull ?? this.open())?.ask({ batch: free, expiresMs });
     }
@@ -117,11 +104,14 @@ export class Puller implements PullListener {
       return;
     }
     this.isPaused = true;
-    await new Promise((resolve) => setTimeout(resolve, refusedPauseMs));
-    if (!this.isStopping && this.link.connected) {
-      await this.pulled.refused(why);
+    try {
+      await new Promise((resolve) => setTimeout(resolve, refusedPauseMs));
+      if (!this.isStopping && this.link.connected) {
+        await this.pulled.refused(why);
+      }
+    } finally {
+      this.isPaused = false;
+      this.pull();
     }
-    this.isPaused = false;
-    this.pull();
   }
 }
