@@ -1,11 +1,11 @@
 import { cp, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import type { Connection } from "@jetrpc/runtime";
+import { Code, type Connection } from "@jetrpc/runtime";
 import { startNats } from "@jetrpc/testing";
 import { expect, onTestFinished, test } from "vitest";
 import { storeRaw, withLines } from "./raw-headers.js";
-import { until, useNats } from "./support.js";
+import { gate, until, useNats } from "./support.js";
 
 const nats = useNats();
 
@@ -86,6 +86,84 @@ test.each([
     expect(ran.sort()).toEqual(callIds.sort());
   },
 );
+
+test("what a server brings back leaves again while a call before it runs", async () => {
+  await using server = await startForgetful();
+  const { url } = server;
+  const client = await nats.client({ url });
+  const root = await nats.connect({ url });
+  const callIds = Array.from({ length: 60 }, (_, i) => `call-${i}`);
+  const long = await client.do.submit({}, { callId: "long" });
+  const calls = await Promise.all(callIds.map((callId) => client.do.submit({}, { callId })));
+  await server.keep("TEST");
+  const released = gate();
+  const worker = await nats.worker(
+    {
+      async do(_, { callId }) {
+        if (callId === "long") {
+          await released.opened;
+        }
+        return {};
+      },
+    },
+    { url },
+  );
+  await Promise.all(calls.map((call) => call.result()));
+  await until(async () => (await stateOf(root, "TEST")).messages === 1);
+  await server.bringBack("TEST");
+  await until(async () => (await stateOf(root, "TEST")).messages > 1);
+  await until(async () => (await stateOf(root, "TEST")).messages === 1);
+  expect((await long.status()).state).not.toBe("succeeded");
+  released.open();
+  await long.result();
+  expect(worker.logged.map(({ message }) => message)).toContain(
+    "a forgotten request was put in again",
+  );
+});
+
+test("a forgotten request that fits no more keeps no other from being put in again", async () => {
+  await using server = await startForgetful();
+  const { url } = server;
+  const client = await nats.client({ url });
+  const root = await nats.connect({ url });
+  const calls = [
+    await client.do.submit({ text: "x".repeat(10_000) }, { callId: "large" }),
+    await client.do.submit({}, { callId: "small" }),
+  ];
+  await server.keep("TEST");
+  const worker = await nats.worker({ do: () => ({}) }, { url });
+  await Promise.all(calls.map((call) => call.result()));
+  await until(async () => (await stateOf(root, "TEST")).messages === 0);
+  const { config } = (await root.nats.request("$JS.API.STREAM.INFO.TEST")).json<{
+    config: object;
+  }>();
+  const less = JSON.stringify({ ...config, max_msg_size: 5_000 });
+  await root.nats.request("$JS.API.STREAM.UPDATE.TEST", less);
+  await server.bringBack("TEST");
+  await until(async () => (await stateOf(root, "TEST")).messages === 2);
+  await until(async () => (await stateOf(root, "TEST")).messages === 1);
+  expect(worker.logged.map(({ message }) => message)).toContain(
+    "a forgotten request cannot be put in again: purge its subject",
+  );
+});
+
+test("a call that is due ends where its queue will never take it", async () => {
+  const client = await nats.client();
+  const root = await nats.connect();
+  const worker = await nats.worker({ do: () => ({}) });
+  const { config } = (await root.nats.request("$JS.API.STREAM.INFO.TEST")).json<{
+    config: object;
+  }>();
+  const less = JSON.stringify({ ...config, max_msg_size: 5_000 });
+  await root.nats.request("$JS.API.STREAM.UPDATE.TEST", less);
+  const notBefore = new Date(Date.now() + 500);
+  const call = await client.do.submit({ text: "x".repeat(10_000) }, { notBefore });
+  await expect(call.result()).rejects.toMatchObject({ code: Code.ResourceExhausted });
+  await until(async () => (await stateOf(root, "TEST_LATER")).messages === 0);
+  expect(worker.logged.map(({ message }) => message)).toContain(
+    "a request that cannot be run became a dead letter",
+  );
+});
 
 test("a claim of a consumer that is gone keeps no call from running", async () => {
   const call = await (await nats.client()).do.submit({}, { callId: "again" });

@@ -73,6 +73,11 @@ export function parseCallSubject(
   subject: string,
 ): CallName | undefined {
   const [, , ...tokens] = subject.slice(prefix.length + 1).split(".");
+  return parseSuffix(tokens);
+}
+
+/** Reads owner, session and id; undefined for what names no call. */
+export function parseSuffix(tokens: readonly string[]): CallName | undefined {
   return tokens.length === 3 && tokens.every((each) => token.test(each))
     ? nameOfSuffix(tokens.join("."))
     : undefined;

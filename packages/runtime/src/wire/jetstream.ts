@@ -142,6 +142,15 @@ export function isFull(error: unknown): boolean {
   );
 }
 
+/** True when a message can never be stored, however often it is sent: it is too large, or wrong. */
+export function neverFits(error: unknown): boolean {
+  return (
+    error instanceof ConnectError &&
+    (error.code === Code.InvalidArgument ||
+      (error.code === Code.ResourceExhausted && isPermanent(error)))
+  );
+}
+
 /** True when the same request may succeed a moment later. */
 export function isTransient(error: unknown): boolean {
   return (

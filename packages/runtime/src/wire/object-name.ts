@@ -1,7 +1,7 @@
 import { base64Decode, base64Encode } from "@bufbuild/protobuf/wire";
 import { Code, ConnectError } from "@connectrpc/connect";
 import type { MethodBinding, ServiceBinding } from "./binding.js";
-import type { CallName } from "./call-id.js";
+import { type CallName, parseSuffix } from "./call-id.js";
 
 /** A method, or what is left of one that no schema has any more. */
 interface Named {
@@ -40,10 +40,11 @@ export function parseObjectName(name: string): ObjectOwner | undefined {
   if (kind === "rpc" && rest.length === 1) {
     return { kind, method, suffix: "", base: rest[0] ?? "" };
   }
-  if ((kind === "queue" || kind === "log") && rest.length === 5) {
-    return { kind, method, suffix: rest.slice(0, 3).join("."), base: rest[3] ?? "" };
-  }
-  return undefined;
+  // Clients choose what they write: a name that no call has is looked up nowhere.
+  const call = rest.length === 5 ? parseSuffix(rest.slice(0, 3)) : undefined;
+  return call && (kind === "queue" || kind === "log")
+    ? { kind, method, suffix: call.suffix, base: rest[3] ?? "" }
+    : undefined;
 }
 
 /**

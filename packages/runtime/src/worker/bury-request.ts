@@ -26,7 +26,7 @@ export async function buryRequest(
   log({
     level: "error",
     message: call
-      ? "a queued message that cannot be read became a dead letter"
+      ? "a request that cannot be run became a dead letter"
       : "a queued message without call id became a dead letter",
     method: method.desc.toString(),
     ...(call && { callId: call.callId }),

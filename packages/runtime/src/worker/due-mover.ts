@@ -4,7 +4,7 @@ import type { MethodBinding, ServiceBinding } from "../wire/binding.js";
 import { queueOfDue } from "../wire/call-search.js";
 import { copyRequestHeaders } from "../wire/dead-letter.js";
 import { Header } from "../wire/header.js";
-import { getLast, SequenceConflict } from "../wire/jetstream.js";
+import { getLast, neverFits, SequenceConflict } from "../wire/jetstream.js";
 import type { Link } from "../wire/link.js";
 import { provisionMissing, publishInto } from "../wire/provision.js";
 import { defectOf } from "../wire/readable.js";
@@ -34,18 +34,7 @@ export function createDueMover(link: Link, method: MethodBinding, log: Logger): 
         return;
       }
       try {
-        const defect = defectOf(message);
-        if (defect) {
-          const error = new ConnectError(
-            `the request cannot be read: ${defect}`,
-            Code.InvalidArgument,
-          );
-          const subject = queueOfDue(service.prefix, message.subject);
-          await buryRequest(link, method, log, subject, message, error);
-          return;
-        }
-        await move(link, service, message);
-        link.publish(message.reply ?? "", "+ACK");
+        await moveOrBury(link, method, log, message);
       } catch (error) {
         log({ level: "warn", message: "a call that is due could not be queued yet", error });
         if (link.connected) {
@@ -59,6 +48,26 @@ export function createDueMover(link: Link, method: MethodBinding, log: Logger): 
         log({ level: "error", message: "calls that are due are not handed out", error }),
       ),
   });
+}
+
+/** A call that no queue will ever take ends: it would be offered for ever. */
+async function moveOrBury(link: Link, method: MethodBinding, log: Logger, message: Msg) {
+  const { service } = method;
+  try {
+    const defect = defectOf(message);
+    if (defect) {
+      const text = `the request cannot be read: ${defect}`;
+      throw new ConnectError(text, Code.InvalidArgument);
+    }
+    await move(link, service, message);
+    link.publish(message.reply ?? "", "+ACK");
+  } catch (error) {
+    if (!neverFits(error)) {
+      throw error;
+    }
+    const subject = queueOfDue(service.prefix, message.subject);
+    await buryRequest(link, method, log, subject, message, error as ConnectError);
+  }
 }
 
 async function move(link: Link, service: ServiceBinding, message: Msg): Promise<void> {

@@ -2,11 +2,11 @@ import { Code, ConnectError } from "@connectrpc/connect";
 import type { Msg } from "@nats-io/nats-core";
 import type { MethodBinding, ServiceBinding } from "../wire/binding.js";
 import { parseCallSubject } from "../wire/call-id.js";
-import { acceptedAt } from "../wire/call-search.js";
+import { acceptedAt, lastOfAny, storedAt } from "../wire/call-search.js";
 import { copyRequestHeaders } from "../wire/dead-letter.js";
 import { Header, putAgain } from "../wire/header.js";
 import { type ConsumerSettings, describeInfrastructure } from "../wire/infrastructure.js";
-import { getNext, publishStored, SequenceConflict } from "../wire/jetstream.js";
+import { getNext, neverFits, publishStored, SequenceConflict } from "../wire/jetstream.js";
 import { consumerInfo } from "../wire/jetstream-admin.js";
 import type { Link } from "../wire/link.js";
 import type { Logger } from "./log.js";
@@ -20,8 +20,17 @@ const busyMs = 1_000;
 /** Messages of one kind that it looks at in one round: a bound on its cost. */
 const roundLimit = 500;
 
+/**
+ * The same above the acknowledged floor of a consumer, where each costs a look at its
+ * log, too. Most of these calls run.
+ */
+const aboveLimit = 50;
+
 /** How late a call may start before its schedule counts as forgotten, in ms. */
 const overdueMs = 10_000;
+
+/** For how long a call has ended whose request should be gone, in ms. */
+const endedMs = 10_000;
 
 /** Looks for what is forgotten in one place, and tells whether there is more of it. */
 type Sweep = () => Promise<boolean>;
@@ -42,6 +51,8 @@ export class Housekeeper {
   private isStopping = false;
   /** Where the next round goes on among the calls that are to start later. */
   private cursor = 1;
+  /** The floor that each consumer had, and where the next round goes on above it. */
+  private readonly floors = new Map<string, { floor: number; next: number }>();
   private readonly sweeps: Set<Sweep>;
 
   constructor(
@@ -91,13 +102,13 @@ export class Housekeeper {
 
   private async run(): Promise<void> {
     let hasMore = false;
-    try {
-      for (const sweep of this.sweeps) {
+    for (const sweep of this.sweeps) {
+      try {
         hasMore = (await this.unlessDenied(sweep)) || hasMore;
+      } catch (error) {
+        // The next round will do; a server that does not answer has other troubles.
+        this.log({ level: "debug", message: "housekeeping failed", error });
       }
-    } catch (error) {
-      // The next round will do; a server that does not answer has other troubles.
-      this.log({ level: "debug", message: "housekeeping failed", error });
     }
     if (this.sweeps.size > 0) {
       this.schedule(hasMore ? busyMs : intervalMs * (0.75 + Math.random() / 2));
@@ -120,18 +131,58 @@ export class Housekeeper {
   /** Whatever a consumer hands out and counts as acknowledged, and is still there. */
   private async sweepConsumer(stream: string, { name, filter_subject = "" }: ConsumerSettings) {
     const { link } = this;
-    const floor = (await consumerInfo(link, stream, name))?.ack_floor.stream_seq ?? 0;
+    const info = await consumerInfo(link, stream, name);
+    const floor = info?.ack_floor.stream_seq ?? 0;
     let from = 1;
     for (let count = 0; count < roundLimit && !this.isStopping; count++) {
       const request = await getNext(link, stream, filter_subject, from);
       const sequence = sequenceOf(request);
       if (!request || sequence > floor) {
+        const delivered = info?.delivered.stream_seq ?? 0;
+        if (delivered > floor) {
+          await this.sweepAbove(stream, filter_subject, floor, delivered);
+        }
         return false;
       }
       await this.putAgain(request, sequence);
       from = sequence + 1;
     }
     return true;
+  }
+
+  /**
+   * A call that takes days keeps the floor low. What lies above it may be acknowledged as
+   * well, and only the server knows: but a call that has ended runs nowhere.
+   */
+  private async sweepAbove(stream: string, subject: string, floor: number, delivered: number) {
+    const last = this.floors.get(subject);
+    let next = last?.floor === floor ? Math.max(last.next, floor + 1) : 0;
+    for (let count = 0; next > 0 && count < aboveLimit && !this.isStopping; count++) {
+      const request = await getNext(this.link, stream, subject, next);
+      const sequence = sequenceOf(request);
+      next = request && sequence <= delivered ? sequence + 1 : 0;
+      if (request && next > 0 && (await this.hasLongEnded(request))) {
+        await this.putAgain(request, sequence);
+      }
+    }
+    this.floors.set(subject, { floor, next });
+  }
+
+  private async hasLongEnded(request: Msg): Promise<boolean> {
+    const { link, service } = this;
+    const stored = request.headers?.get(Header.subject) ?? "";
+    const call = parseCallSubject(service, stored);
+    const name = stored.slice(service.prefix.length + 1).split(".")[1];
+    const method = [...service.methods.values()].find(({ desc }) => desc.name === name);
+    if (!call || !method || Date.now() - storedAt(request) < endedMs) {
+      return false;
+    }
+    const last = await lastOfAny(link, method, call);
+    return (
+      last.kind === "end" &&
+      last.message !== undefined &&
+      Date.now() - storedAt(last.message) > endedMs
+    );
   }
 
   /** What a schedule should have made due, some time ago. */
@@ -183,7 +234,11 @@ export class Housekeeper {
       const message = "a forgotten request was put in again";
       this.log({ level: "warn", message, ...(callId && { callId }) });
     } catch (error) {
-      if (!(error instanceof SequenceConflict)) {
+      if (neverFits(error)) {
+        // One that stays keeps no other from being put in again.
+        const message = "a forgotten request cannot be put in again: purge its subject";
+        this.log({ level: "error", message, error });
+      } else if (!(error instanceof SequenceConflict)) {
         throw error;
       }
     }
