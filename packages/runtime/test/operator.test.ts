@@ -171,6 +171,33 @@ describe("a dead letter", () => {
   });
 });
 
+test("a call whose method is gone is buried with a request that fills its message", async () => {
+  await nats.worker({ do: () => ({}) });
+  const { nats: nc } = await nats.connect();
+  const request = new Uint8Array((nc.info?.max_payload ?? 0) - 100).fill(1);
+  await nc.request("test.v1.TestService.queue.Gone._._.full", request);
+  const self = await operator();
+  expect(await self.buryStrays()).toBe(1);
+  const letter = await theLetter();
+  expect(letter.callId).toBe("full");
+  expect(await letter.requestBytes()).toEqual(request);
+});
+
+test("a stray that cannot be buried keeps no other from it", async () => {
+  await nats.worker({ do: () => ({}) });
+  const { nats: nc } = await nats.connect();
+  const prefix = "test.v1.TestService";
+  await nc.request(`${prefix}.queue.Gone._._.one`, new Uint8Array(10_000));
+  await nc.request(`${prefix}.queue.Gone._._.two`, "x");
+  const info = await nc.request("$JS.API.STREAM.INFO.TEST_DEAD");
+  const { config } = info.json<{ config: object }>();
+  const less = JSON.stringify({ ...config, max_msg_size: 5_000 });
+  await nc.request("$JS.API.STREAM.UPDATE.TEST_DEAD", less);
+  const self = await operator();
+  await expect(self.buryStrays()).rejects.toMatchObject({ code: Code.ResourceExhausted });
+  expect((await theLetter()).callId).toBe("two");
+});
+
 test("delayed calls whose method is gone are buried, too, wherever they wait", async () => {
   await nats.worker({ do: () => ({}) });
   const { nats: nc } = await nats.connect();

@@ -13,6 +13,7 @@ import { Interruptible } from "../wire/interruptible.js";
 import { callApi, getNext, untilAnswered } from "../wire/jetstream.js";
 import type { Link } from "../wire/link.js";
 import { DeadLetter } from "./dead-letter.js";
+import { PassedOver } from "./passed-over.js";
 import { sweepObjects } from "./sweep.js";
 
 /** A method that never ends its pause: far enough for JetStream. */
@@ -154,9 +155,11 @@ class ServiceOperator implements Operator {
     const { prefix } = service;
     const known = new Set([...service.methods.values()].map(({ desc }) => desc.name));
     let buried = 0;
+    const failures = new PassedOver();
     for (let from = 1; ; ) {
       const request = await getNext(link, stream, `${prefix}.>`, from);
       if (!request) {
+        failures.tell();
         return buried;
       }
       const seq = Number(request.headers?.get(Header.sequence));
@@ -167,9 +170,13 @@ class ServiceOperator implements Operator {
       if (known.has(method) || request.headers?.has(Header.withdrawn)) {
         continue;
       }
-      await this.bury(method, subject, request);
-      await callApi(link, `STREAM.MSG.DELETE.${stream}`, { seq, no_erase: true });
-      buried++;
+      try {
+        await this.bury(method, subject, request);
+        await callApi(link, `STREAM.MSG.DELETE.${stream}`, { seq, no_erase: true });
+        buried++;
+      } catch (error) {
+        failures.add(error);
+      }
     }
   }
 

@@ -9,6 +9,7 @@ import { deliveryOf } from "../wire/log-reader.js";
 import { bucketStream, type ObjectOwner, objectOf, parseObjectName } from "../wire/object-name.js";
 import { removeUnchanged } from "../wire/object-writer.js";
 import { readStream } from "../wire/stream-reader.js";
+import { PassedOver } from "./passed-over.js";
 
 const batch = 256;
 
@@ -24,6 +25,7 @@ export async function sweepObjects(
   const subject = `$O.${service.payloadBucket}.>`;
   const range = { subject, from: 0, headersOnly: true, lastPerSubject: true, batch };
   const removed = new Set<string>();
+  const failures = new PassedOver();
   for await (const message of readStream(link, bucketStream(service), range)) {
     const { streamSequence, storedAtMs } = deliveryOf(message);
     const name = objectOf(service, message.subject);
@@ -31,19 +33,20 @@ export async function sweepObjects(
     if (!owner || Date.now() - storedAtMs < olderThanMs) {
       continue;
     }
-    if (await untilAnswered(link, () => isNeeded(link, service, owner))) {
-      continue;
-    }
     try {
+      if (await untilAnswered(link, () => isNeeded(link, service, owner))) {
+        continue;
+      }
       // Whoever goes on with an upload meanwhile has changed it.
       await removeUnchanged(link, service, name, message.subject, streamSequence);
       removed.add(name);
     } catch (error) {
       if (!(error instanceof SequenceConflict)) {
-        throw error;
+        failures.add(error);
       }
     }
   }
+  failures.tell();
   return removed.size;
 }
 

@@ -370,11 +370,7 @@ function refuseLoss(isLoss: boolean): void {
   }
 }
 
+/** What JetStream calls a defect of ours stays one; batches that are cut short are Unavailable. */
 function mayRepeat(error: unknown): boolean {
-  return (
-    error instanceof SequenceConflict ||
-    isTransient(error) ||
-    // A batch that was cut short, or is one too many.
-    (error instanceof ConnectError && error.code === Code.Internal)
-  );
+  return error instanceof SequenceConflict || isTransient(error);
 }
