@@ -180,7 +180,8 @@ test("a call whose method is gone is buried with a request that fills its messag
   expect(await self.buryStrays()).toBe(1);
   const letter = await theLetter();
   expect(letter.callId).toBe("full");
-  expect(await letter.requestBytes()).toEqual(request);
+  // toEqual() takes half a minute.
+  expect(Buffer.compare(await letter.requestBytes(), request)).toBe(0);
 });
 
 test("a stray that cannot be buried keeps no other from it", async () => {

@@ -1,3 +1,4 @@
+import { Code, ConnectError } from "@connectrpc/connect";
 import type { Msg } from "@nats-io/nats-core";
 import type { MethodBinding } from "../wire/binding.js";
 import type { CallName } from "../wire/call-id.js";
@@ -6,7 +7,7 @@ import { acceptedAt, findKnownCall, notFound } from "../wire/call-search.js";
 import { copyRequestHeaders } from "../wire/dead-letter.js";
 import { storeEnd } from "../wire/end-entry.js";
 import { Header } from "../wire/header.js";
-import { publishStored, untilAnswered } from "../wire/jetstream.js";
+import { isFull, publishStored, untilAnswered } from "../wire/jetstream.js";
 import type { Link } from "../wire/link.js";
 import { releaseObjects } from "../wire/payload-store.js";
 import { endError } from "../wire/status.js";
@@ -51,8 +52,19 @@ async function tryToEnd(
   const place = request && placeOf(method, request);
   // A worker begins the common request without a look at the log: it must not find it.
   if (place?.isQueued && !place.request.headers?.has(Header.withdrawn)) {
-    place.sequence = await withdraw(link, place, outcome);
-    progress.isWithdrawn = true;
+    try {
+      place.sequence = await withdraw(link, place, outcome);
+      progress.isWithdrawn = true;
+    } catch (error) {
+      // In a cluster a full queue refuses what takes the place of a message as well.
+      if (!isFull(error)) {
+        throw error;
+      }
+      // Of a request that says so the log is looked at: the end there is enough.
+      if (!place.request.headers?.has(Header.replay)) {
+        throw stillFull(method, error);
+      }
+    }
   }
   await storeEnd(link, method, call, last, request, outcome, endError(outcome));
   // Whoever runs it looks at the log. Without the message it finds out when it writes.
@@ -63,6 +75,17 @@ async function tryToEnd(
     void releaseObjects(link, method, call, place.request).catch(() => undefined);
   }
   return undefined;
+}
+
+/** Unavailable: it is tried again as long as any other write that is not answered. */
+function stillFull({ desc }: MethodBinding, cause: unknown): ConnectError {
+  return new ConnectError(
+    `the queue of ${desc.toString()} is full, and in a cluster no request in it can be withdrawn until it has room: try again later, or raise max_queue_length`,
+    Code.Unavailable,
+    undefined,
+    undefined,
+    cause,
+  );
 }
 
 /** Where a request lies. */
