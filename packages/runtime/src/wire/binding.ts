@@ -447,7 +447,7 @@ function checkDuration(
     return;
   }
   const ms = durationMs(duration);
-  const isNoLimit = field === "timeout" && ms === 0;
+  const isNoLimit = field === "timeout" && !duration.seconds && !duration.nanos;
   if (ms < minMs && !isNoLimit) {
     report(field, `${field} of ${ms} ms must be at least ${minMs} ms`);
   }
