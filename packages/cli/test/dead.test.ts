@@ -79,6 +79,22 @@ test("dead letters are replayed and discarded, those that are meant alone", asyn
   expect((await shop.run(image, "dead", "discard", "--all")).stdout).toBe("no dead letters\n");
 });
 
+test("a call id that has no dead letter is an error; those of one code are chosen", async () => {
+  await fail("order", "a");
+  for (const verb of ["show", "replay", "discard"]) {
+    const { code, stdout, stderr } = await shop.run(image, "dead", verb, "nobody");
+    expect({ code, stdout }).toEqual({ code: 1, stdout: "" });
+    expect(stderr).toContain('there is no dead letter of the call "nobody"');
+  }
+  const shown = await shop.run(image, "dead", "show", "a");
+  expect(JSON.parse(shown.stdout)).toMatchObject({ callId: "a" });
+  expect(await left("--code", "Internal")).toEqual([]);
+  expect(await left("--code", "InvalidArgument")).toEqual(["a"]);
+  const done = await shop.run(image, "dead", "discard", "--code", "InvalidArgument");
+  expect(done.stdout).toContain("discarded shop.v1.ShopService.Order _ a");
+  expect(await left()).toEqual([]);
+});
+
 test("all of them are meant only when that is said", async () => {
   await fail("order", "a");
   for (const verb of ["replay", "discard"]) {

@@ -4,7 +4,7 @@ import { DurableCalls } from "./client/durable-calls.js";
 import { createTransport } from "./client/transport.js";
 import type { WaitingCall } from "./client/waiting.js";
 import { anyOwner } from "./wire/call-id.js";
-import { type MessageLimits, messageLimits } from "./wire/codec.js";
+import { type MessageLimitOptions, messageLimits } from "./wire/codec.js";
 import { Link } from "./wire/link.js";
 import { within } from "./wire/within.js";
 
@@ -39,35 +39,38 @@ export interface Connection {
 }
 
 /** Options of {@link createConnection}. */
-export interface ConnectionOptions extends Partial<MessageLimits> {
+export interface ConnectionOptions extends MessageLimitOptions {
   /**
    * How long direct calls may take whose caller gives no `timeoutMs`, in ms; 0 for no
    * limit. Durable calls are not meant: only a caller limits theirs.
    * Default: what the option `timeout` of the method says.
    */
-  defaultTimeoutMs?: number;
+  defaultTimeoutMs?: number | undefined;
   /**
    * Keeps the durable calls of one owner (a tenant, a team, a user) from those
    * of others: 1 to 128 letters, digits or any of `_ = + @ : -`. Default: `_`.
    */
-  owner?: string;
-  /** Run around every call of a client. Default: none. */
-  interceptors?: Interceptor[];
+  owner?: string | undefined;
+  /**
+   * Run around every call of a client, and around `submit()`, which has an empty response.
+   * Default: none.
+   */
+  interceptors?: Interceptor[] | undefined;
   /** First tokens of the subjects that replies come to. Default: `_INBOX`. */
-  inboxPrefix?: string;
+  inboxPrefix?: string | undefined;
   /**
    * The JetStream domain of the streams, where that is not the server's own: behind a
    * leaf node. Default: the server's own.
    */
-  domain?: string;
+  domain?: string | undefined;
   /**
    * Called when a durable call has been waited for, by a plain call, `result()` or its
    * messages, for some seconds, and no worker serves its method; again after 5 minutes.
    * Default: nobody is told.
    */
-  onWaiting?: (call: WaitingCall) => void;
+  onWaiting?: ((call: WaitingCall) => void) | undefined;
   /** How long close() waits for the server to take what is still to be sent, in ms. Default: 5 s. */
-  closeTimeoutMs?: number;
+  closeTimeoutMs?: number | undefined;
 }
 
 /** Default of {@link ConnectionOptions.closeTimeoutMs}. */
@@ -93,8 +96,8 @@ export function createConnection(
     inboxPrefix: options.inboxPrefix,
     domain: options.domain,
   });
-  const calls = new DurableCalls(link, limits, options.onWaiting);
-  const { interceptors = [], defaultTimeoutMs } = options;
+  const { interceptors = [], defaultTimeoutMs, onWaiting } = options;
+  const calls = new DurableCalls(link, limits, onWaiting, interceptors);
   const transport = createTransport(link, calls, { interceptors, limits, defaultTimeoutMs });
   return new LinkedConnection(transport, { link, calls }, options.closeTimeoutMs);
 }

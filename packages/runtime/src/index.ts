@@ -4,7 +4,6 @@
  * @module
  */
 export {
-  type CallOptions,
   Code,
   ConnectError,
   type HandlerContext,
@@ -20,6 +19,7 @@ export type {
   UnaryCall,
   WaitOptions,
 } from "./client/call.js";
+export type { CallOptions } from "./client/call-options.js";
 export type { AttemptStatus, CallStateName, CallStatus } from "./client/call-status.js";
 export { createClient } from "./client/client.js";
 export {

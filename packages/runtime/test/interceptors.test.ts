@@ -17,7 +17,11 @@ import {
   StringRulesSchema,
   ViolationsSchema,
 } from "@bufbuild/protovalidate/gen/buf/validate/validate_pb.js";
-import { createClient as createConnectClient } from "@connectrpc/connect";
+import {
+  createClient as createConnectClient,
+  createContextKey,
+  createContextValues,
+} from "@connectrpc/connect";
 import { createValidateInterceptor } from "@connectrpc/validate";
 import {
   Code,
@@ -32,6 +36,7 @@ import { TestService } from "./gen/test/v1/test_pb.js";
 import { collect, useNats } from "./support.js";
 
 const nats = useNats();
+const token = createContextKey("");
 
 describe("interceptors", () => {
   const tag =
@@ -57,6 +62,62 @@ describe("interceptors", () => {
       response.trailer.append("x-end", name);
       return response;
     };
+
+  test("run around submit() as around the call itself", async () => {
+    const seen: string[] = [];
+    await nats.worker({
+      do: (_request, context) => ({ text: context.requestHeader.get("authorization") ?? "" }),
+      async *count(request, context) {
+        yield { text: `${request.text} ${context.requestHeader.get("authorization")}` };
+      },
+    });
+    const auth: Interceptor = (next) => async (request) => {
+      request.header.set("authorization", request.contextValues.get(token));
+      const response = await next(request);
+      seen.push(`${request.method.name} ${response.stream} ${[...response.header].length}`);
+      return response;
+    };
+    const twice: Interceptor = (next) => async (request) => {
+      await next(request);
+      return next(request);
+    };
+    const contextValues = createContextValues().set(token, "Bearer a");
+    const client = await nats.client({ interceptors: [auth] });
+    const headers = { "x-mine": "1" };
+    const unary = await client.do.submit({}, { contextValues, headers, timeoutMs: 60_000 });
+    expect(await unary.result()).toMatchObject({ text: "Bearer a" });
+    const stream = await client.count.submit({ text: "s" }, { contextValues, callId: "named" });
+    expect(await collect(stream)).toMatchObject([{ text: "s Bearer a" }]);
+    for await (const { call } of client.do.submitAll([{}], () => ({ contextValues }))) {
+      expect(await call?.result()).toMatchObject({ text: "Bearer a" });
+    }
+    expect(seen).toEqual(["Do false 0", "Count true 0", "Do false 0"]);
+
+    const doubling = await nats.client({ interceptors: [twice] });
+    const one = await doubling.do.submit({});
+    await one.result();
+    expect((await one.status()).attempts).toHaveLength(1);
+  });
+
+  test("that answer a submission themselves, or refuse it, submit nothing", async () => {
+    const answering: Interceptor = () => async (request) => {
+      const message = create(request.method.output);
+      const common = { service: request.service, header: new Headers(), trailer: new Headers() };
+      return { ...common, stream: false, method: request.method, message } as never;
+    };
+    const refusing: Interceptor = () => async () => {
+      throw new ConnectError("not you", Code.PermissionDenied);
+    };
+    for (const [interceptor, code] of [
+      [answering, Code.FailedPrecondition],
+      [refusing, Code.PermissionDenied],
+    ] as const) {
+      const client = await nats.client({ interceptors: [interceptor] });
+      await expect(client.do.submit({}, { callId: "never" })).rejects.toMatchObject({ code });
+    }
+    const client = await nats.client();
+    await expect(client.do.attach("never").status()).rejects.toMatchObject({ code: Code.NotFound });
+  });
 
   test("run alike on both sides, around calls of every kind", async () => {
     const seen: string[] = [];

@@ -202,6 +202,13 @@ export const acts: readonly Act[] = [
     "operator",
   ),
   api("read dead letters", "DIRECT.GET.TEST_DEAD", "operator"),
+  api(
+    "read what a handler threw",
+    `DIRECT.GET.TEST_DEAD.${test}.dead.Do.$cause.acme._.1`,
+    "operator",
+    "worker",
+    "doer",
+  ),
   api("read any message, the old way", "STREAM.MSG.GET.TEST_LOG"),
   api("read any request, the old way", "STREAM.MSG.GET.TEST"),
   api(

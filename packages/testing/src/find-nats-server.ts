@@ -9,15 +9,15 @@ import { checkServerVersion, oldestVersion } from "./server-version.js";
 /** Options of {@link findNatsServer}. */
 export interface FindNatsServerOptions {
   /** Told what is tried, why it failed and what is downloaded, a line at a time. */
-  onProgress?: (line: string) => void;
+  onProgress?: ((line: string) => void) | undefined;
   /** Environment in place of the process's own. */
-  env?: Readonly<Record<string, string | undefined>>;
+  env?: Readonly<Record<string, string | undefined>> | undefined;
   /** Where a downloaded server is kept. Default: `jetrpc` in `$XDG_CACHE_HOME` or `~/.cache`. */
-  cacheDir?: string;
+  cacheDir?: string | undefined;
   /** Folder of nats-server's releases. Default: the one on GitHub. */
-  releasesUrl?: string;
+  releasesUrl?: string | undefined;
   /** Debian mirror. Default: `http://deb.debian.org/debian`. */
-  debianMirror?: string;
+  debianMirror?: string | undefined;
 }
 
 /** A nats-server on this machine. */
@@ -29,7 +29,12 @@ export interface NatsServerBinary {
   readonly source: "NATS_SERVER_BIN" | "PATH" | "cache" | "release" | "debian";
 }
 
-interface Search extends Required<FindNatsServerOptions> {
+/** Options without gaps. */
+type Options = {
+  readonly [O in keyof FindNatsServerOptions]-?: NonNullable<FindNatsServerOptions[O]>;
+};
+
+interface Search extends Options {
   /** Where a downloaded server is kept: of this machine's kind, as homes may be shared. */
   readonly cached: string;
 }

@@ -9,7 +9,7 @@ const readyLimitMs = 60_000;
 /** Options of {@link startNatsCluster}. */
 export interface NatsClusterOptions extends Pick<NatsOptions, "config" | "maxPayload" | "binary"> {
   /** How many servers. Default: 3. */
-  size?: number;
+  size?: number | undefined;
 }
 
 /** Several nats-servers that are one. */

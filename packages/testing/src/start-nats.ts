@@ -7,15 +7,15 @@ import { logFile, NatsProcess } from "./nats-process.js";
 /** Options of {@link startNats}. */
 export interface NatsOptions {
   /** Text in the language of nats-server.conf, for users, accounts, limits and the like. */
-  config?: string;
+  config?: string | undefined;
   /** Greatest message in bytes. Default: the server's own, 1 MiB. */
-  maxPayload?: number;
+  maxPayload?: number | undefined;
   /** Port on 127.0.0.1. Default: a free one. */
-  port?: number;
+  port?: number | undefined;
   /** Where JetStream stores; kept when the server stops. Default: a temporary folder. */
-  storeDir?: string;
+  storeDir?: string | undefined;
   /** Path of nats-server. Default: what `findNatsServer()` finds. */
-  binary?: string;
+  binary?: string | undefined;
 }
 
 /** What ends a nats-server. */

@@ -15,11 +15,11 @@ import {
 /** Options of {@link createTestTransport}: what the handlers of durable methods are told. */
 export interface TestTransportOptions {
   /** Default: `test-1`, `test-2`, ... */
-  callId?: string;
+  callId?: string | undefined;
   /** Default: 1. */
-  attempt?: number;
+  attempt?: number | undefined;
   /** Messages that earlier attempts stored. Default: 0. */
-  resumeFrom?: number;
+  resumeFrom?: number | undefined;
 }
 
 /** A progress report of a handler. */

@@ -48,11 +48,11 @@ beforeAll(async () => {
 function nothing(options: FindNatsServerOptions = {}) {
   const told: string[] = [];
   const all = {
-    cacheDir: temporaryFolder(),
     releasesUrl: refused,
     debianMirror: refused,
     onProgress: (line: string) => told.push(line),
     ...options,
+    cacheDir: options.cacheDir ?? temporaryFolder(),
     env: { PATH: noTools, ...options.env },
   };
   return { options: all, told };

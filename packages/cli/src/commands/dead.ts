@@ -1,7 +1,7 @@
 import type { JsonObject } from "@bufbuild/protobuf";
-import { Code } from "@jetrpc/runtime";
+import { Code, ConnectError } from "@jetrpc/runtime";
 import type { DeadLetter, DeadLetterFilter } from "@jetrpc/runtime/operator";
-import { Command } from "commander";
+import { Command, Option } from "commander";
 import { UsageError } from "../exit-code.js";
 import { operatorsOf } from "../operators.js";
 import { print, printJson, printTable } from "../output.js";
@@ -9,6 +9,7 @@ import { addSessionOptions, type SessionOptions, withSession } from "../session.
 
 interface Options extends SessionOptions, DeadLetterFilter {
   all?: boolean;
+  code?: string;
 }
 
 /** A dead letter, and the full name of its service. */
@@ -22,24 +23,29 @@ interface Found {
 export function deadCommand(): Command {
   const dead = new Command("dead").description("look after calls that failed for good");
   dead.addCommand(
-    verb("list", "list them, the oldest first").action((options: Options) =>
-      options.json ? each(options, showJson) : list(options),
-    ),
+    verb("list", "list them, the oldest first").action((id: string | undefined, given: Options) => {
+      const options = withId(id, given);
+      return options.json ? showAll(options) : list(options);
+    }),
   );
   dead.addCommand(
-    verb("show", "show them with their requests, decoded").action((options: Options) =>
-      each(options, options.json ? showJson : show),
+    verb("show", "show them with their requests, decoded").action(
+      (id: string | undefined, options: Options) => showAll(withId(id, options)),
     ),
   );
   dead.addCommand(
     verb("replay", "queue them anew, with the same ids")
       .option("--all", "all of them, without a filter")
-      .action((options: Options) => change(options, "replayed", (letter) => letter.replay())),
+      .action((id: string | undefined, options: Options) =>
+        change(withId(id, options), "replayed", (letter) => letter.replay()),
+      ),
   );
   dead.addCommand(
     verb("discard", "remove them")
       .option("--all", "all of them, without a filter")
-      .action((options: Options) => change(options, "discarded", (letter) => letter.discard())),
+      .action((id: string | undefined, options: Options) =>
+        change(withId(id, options), "discarded", (letter) => letter.discard()),
+      ),
   );
   return dead;
 }
@@ -48,23 +54,36 @@ function verb(name: string, description: string): Command {
   return addSessionOptions(
     new Command(name)
       .description(description)
+      .argument("[call-id]", "with this call id only")
       .option("--method <name>", "of this method only")
       .option("--owner <owner>", "of this owner only")
-      .option("--call-id <id>", "with this call id only"),
+      .option("--call-id <id>", "the same as the argument")
+      .addOption(new Option("--code <code>", "that failed with this code only").choices(codes)),
   );
 }
 
-/** Does something with every letter that the filter lets through. */
-async function each(options: Options, work: (found: Found) => Promise<void>): Promise<void> {
-  const { method, owner, callId } = options;
-  const filter: DeadLetterFilter = {
-    ...(method !== undefined && { method }),
-    ...(owner !== undefined && { owner }),
-    ...(callId !== undefined && { callId }),
-  };
+/** Names of all codes. */
+const codes = Object.values(Code).filter((name) => typeof name === "string");
+
+/** Takes a call id that is an argument for the option. */
+function withId(id: string | undefined, options: Options): Options {
+  if (id !== undefined && options.callId !== undefined && id !== options.callId) {
+    throw new UsageError(`${id} and --call-id ${options.callId}: give one call id`);
+  }
+  return id === undefined ? options : { ...options, callId: id };
+}
+
+/** Does something with every letter that the filter lets through. Throws when a named one is none of them. */
+async function each(options: Options, work: (found: Found) => Promise<void>): Promise<number> {
+  const { method, owner, callId, code } = options;
+  let count = 0;
   await withSession(options, async (connection, schema) => {
     for (const { service, operator } of operatorsOf(connection, schema)) {
-      for await (const letter of operator.deadLetters(filter)) {
+      for await (const letter of operator.deadLetters({ method, owner, callId })) {
+        if (code !== undefined && Code[letter.error.code] !== code) {
+          continue;
+        }
+        count++;
         await work({
           service: service.typeName,
           letter,
@@ -73,6 +92,13 @@ async function each(options: Options, work: (found: Found) => Promise<void>): Pr
       }
     }
   });
+  if (count === 0 && callId !== undefined) {
+    throw new ConnectError(
+      `there is no dead letter of the call "${callId}": it is under way, has succeeded, or was replayed or discarded; or --method, --owner or --code is another one (see \`jetrpc dead list\`)`,
+      Code.NotFound,
+    );
+  }
+  return count;
 }
 
 async function list(options: Options): Promise<void> {
@@ -103,22 +129,27 @@ async function show({ service, toJson }: Found): Promise<void> {
   print(JSON.stringify({ service, ...(await toJson()) }, null, 2));
 }
 
+async function showAll(options: Options): Promise<void> {
+  const count = await each(options, options.json ? showJson : show);
+  if (!options.json && count === 0) {
+    print("no dead letters");
+  }
+}
+
 async function change(
   options: Options,
   done: string,
   work: (letter: DeadLetter) => Promise<void>,
 ): Promise<void> {
-  const { all, method, owner, callId, json } = options;
-  const isFiltered = [method, owner, callId].some((value) => value !== undefined);
+  const { all, method, owner, callId, code, json } = options;
+  const isFiltered = [method, owner, callId, code].some((value) => value !== undefined);
   if (isFiltered === Boolean(all)) {
     throw new UsageError(
-      "say which: --method, --owner or --call-id, or --all (see them with `jetrpc dead list`)",
+      "say which: a call id, --method, --owner or --code, or --all (see them with `jetrpc dead list`)",
     );
   }
-  let count = 0;
-  await each(options, async ({ service, letter }) => {
+  const count = await each(options, async ({ service, letter }) => {
     await work(letter);
-    count++;
     if (json) {
       const { method, owner, callId } = letter;
       printJson({ service, method, owner, callId, [done]: true });

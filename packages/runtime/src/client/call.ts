@@ -1,23 +1,24 @@
 import type { DescMessage, MessageShape } from "@bufbuild/protobuf";
-import type { CallOptions } from "@connectrpc/connect";
 import type { Progress } from "../gen/jetrpc/v1/call_pb.js";
 import type { Priority } from "../wire/binding.js";
+import type { CallOptions } from "./call-options.js";
 import type { CallStatus } from "./call-status.js";
 
 /** Options of `submit()`. */
-export interface SubmitOptions extends Pick<CallOptions, "headers" | "signal" | "timeoutMs"> {
+export interface SubmitOptions
+  extends Pick<CallOptions, "contextValues" | "headers" | "signal" | "timeoutMs"> {
   /**
    * Names the call, so that it can be attached to and is not run twice:
    * 1 to 128 letters, digits or any of `_ = + @ : -`. Default: a new unique id.
    */
-  callId?: string;
+  callId?: string | undefined;
   /** The call starts at this time or later, by the server's clock. Default: at once. */
-  notBefore?: Date;
+  notBefore?: Date | undefined;
   /**
    * Who has the next free slot of a worker. A method whose option `priorities` is
    * not set knows only `normal`. Default: `normal`.
    */
-  priority?: Priority;
+  priority?: Priority | undefined;
   // timeoutMs: time in ms, from its acceptance or from notBefore, after which the
   // call is not started any more and a running attempt is stopped. Default: none.
   // signal: ends submit() with Canceled, and uploads with it; whether the server has
@@ -27,7 +28,7 @@ export interface SubmitOptions extends Pick<CallOptions, "headers" | "signal" | 
 /** What ends a wait; the call itself goes on. */
 export interface SignalOptions {
   /** Ends the wait with Canceled. */
-  signal?: AbortSignal;
+  signal?: AbortSignal | undefined;
 }
 
 /** What can be done with every durable call. */
@@ -82,11 +83,11 @@ export interface StreamingCall<O extends DescMessage> extends Call, AsyncIterabl
 /** Which messages of a streamed response are wanted. */
 export interface MessagesOptions extends SignalOptions {
   /** Index of the first one, which is how many one has. Default: 0. */
-  from?: number;
+  from?: number | undefined;
 }
 
 /** Options of waiting for a call; the call itself goes on when the wait ends. */
 export interface WaitOptions extends SignalOptions {
   /** Ends the wait with DeadlineExceeded after so many ms. Default: none. */
-  timeoutMs?: number;
+  timeoutMs?: number | undefined;
 }

@@ -1,6 +1,5 @@
 import type { DescMethodStreaming, DescService, Message } from "@bufbuild/protobuf";
 import {
-  type CallOptions,
   createClient as createConnectClient,
   type StreamResponse,
   type Transport,
@@ -11,6 +10,7 @@ import { bindService, type MethodBinding } from "../wire/binding.js";
 import { holdsBlobs } from "../wire/blob-fields.js";
 import { nameCall } from "../wire/call-id.js";
 import type { SubmitOptions } from "./call.js";
+import type { CallOptions } from "./call-options.js";
 import type { DurableCalls } from "./durable-calls.js";
 import { submitAll } from "./submit-all.js";
 import { untilAborted } from "./until-aborted.js";

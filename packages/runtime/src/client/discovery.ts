@@ -13,7 +13,7 @@ import { defaultTimeoutMs, firstInfo, gather, parseReply } from "./gather.js";
 /** Options of what asks the running workers. */
 export interface DiscoveryOptions {
   /** How long their answers are waited for, in ms. Default: 500. */
-  timeoutMs?: number;
+  timeoutMs?: number | undefined;
 }
 
 /** A running worker of a service. */

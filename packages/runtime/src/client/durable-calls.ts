@@ -1,5 +1,11 @@
-import type { DescMessage, MessageInitShape, MessageShape } from "@bufbuild/protobuf";
-import { Code, ConnectError } from "@connectrpc/connect";
+import type {
+  DescMessage,
+  DescMethodStreaming,
+  DescMethodUnary,
+  MessageInitShape,
+  MessageShape,
+} from "@bufbuild/protobuf";
+import { Code, ConnectError, type Interceptor } from "@connectrpc/connect";
 import type { Msg } from "@nats-io/nats-core";
 import type { Progress } from "../gen/jetrpc/v1/call_pb.js";
 import type { MethodBinding } from "../wire/binding.js";
@@ -8,7 +14,7 @@ import { type CallName, checkCallId, nameCall } from "../wire/call-id.js";
 import { type Entry, progressSubject, sequenceOf } from "../wire/call-log.js";
 import { checkSize, decode, type MessageLimits } from "../wire/codec.js";
 import { refuseOtherDomainOnce } from "../wire/domain.js";
-import { Header, readMetadata } from "../wire/header.js";
+import { Header, readMetadata, toHeaders } from "../wire/header.js";
 import { Interruptible } from "../wire/interruptible.js";
 import { getLast, untilAnswered } from "../wire/jetstream.js";
 import type { Link } from "../wire/link.js";
@@ -28,6 +34,7 @@ import type {
 import { CallFollower, type Followed, type FollowFrom } from "./call-follower.js";
 import { readProgress, readStatus } from "./call-status.js";
 import { endCall } from "./end-call.js";
+import { interceptSubmit } from "./intercept.js";
 import { LiveRouter } from "./live-router.js";
 import { SharedLogs } from "./shared-log.js";
 import { Submission } from "./submission.js";
@@ -42,6 +49,7 @@ export class DurableCalls {
     private readonly link: Link,
     private readonly limits: MessageLimits,
     onWaiting?: (call: WaitingCall) => void,
+    private readonly interceptors: readonly Interceptor[] = [],
   ) {
     this.followed = {
       link,
@@ -76,7 +84,27 @@ export class DurableCalls {
     request: MessageInitShape<I>,
     options: SubmitOptions,
   ): Promise<void> {
-    await new Submission(this.link, method, call, request, options, this.limits).run();
+    const { link, limits, interceptors } = this;
+    const { headers, signal, contextValues } = options;
+    if (interceptors.length === 0) {
+      await new Submission(link, method, call, request, options, limits).run();
+      return;
+    }
+    // The call's own time begins when it is accepted: interceptors take nothing of it.
+    const passed = {
+      signal,
+      timeoutMs: undefined,
+      header: headers && toHeaders(headers),
+      contextValues,
+    };
+    let { callId } = options;
+    const desc = method.desc as DescMethodUnary<I> | DescMethodStreaming<I>;
+    await interceptSubmit(interceptors, desc, request, passed, async (message, left) => {
+      const its = { ...options, callId, headers: left.header, signal: left.signal };
+      // An interceptor that passes it on again means the same call.
+      callId = call.callId;
+      await new Submission(link, method, call, message, its, limits).run();
+    });
   }
 
   /** Submits a call that is followed already; its follower tells when that fails. */

@@ -1,9 +1,10 @@
-import type {
-  DescMessage,
-  DescMethodStreaming,
-  DescMethodUnary,
-  Message,
-  MessageInitShape,
+import {
+  create,
+  type DescMessage,
+  type DescMethodStreaming,
+  type DescMethodUnary,
+  type Message,
+  type MessageInitShape,
 } from "@bufbuild/protobuf";
 import {
   Code,
@@ -16,6 +17,7 @@ import {
   type UnaryRequest,
   type UnaryResponse,
 } from "@connectrpc/connect";
+import { createAsyncIterable } from "@connectrpc/connect/protocol";
 import { normalize } from "../wire/codec.js";
 import { methodUrl } from "../wire/header.js";
 import type { CallArguments } from "./direct-call.js";
@@ -62,6 +64,52 @@ export function interceptStream<I extends DescMessage, O extends DescMessage>(
     next(req.message as AsyncIterable<MessageInitShape<I>>, toArguments(req, call)),
   );
   return run(request) as Promise<StreamResponse<I, O>>;
+}
+
+/**
+ * Runs interceptors around the submission of a call. It has no result yet: they see a
+ * response without metadata, whose message is empty, or a stream without messages.
+ * Throws FailedPrecondition when one of them answers instead of passing the call on.
+ */
+export async function interceptSubmit<I extends DescMessage>(
+  interceptors: readonly Interceptor[],
+  method: DescMethodUnary<I> | DescMethodStreaming<I>,
+  input: MessageInitShape<I>,
+  call: TransportArguments,
+  submit: (input: MessageInitShape<I>, call: CallArguments) => Promise<void>,
+): Promise<void> {
+  const message = normalize(method.input, input);
+  const isUnary = method.methodKind === "unary";
+  const request = toRequest(method, isUnary ? message : createAsyncIterable([message]), call);
+  let isSubmitted = false;
+  const run = chain(interceptors, async (req) => {
+    const given = req.stream ? await first(req.message) : req.message;
+    await submit(given as MessageInitShape<I>, toArguments(req, call));
+    isSubmitted = true;
+    return {
+      stream: !isUnary,
+      service: method.parent,
+      method,
+      header: new Headers(),
+      trailer: new Headers(),
+      message: isUnary ? create(method.output) : createAsyncIterable([]),
+    } as AnyResponse;
+  });
+  await run(request);
+  if (!isSubmitted) {
+    throw new ConnectError(
+      `${method.toString()} was not submitted: an interceptor answered it, and must pass it on`,
+      Code.FailedPrecondition,
+    );
+  }
+}
+
+/** The one message of a request. An interceptor may have taken it. */
+async function first(messages: AsyncIterable<Message>): Promise<Message> {
+  for await (const message of messages) {
+    return message;
+  }
+  throw new ConnectError("an interceptor took the request message away", Code.InvalidArgument);
 }
 
 type AnyRequest = UnaryRequest | StreamRequest;

@@ -1,6 +1,6 @@
 import type { DescMessage, MessageInitShape, MessageShape } from "@bufbuild/protobuf";
-import type { CallOptions } from "@connectrpc/connect";
 import type { StreamingCall, SubmitOptions, UnaryCall } from "./call.js";
+import type { CallOptions } from "./call-options.js";
 import type { Submitted } from "./submit-all.js";
 
 /** Calls a method that takes one message and answers with one. */

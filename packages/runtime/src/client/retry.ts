@@ -7,12 +7,12 @@ import { mayHaveRun } from "../wire/status.js";
 /** Options of {@link createRetryInterceptor}. */
 export interface RetryOptions {
   /** How often a call is attempted in all. Default: 3. */
-  maxAttempts?: number;
+  maxAttempts?: number | undefined;
   /**
    * Wait before the second attempt, in ms; twice as long before each further one,
    * and varied at random by up to 20 %. Default: 100.
    */
-  backoffMs?: number;
+  backoffMs?: number | undefined;
 }
 
 /**

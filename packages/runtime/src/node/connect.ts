@@ -25,7 +25,7 @@ export interface ConnectOptions extends ConnectionOptions {
    * Options of the NATS client; they go before what the environment says. Its
    * credentials are left out when there are any here, and so is its TLS.
    */
-  nats?: NodeConnectionOptions;
+  nats?: NodeConnectionOptions | undefined;
 }
 
 /**

@@ -11,9 +11,12 @@ import { type BlobInfo, blobOf, openBlob } from "../wire/blob.js";
 const readBytes = 128 * 1024;
 
 /** Makes a Blob of a file, which is read when its message is sent. Its name is the file's. */
-export function fileBlob(path: string, info: BlobInfo = {}): Blob {
+export function fileBlob(
+  path: string,
+  { contentType, fileName = basename(path) }: BlobInfo = {},
+): Blob {
   const open = () => createReadStream(path, { highWaterMark: readBytes });
-  return blobOf(open, { fileName: basename(path), ...info });
+  return blobOf(open, { contentType, fileName });
 }
 
 /**

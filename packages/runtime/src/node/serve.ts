@@ -1,21 +1,30 @@
 import type { DescService } from "@bufbuild/protobuf";
 import type { Connection } from "../connection.js";
 import type { WorkerImpl } from "../worker/handler.js";
+import { guardLogger, type Logger } from "../worker/log.js";
 import { startWorker, type Worker, type WorkerOptions } from "../worker/worker.js";
 import { connect } from "./connect.js";
+import { logToStderr, printRecord } from "./stderr-logger.js";
+import { stopOn } from "./stop-signals.js";
 
 /** Options of {@link serve}. */
-export interface ServeOptions extends WorkerOptions {
+export interface ServeOptions extends Omit<WorkerOptions, "logger"> {
   /** Connection to serve on; it stays open. Default: one made by `connect()`. */
-  connection?: Connection;
+  connection?: Connection | undefined;
   /** Signals that drain the worker. Default: SIGTERM and SIGINT. */
-  signals?: NodeJS.Signals[];
+  signals?: NodeJS.Signals[] | undefined;
+  /**
+   * Takes what the worker has to say; `false` for nobody. Default: warnings and errors are
+   * written to stderr, a line each: for people on a terminal, JSON elsewhere.
+   */
+  logger?: Logger | false | undefined;
 }
 
 /**
  * Connects to NATS and serves the methods that `impl` implements. Resolves
  * when the worker takes calls. On SIGTERM and SIGINT it takes nothing new,
- * finishes what runs and closes the connection, so that the process can end.
+ * finishes what runs and closes the connection, so that the process can end; at a
+ * second SIGINT the process ends at once, with exit code 130.
  * When the server comes to refuse the credentials, `closed` rejects: a process
  * that does not catch it ends with that error.
  *
@@ -26,6 +35,7 @@ export async function serve<S extends DescService>(
   impl: Partial<WorkerImpl<S>>,
   options: ServeOptions = {},
 ): Promise<Worker> {
+  const { logger = logToStderr, signals = ["SIGTERM", "SIGINT"], ...workerOptions } = options;
   const connection = options.connection ?? (await connect());
   const closeOwn = async () => {
     if (!options.connection) {
@@ -34,21 +44,30 @@ export async function serve<S extends DescService>(
   };
   let worker: Worker;
   try {
-    worker = await startWorker(service, impl, connection, options);
+    worker = await startWorker(service, impl, connection, {
+      ...workerOptions,
+      logger: logger || undefined,
+    });
   } catch (error) {
     await closeOwn();
     throw error;
   }
-  const signals = options.signals ?? ["SIGTERM", "SIGINT"];
-  const onSignal = () => void worker.drain();
-  for (const signal of signals) {
-    process.on(signal, onSignal);
-  }
+  const ignore = stopOn(signals, {
+    get running() {
+      return worker.running;
+    },
+    stop: () => void worker.drain(),
+    log: logger === logToStderr ? printRecord : guardLogger(logger || undefined),
+  });
   const closed = worker.closed.finally(async () => {
-    for (const signal of signals) {
-      process.off(signal, onSignal);
-    }
+    ignore();
     await closeOwn();
   });
-  return { drain: () => worker.drain().then(() => closed), closed };
+  return {
+    get running() {
+      return worker.running;
+    },
+    drain: () => worker.drain().then(() => closed),
+    closed,
+  };
 }

@@ -14,7 +14,7 @@ import { type CallName, parseCallSubject } from "../wire/call-id.js";
 import { entrySubject, progressSubject } from "../wire/call-log.js";
 import { lastEntry } from "../wire/call-search.js";
 import { decodeRequest, encodingOf } from "../wire/codec.js";
-import { copyRequestHeaders, errorOf } from "../wire/dead-letter.js";
+import { causeSubject, copyRequestHeaders, errorOf } from "../wire/dead-letter.js";
 import { Header, readMetadata, wholeNumber } from "../wire/header.js";
 import { callApi, getLast, getNext, publishStored, untilAnswered } from "../wire/jetstream.js";
 import type { Link } from "../wire/link.js";
@@ -54,6 +54,15 @@ export class DeadLetter {
   /** Why the call failed. */
   get error(): ConnectError {
     return errorOf(this.stored);
+  }
+
+  /**
+   * What the handler threw, with its stack, where that was no ConnectError: the caller was
+   * told "internal error". Undefined for any other error.
+   */
+  async cause(): Promise<string | undefined> {
+    const stored = await this.findCause();
+    return stored && new TextDecoder().decode(stored.data);
   }
 
   /** How many attempts were made. */
@@ -96,6 +105,7 @@ export class DeadLetter {
    */
   async toJson(registry: Registry = typesOf(this.service.desc)): Promise<JsonObject> {
     const { error, method, callId, owner, attempts, failedAt } = this;
+    const cause = await this.cause();
     return {
       method,
       callId,
@@ -103,6 +113,7 @@ export class DeadLetter {
       attempts,
       failedAt: failedAt.toISOString(),
       error: { code: Code[error.code] as string, message: error.rawMessage },
+      ...(cause !== undefined && { cause }),
       headers: Object.fromEntries(this.requestHeader),
       ...(await this.requestJson(registry)),
     };
@@ -202,8 +213,20 @@ export class DeadLetter {
   }
 
   private async remove(): Promise<void> {
-    const api = `STREAM.MSG.DELETE.${this.service.deadStream}`;
-    await callApi(this.link, api, { seq: this.sequence, no_erase: true });
+    const { link, service, sequence } = this;
+    const remove = (seq: number) =>
+      callApi(link, `STREAM.MSG.DELETE.${service.deadStream}`, { seq, no_erase: true });
+    const cause = await this.findCause();
+    if (cause) {
+      await remove(Number(cause.headers?.get(Header.sequence)));
+    }
+    await remove(sequence);
+  }
+
+  private async findCause(): Promise<Msg | undefined> {
+    const { link, service, binding, call } = this;
+    // Of a method that the schema lacks, the credentials may not allow it.
+    return binding && (await getLast(link, service.deadStream, causeSubject(binding, call.suffix)));
   }
 
   private knownMethod(): MethodBinding {

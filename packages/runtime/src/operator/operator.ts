@@ -65,15 +65,15 @@ export interface Operator {
 /** Options of `sweepPayloads()`. */
 export interface SweepOptions {
   /** What is younger stays: it may be of an upload under way. In ms; default: 1 day. */
-  olderThanMs?: number;
+  olderThanMs?: number | undefined;
 }
 
 /** Which dead letters are wanted. Default: all. */
 export interface DeadLetterFilter {
   /** Name of the method. */
-  method?: string;
-  owner?: string;
-  callId?: string;
+  method?: string | undefined;
+  owner?: string | undefined;
+  callId?: string | undefined;
 }
 
 /** Operates a service. All that it offers throws Unavailable when JetStream does not answer. */

@@ -23,14 +23,14 @@ export interface Grant {
   role: Role;
   service: DescService;
   /** Names of the methods that a worker runs or a client calls. Default: all. */
-  methods?: readonly string[];
+  methods?: readonly string[] | undefined;
   /** Of a client: whose durable calls it makes. Default: `_`. */
-  owner?: string;
+  owner?: string | undefined;
   /**
    * Of a client: it may submit with `notBefore`. Who may do that can remove the
    * delayed calls of others, and read their requests. Default: false.
    */
-  mayDelay?: boolean;
+  mayDelay?: boolean | undefined;
 }
 
 /** A user of a NATS server. */
@@ -39,7 +39,7 @@ export interface User {
   name: string;
   grants: readonly Grant[];
   /** JetStream domain that the user's connections ask for. Default: none. */
-  domain?: string;
+  domain?: string | undefined;
 }
 
 /** Permissions as NATS has them. */

@@ -44,9 +44,9 @@ export interface PlannedChange {
 /** How {@link ServicePlan.apply} goes about it. */
 export interface ApplyOptions {
   /** Does what is destructive, too. Default: false. */
-  allowDestructive?: boolean;
+  allowDestructive?: boolean | undefined;
   /** Told of each change that is done. */
-  onApplied?: (change: PlannedChange) => void;
+  onApplied?: ((change: PlannedChange) => void) | undefined;
 }
 
 /** What has to be done on the server until it is as the schema of a service says. */

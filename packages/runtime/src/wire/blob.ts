@@ -20,9 +20,9 @@ export type BlobStream = AsyncIterable<Uint8Array> | ReadableStream<Uint8Array>;
 /** What a Blob says of itself. */
 export interface BlobInfo {
   /** Media type, such as `video/mp4`. Default: empty. */
-  contentType?: string;
+  contentType?: string | undefined;
   /** Name of the file, without folders. Default: empty. */
-  fileName?: string;
+  fileName?: string | undefined;
 }
 
 /** What is attached to a Blob, unseen. */
@@ -40,8 +40,8 @@ type Attached = Blob & { [source]?: Source };
  * Makes a Blob of bytes, of a stream, or of a function that gives a stream each
  * time. Nothing is read before the message that holds it is sent.
  */
-export function blobOf(from: BlobSource, info: BlobInfo = {}): Blob {
-  const blob = create(BlobSchema, info);
+export function blobOf(from: BlobSource, { contentType = "", fileName = "" }: BlobInfo = {}): Blob {
+  const blob = create(BlobSchema, { contentType, fileName });
   if (typeof from === "function") {
     return attach(blob, { open: () => iterate(from()), isRereadable: true });
   }

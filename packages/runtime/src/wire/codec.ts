@@ -130,8 +130,13 @@ export interface MessageLimits {
   readonly writeMaxBytes: number;
 }
 
+/** Limits that may be left out. */
+export type MessageLimitOptions = {
+  readonly [L in keyof MessageLimits]?: MessageLimits[L] | undefined;
+};
+
 /** Fills in what is not limited: 4 GiB, as in Connect. Throws InvalidArgument for what is no size. */
-export function messageLimits(options: Partial<MessageLimits>): MessageLimits {
+export function messageLimits(options: MessageLimitOptions): MessageLimits {
   const most = 0xffffffff;
   const { readMaxBytes = most, writeMaxBytes = most } = options;
   for (const [name, bytes] of Object.entries({ readMaxBytes, writeMaxBytes })) {

@@ -72,6 +72,33 @@ export async function storeDeadLetter(
   await publishInto(link, method.service, subject, payload, headers);
 }
 
+/**
+ * Where the text of what a handler threw is kept, beside the dead letter: its caller may read
+ * that, and not this. No owner is called so.
+ */
+export function causeSubject({ deadSubject }: Pick<DeadMethod, "deadSubject">, suffix: string) {
+  return `${deadSubject}.$cause.${suffix}`;
+}
+
+/** Keeps the text of what was thrown, where the caller is told less. Errors: those of {@link publishInto}. */
+export async function storeCause(
+  link: Link,
+  method: DeadMethod,
+  suffix: string,
+  text: string,
+): Promise<void> {
+  const headers = new HeaderBlock();
+  await publishInto(
+    link,
+    method.service,
+    causeSubject(method, suffix),
+    encoder.encode(text),
+    headers,
+  );
+}
+
+const encoder = new TextEncoder();
+
 /** Stores the payload that a dead letter has no room for as an object of the request. */
 async function storePayload(
   link: Link,

@@ -14,14 +14,14 @@ export interface Attempt {
   /** Its number, from 1. */
   readonly number: number;
   /** Sends a report of progress. */
-  publishProgress(report: ProgressReport): void;
+  publishProgress(report: CheckedReport): void;
   /** The time of the attempt is over. */
   expire(): void;
 }
 
 /** What the handler of one attempt of a durable call is given. */
 export class AttemptContext extends LazyHandlerContext implements DurableHandlerContext {
-  private pending: ProgressReport | undefined;
+  private pending: CheckedReport | undefined;
   private progressTimer: ReturnType<typeof setTimeout> | undefined;
   private reportedAt = 0;
   private hasEnded = false;
@@ -83,8 +83,13 @@ export class AttemptContext extends LazyHandlerContext implements DurableHandler
   }
 }
 
+/** A report without gaps. */
+export type CheckedReport = {
+  readonly [P in keyof ProgressReport]-?: NonNullable<ProgressReport[P]>;
+};
+
 /** A copy that can be sent later, whatever becomes of the report. Throws InvalidArgument. */
-function checkReport(report: ProgressReport): ProgressReport {
+function checkReport(report: ProgressReport): CheckedReport {
   const { done, total = 0, message = "" }: ProgressReport = Object(report);
   for (const [name, value, type] of [
     ["done", done, "number"],

@@ -18,9 +18,9 @@ export interface ProgressReport {
   /** Units of work done so far. */
   done: number;
   /** Units of work in all. Default: 0, unknown. */
-  total?: number;
+  total?: number | undefined;
   /** What is being done, for a person to read. Default: empty. */
-  message?: string;
+  message?: string | undefined;
 }
 
 /** What the handler of a durable method knows of its call. */
@@ -182,5 +182,30 @@ export class LazyHandlerContext implements HandlerContext {
     this.stopTimer?.();
     this.abortReason ??= { reason };
     this.controller?.abort(this.abortReason.reason);
+  }
+}
+
+/**
+ * Context of a direct call. It has all that the type of a handler promises, which does not
+ * tell whether a method is direct: there is one attempt, and no call id.
+ */
+export class DirectHandlerContext extends LazyHandlerContext implements DurableHandlerContext {
+  get callId(): string {
+    return "";
+  }
+
+  get attempt(): number {
+    return 1;
+  }
+
+  get resumeFrom(): number {
+    return 0;
+  }
+
+  progress(_report: ProgressReport): void {
+    throw new ConnectError(
+      `${this.method.toString()} is a direct method, whose progress nobody can follow: leave out progress(), or make it durable by (jetrpc.v1.method).delivery`,
+      Code.FailedPrecondition,
+    );
   }
 }

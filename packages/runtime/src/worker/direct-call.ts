@@ -15,7 +15,7 @@ import type { Link } from "../wire/link.js";
 import { directSpace } from "../wire/object-name.js";
 import { isOversize } from "../wire/payload-store.js";
 import { encodeStatus } from "../wire/status.js";
-import { LazyHandlerContext } from "./context.js";
+import { DirectHandlerContext } from "./context.js";
 import { sendHeartbeat } from "./heartbeat.js";
 import { callerError, reportUnsent, type ServedMethod } from "./settings.js";
 
@@ -53,14 +53,14 @@ export function requestTimeoutMs(method: MethodBinding, request: Msg): number {
 }
 
 /** What the handler of a direct call is given. Throws InvalidArgument. */
-export function createContext(method: MethodBinding, request: Msg): LazyHandlerContext {
+export function createContext(method: MethodBinding, request: Msg): DirectHandlerContext {
   const asked = readTimeoutMs(request.headers);
-  return new LazyHandlerContext(method, request, asked ?? method.timeoutMs, asked !== undefined);
+  return new DirectHandlerContext(method, request, asked ?? method.timeoutMs, asked !== undefined);
 }
 
 /** A unary direct call. */
 export class UnaryCall implements DirectCall {
-  private readonly context: LazyHandlerContext;
+  private readonly context: DirectHandlerContext;
   private encoding: Encoding = "binary";
   private hasEnded = false;
   private beganAt = 0;

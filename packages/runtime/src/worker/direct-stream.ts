@@ -9,7 +9,7 @@ import { addKind } from "../wire/method-kind.js";
 import { directSpace } from "../wire/object-name.js";
 import { encodeStatus } from "../wire/status.js";
 import { StreamSide } from "../wire/stream-side.js";
-import type { LazyHandlerContext } from "./context.js";
+import type { DirectHandlerContext } from "./context.js";
 import { callEnded, createContext, type DirectCall } from "./direct-call.js";
 import { callerError, reportUnsent, type ServedMethod } from "./settings.js";
 
@@ -17,7 +17,7 @@ const nothing = new Uint8Array(0);
 
 /** A streaming direct call: it stays with the worker that took its request. */
 export class WorkerStream extends StreamSide<MessageShape<DescMessage>> implements DirectCall {
-  private readonly context: LazyHandlerContext;
+  private readonly context: DirectHandlerContext;
   private isHeaderSent = false;
   private hasEnded = false;
 

@@ -19,7 +19,7 @@ import {
 } from "../wire/call-log.js";
 import { newestRequest } from "../wire/call-search.js";
 import { checkSize, decodeRequest, encode, encodingOf } from "../wire/codec.js";
-import { storeDeadLetter } from "../wire/dead-letter.js";
+import { storeCause, storeDeadLetter } from "../wire/dead-letter.js";
 import {
   Header,
   HeaderBlock,
@@ -49,18 +49,19 @@ import {
   decodeStatus,
   encodeStatus,
   endError,
+  isConnectError,
   isRetried,
   permanent,
   retryDelayOf,
   toDelayMs,
 } from "../wire/status.js";
-import { type Attempt, AttemptContext } from "./attempt-context.js";
+import { type Attempt, AttemptContext, type CheckedReport } from "./attempt-context.js";
 import { CallLogWriter, LostClaim, LostEntries, type NewEntry } from "./call-log-writer.js";
 import { toCallerError } from "./caller-error.js";
-import type { ProgressReport } from "./context.js";
 import type { DeliveryCounts } from "./delivery-counts.js";
 import type { LogLevel } from "./log.js";
 import type { ServedMethod } from "./settings.js";
+import { textWithStack } from "./thrown-text.js";
 
 /** An attempt that has not ended by then is noted in the log, in ms. */
 const announceAfterMs = 250;
@@ -716,8 +717,20 @@ export class DurableAttempt implements Attempt {
     if (header) {
       appendMetadata(told.metadata, header);
     }
+    const isBug = !isConnectError(thrown);
+    if (isBug) {
+      this.keepCause(thrown);
+    }
     await this.bury(told, this.writer.attempt);
-    this.report(mayRetry ? "error" : "info", "a call failed", thrown);
+    this.report(mayRetry || isBug ? "error" : "warn", "a call failed", thrown);
+  }
+
+  /** The caller is told less than whoever has to find the bug. */
+  private keepCause(thrown: unknown): void {
+    // Sent before the dead letter, which does not wait for it.
+    storeCause(this.link, this.method, this.call.suffix, textWithStack(thrown)).catch((error) =>
+      this.report("warn", "the text of what was thrown could not be stored", error),
+    );
   }
 
   /** Keeps the request of a call that failed, and only then removes it from the queue. */
@@ -744,18 +757,18 @@ export class DurableAttempt implements Attempt {
   }
 
   /** Also called by a timer. */
-  publishProgress(report: ProgressReport): void {
+  publishProgress(report: CheckedReport): void {
     this.link.guard(() => this.storeProgress(report));
   }
 
-  private storeProgress(report: ProgressReport): void {
+  private storeProgress(report: CheckedReport): void {
     if (!this.link.connected) {
       return;
     }
     const { link } = this;
     const headers = new HeaderBlock().add(Header.entry, `progress ${this.writer.attempt}`);
     const most = Math.min(maxProgressBytes, Math.floor(link.maxPayload / 4));
-    const message = cutText(report.message ?? "", most);
+    const message = cutText(report.message, most);
     const payload = encode(ProgressSchema, { ...report, message }, Code.Internal);
     const subject = progressSubject(this.method, this.call);
     publishInto(link, this.method.service, subject, payload, headers).catch((error) => {

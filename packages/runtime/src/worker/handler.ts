@@ -9,11 +9,15 @@ import type {
   MessageInitShape,
   MessageShape,
 } from "@bufbuild/protobuf";
+import type { HandlerContext } from "@connectrpc/connect";
 import type { DurableHandlerContext } from "./context.js";
 
 /**
  * Implementation of a service: Connect's ServiceImpl whose handlers get a
  * {@link DurableHandlerContext}. A worker may implement some methods only.
+ *
+ * A descriptor's type does not tell which methods are direct. The generated `…Worker`
+ * interface does: `satisfies Partial<PdfWorker>` has it checked that these report no progress.
  */
 export type WorkerImpl<S extends DescService> = {
   [P in keyof S["method"]]: HandlerOf<S["method"][P]>;
@@ -27,12 +31,12 @@ type HandlerOf<M extends DescMethod> =
       : M extends DescMethodClientStreaming<infer I, infer O>
         ? (
             requests: AsyncIterable<MessageShape<I>>,
-            context: DurableHandlerContext,
+            context: HandlerContext,
           ) => Promise<MessageInitShape<O>>
         : M extends DescMethodBiDiStreaming<infer I, infer O>
           ? (
               requests: AsyncIterable<MessageShape<I>>,
-              context: DurableHandlerContext,
+              context: HandlerContext,
             ) => AsyncIterable<MessageInitShape<O>>
           : never;
 

@@ -7,6 +7,8 @@ const maxErrorBytes = 256;
 /** What a worker counts of one method. */
 export class MethodStats {
   requests = 0;
+  /** Handlers that run. */
+  running = 0;
   errors = 0;
   /** Code and text of the last error that a caller was told, the text cut. */
   lastError = "";
@@ -16,10 +18,12 @@ export class MethodStats {
   /** A handler begins; the time it returns goes to {@link ended}. */
   began(): number {
     this.requests++;
+    this.running++;
     return performance.now();
   }
 
   ended(beganAt: number): void {
+    this.running--;
     this.processingMs += performance.now() - beganAt;
   }
 

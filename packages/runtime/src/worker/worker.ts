@@ -3,7 +3,7 @@ import { Code, ConnectError, type Interceptor } from "@connectrpc/connect";
 import { nuid } from "@nats-io/nats-core";
 import { type Connection, internals } from "../connection.js";
 import { bindService, type MethodBinding, type ServiceBinding } from "../wire/binding.js";
-import { type MessageLimits, messageLimits } from "../wire/codec.js";
+import { type MessageLimitOptions, messageLimits } from "../wire/codec.js";
 import type { Link } from "../wire/link.js";
 import { provision } from "../wire/provision.js";
 import { startTimer } from "../wire/timer.js";
@@ -29,42 +29,44 @@ const stopMs = 5_000;
 const startMs = 10_000;
 
 /** Options of a worker. */
-export interface WorkerOptions extends Partial<MessageLimits> {
+export interface WorkerOptions extends MessageLimitOptions {
   /**
    * How many calls of each durable method run at once, unless its option
    * `concurrency` says otherwise. Default: 10.
    */
-  concurrency?: number;
+  concurrency?: number | undefined;
   /**
    * How many direct calls of all methods run at once; beyond it other workers
    * take over, and when all are busy calls wait. Default: no limit.
    */
-  directConcurrency?: number;
+  directConcurrency?: number | undefined;
   /** Run around every call, the first outermost. Default: none. */
-  interceptors?: Interceptor[];
+  interceptors?: Interceptor[] | undefined;
   /**
    * Answers calls of methods that `impl` lacks with Unimplemented, as Connect and
    * gRPC do. Leave it off where other workers implement them. Default: false.
    */
-  answerUnimplemented?: boolean;
+  answerUnimplemented?: boolean | undefined;
   /**
    * Sends the text of errors that are no ConnectErrors to callers. It may hold
    * what is not for them: for development. Default: false.
    */
-  revealErrors?: boolean;
+  revealErrors?: boolean | undefined;
   /** Version of the worker, as discovery shows it: a semantic version. Default: 0.0.0. */
-  version?: string;
+  version?: string | undefined;
   /**
    * How long drain() waits for running calls before it stops them, in ms. It takes no
    * longer than this and 5 s, whatever the server does. Default: 30 s.
    */
-  drainTimeoutMs?: number;
+  drainTimeoutMs?: number | undefined;
   /** Takes what the worker has to say. Default: nothing is logged. */
-  logger?: Logger;
+  logger?: Logger | undefined;
 }
 
 /** A running worker. */
 export interface Worker {
+  /** How many calls it runs now. */
+  readonly running: number;
   /**
    * Takes nothing new, and resolves when what runs has ended. Calls that run
    * longer than `drainTimeoutMs` are stopped; durable ones go to another worker. 5 s
@@ -84,7 +86,8 @@ export interface Worker {
  * Serves the methods that `impl` implements. Streams and consumers are made
  * where they are absent. Resolves when the worker takes calls.
  *
- * Throws InvalidArgument when nothing is implemented or an option is wrong,
+ * Throws InvalidArgument when nothing is implemented, or a method that the service lacks,
+ * or an option is wrong,
  * FailedPrecondition when a stream is not as the schema says or the account has
  * no JetStream, PermissionDenied when one is absent that these credentials may
  * not make, and Unavailable when JetStream does not answer.
@@ -157,7 +160,27 @@ class ServiceWorker implements Worker {
         error,
       }),
     );
-    void this.closed.catch(() => undefined).then(stopListening);
+    const { log } = this.settings;
+    // A warning, too: who hears of the loss has to hear that it is over.
+    const stops = [
+      stopListening,
+      link.onDisconnect(() => {
+        if (!link.nats.isClosed()) {
+          log({ level: "warn", message: "the connection to NATS is lost, and is being made anew" });
+        }
+      }),
+      link.onReconnect(() => {
+        if (link.connected) {
+          log({ level: "warn", message: "the connection to NATS is there again" });
+        }
+      }),
+    ];
+    const stopAll = () => {
+      for (const stop of stops) {
+        stop();
+      }
+    };
+    void this.closed.catch(() => undefined).then(stopAll);
     void link.closed.then((error) => {
       for (const durable of this.durables) {
         void durable.stop();
@@ -219,6 +242,10 @@ class ServiceWorker implements Worker {
       void this.drain();
       throw denied;
     }
+  }
+
+  get running(): number {
+    return this.served.reduce((sum, { stats }) => sum + stats.running, 0);
   }
 
   drain(): Promise<void> {
@@ -325,7 +352,18 @@ function findHandlers(
   answerUnimplemented: boolean,
 ): Map<MethodBinding, AnyHandler> {
   const handlers = new Map<MethodBinding, AnyHandler>();
-  for (const [name, method] of bindService(service).methods) {
+  const { methods } = bindService(service);
+  const strange = isPlain(impl)
+    ? Object.entries(impl).filter(([name, its]) => typeof its === "function" && !methods.has(name))
+    : [];
+  if (strange.length > 0) {
+    const names = strange.map(([name]) => `"${name}"`).join(", ");
+    throw new ConnectError(
+      `${service.typeName} has no method ${names}: it has ${[...methods.keys()].join(", ")}`,
+      Code.InvalidArgument,
+    );
+  }
+  for (const [name, method] of methods) {
     // Only what the object itself or its class defines: a method may be named
     // like one that every object has.
     const handler =
