@@ -74,7 +74,12 @@ settle() {
   unit=/etc/systemd/system/jetrpc-nats.service
   data=${option[data]:-$prefix/var/lib/jetrpc-nats}
   server_name=${option[name]:-$(hostname)}
-  IFS=, read -ra hosts <<<"${option[host]:-$(hostname -f 2>/dev/null || hostname)}"
+  local reached=${option[listen]}
+  # Where all interfaces are listened to, or one by IPv6, clients know the machine by its name.
+  if [[ $reached == 0.0.0.0 || $reached == \[* ]]; then
+    reached=$(hostname -f 2>/dev/null || hostname)
+  fi
+  IFS=, read -ra hosts <<<"${option[host]:-$reached}"
   tls=${flag[tls]}${option[tls-cert]}
   sync=${option[sync]:-$([ -n "${option[cluster]}" ] && echo always || echo 2m)}
 }

@@ -74,7 +74,7 @@ async function failLetter(): Promise<void> {
   await worker.drain();
 }
 
-test("every command of docs/cli.md prints what it says there", { timeout: 120_000 }, async () => {
+test("every command of docs/cli.md prints what it says there", async () => {
   const [contract] = blocksOf("proto");
   shop.project.write("proto/letters/v1/letters.proto", contract as string);
   expect(shown.length).toBeGreaterThan(10);

@@ -71,7 +71,8 @@ test.each([
   [["--role", "client"], "--keys FOLDER"],
   [["--role", "client", "--format", "json", "--method", "Nope"], "no method Nope"],
   [["--role", "worker", "--format", "json", "--owner", "ada"], "no use for an owner"],
-  [["--users", "gone.json", "--format", "json"], "gone.json cannot be read"],
+  [["--users", "gone.json", "--json"], "gone.json cannot be read"],
+  [["--role", "worker", "--format", "conf", "--json"], "--json and --format conf"],
 ])("permissions %j says what is missing", async (args, text) => {
   const { stderr, code } = await shop.run(shop.project.image(), "permissions", ...args);
   expect(stderr).toContain(text);

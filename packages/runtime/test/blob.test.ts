@@ -173,6 +173,7 @@ describe("a Blob is refused", () => {
       });
     }
     expect(() => openBlob(create(BlobSchema, byHand))).toThrow(/made by hand/);
+    expect(() => openBlob(undefined)).toThrow(/the field is not set/);
     expect(await objects(connection)).toEqual({});
   });
 

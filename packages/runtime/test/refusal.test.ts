@@ -5,8 +5,10 @@ import { join } from "node:path";
 import { inspect } from "node:util";
 import { Code, ConnectError, createClient, startWorker } from "@jetrpc/runtime";
 import { findNatsServer, startNats } from "@jetrpc/testing";
-import { nkeys } from "@nats-io/transport-node";
+import { errors, nkeys } from "@nats-io/transport-node";
 import { assert, expect, test } from "vitest";
+import { refusal } from "../src/node/refusal.js";
+import type { Settings } from "../src/node/settings.js";
 import { Certificates } from "./certificates.js";
 import { useCleanEnvironment } from "./clean-environment.js";
 import { TestService } from "./gen/test/v1/test_pb.js";
@@ -478,3 +480,16 @@ async function withoutJetStream(): Promise<string> {
   writeFileSync(join(folder, "nats-server"), script, { mode: 0o755 });
   return join(folder, "nats-server");
 }
+
+test("the monitoring port is named", () => {
+  const settings = {} as Settings;
+  const { code, rawMessage } = refusal(
+    settings,
+    "nats.example.com:8222",
+    new errors.TimeoutError(),
+  );
+  expect({ code, rawMessage }).toEqual({
+    code: Code.Unavailable,
+    rawMessage: expect.stringMatching(/:8222 is the monitoring port .+ 4222 by default$/),
+  });
+});

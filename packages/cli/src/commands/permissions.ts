@@ -24,7 +24,8 @@ interface Options extends SchemaOptions {
   mayDelay?: boolean;
   domain?: string;
   account: string;
-  format: "conf" | "jwt" | "json";
+  format?: "conf" | "jwt" | "json";
+  json?: boolean;
   keys?: string;
 }
 
@@ -45,10 +46,12 @@ export function permissionsCommand(): Command {
     .option("--domain <name>", "JetStream domain that the users ask for (default: none)")
     .option("--account <name>", "account of the user", "JETRPC")
     .addOption(
-      new Option("--format <format>", "nats-server.conf, claims of a JWT, or subjects")
-        .choices(["conf", "jwt", "json"])
-        .default("conf"),
+      new Option(
+        "--format <format>",
+        "nats-server.conf, claims of a JWT, or subjects (default: conf)",
+      ).choices(["conf", "jwt", "json"]),
     )
+    .option("--json", "the same as --format json")
     .option("--keys <folder>", "with conf: where <user>.env files with the users' seeds are")
     .action(permissions);
 }
@@ -56,7 +59,11 @@ export function permissionsCommand(): Command {
 async function permissions(options: Options): Promise<void> {
   const { services } = await loadSchema(options);
   const accounts = accountsOf(options, services);
-  if (options.format === "conf") {
+  const format = options.format ?? (options.json ? "json" : "conf");
+  if (format === "conf" && options.json) {
+    throw new UsageError("--json and --format conf exclude each other: remove one");
+  }
+  if (format === "conf") {
     const folder = options.keys;
     if (folder === undefined) {
       throw new UsageError(
@@ -77,7 +84,7 @@ async function permissions(options: Options): Promise<void> {
     );
     return;
   }
-  const show = (each: Permissions) => (options.format === "jwt" ? toJwtClaims(each) : each);
+  const show = (each: Permissions) => (format === "jwt" ? toJwtClaims(each) : each);
   for (const { name: account, users } of accounts) {
     for (const user of users) {
       printJson({ account, user: user.name, ...show(permissionsOf(user)) });

@@ -47,6 +47,9 @@ function unavailable(address: string, cause: unknown, code: string): string {
   if (text === "connection refused") {
     return `no NATS server answers at ${address}: start one, or set NATS_URL`;
   }
+  if (address.endsWith(":8222")) {
+    return `${address} is the monitoring port of a NATS server by default: name the port for clients in NATS_URL, 4222 by default`;
+  }
   if (cause instanceof errors.TimeoutError) {
     return `what listens at ${address} does not greet as a NATS server does: is it one, and is it well?`;
   }

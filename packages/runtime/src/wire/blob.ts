@@ -71,10 +71,16 @@ export function blobOf(from: BlobSource, { contentType = "", fileName = "" }: Bl
  *
  * Throws DataLoss when its object is gone or damaged, Unavailable when the server
  * does not answer for a minute, PermissionDenied when its object is not of the call
- * that it came with, and FailedPrecondition for a Blob that came with no message and
- * is not of `blobOf()`.
+ * that it came with, and FailedPrecondition for a field that is not set and for a Blob
+ * that came with no message and is not of `blobOf()`.
  */
-export function openBlob(blob: Blob): AsyncIterable<Uint8Array> {
+export function openBlob(blob: Blob | undefined): AsyncIterable<Uint8Array> {
+  if (!blob) {
+    throw new ConnectError(
+      "there is no Blob to open: the field is not set",
+      Code.FailedPrecondition,
+    );
+  }
   return sourceOf(blob).open();
 }
 

@@ -1,17 +1,21 @@
-import { execFile } from "node:child_process";
+import { type ChildProcess, execFile, spawn } from "node:child_process";
+import { once } from "node:events";
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { promisify } from "node:util";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 
-/** Does what the generator's README says, in repositories that are not this one. */
+/**
+ * The first hour of somebody who has a repository that is not this one: does what the
+ * generator's README says, writes a worker and an app, and runs them.
+ */
 const top = join(import.meta.dirname, "..");
 const tarballs = mkdtempSync(join(tmpdir(), "jetrpc-tarballs-"));
 const packages = new Map<string, string>();
 
 beforeAll(async () => {
-  for (const name of ["runtime", "protoc-gen-jetrpc"]) {
+  for (const name of ["runtime", "protoc-gen-jetrpc", "cli", "testing"]) {
     const args = ["pack", "--json", "--pack-destination", tarballs];
     const packed = JSON.parse(await run("npm", args, join(top, "packages", name)));
     packages.set(`@jetrpc/${name}`, `file:${join(tarballs, packed[0].filename)}`);
@@ -65,6 +69,7 @@ class Repository {
         devDependencies: {
           "@jetrpc/protoc-gen-jetrpc": packages.get("@jetrpc/protoc-gen-jetrpc"),
           "@bufbuild/buf": devDependencies["@bufbuild/buf"],
+          "@types/node": devDependencies["@types/node"],
           ...tools,
         },
         workspaces,
@@ -97,12 +102,143 @@ import { StringRulesSchema } from "@acme/greet-v1-client/buf/validate/validate_p
 import { connect } from "@jetrpc/runtime/node";
 console.log(greetBinding.stream, HelloRequestSchema.typeName, StringRulesSchema.typeName, typeof connect);
 `;
+/** Both sides of the contract above. */
+const worker = `
+import { GreetService, type GreetWorker } from "@acme/greet-v1-client";
+import { createValidateInterceptor } from "@connectrpc/validate";
+import { Code, ConnectError, type Interceptor } from "@jetrpc/runtime";
+import { serve } from "@jetrpc/runtime/node";
+
+// Ends with the test, however that goes.
+process.stdin.on("end", () => process.exit()).resume();
+
+const authenticate: Interceptor = (next) => async (request) => {
+  if (request.header.get("authorization") !== "Bearer ada") {
+    throw new ConnectError("who are you?", Code.Unauthenticated);
+  }
+  return next(request);
+};
+
+const impl: GreetWorker = {
+  hello({ name }) {
+    if (name === "bug") throw new TypeError("no greeting for this one");
+    return { greeting: "Hello, " + name + "!" };
+  },
+  letter: async ({ name }, context) => {
+    context.progress({ done: 1, total: 2, message: undefined });
+    return { letter: "Dear " + name + ", this was attempt " + context.attempt + "." };
+  },
+};
+
+await serve(GreetService, impl, { interceptors: [authenticate, createValidateInterceptor()] });
+console.log("ready");
+`;
+
+const app = `
+import { createGreetClient } from "@acme/greet-v1-client";
+import { Code, ConnectError, type Interceptor } from "@jetrpc/runtime";
+import { connect } from "@jetrpc/runtime/node";
+
+const login: Interceptor = (next) => (request) => {
+  request.header.set("authorization", "Bearer ada");
+  return next(request);
+};
+const failed = (error: unknown) => {
+  const { code, rawMessage } = ConnectError.from(error);
+  return Code[code] + ": " + rawMessage;
+};
+
+const connection = await connect({ interceptors: [login] });
+const greet = createGreetClient(connection);
+console.log((await greet.hello({ name: "Ada" })).greeting);
+const call = await greet.letter.submit({ name: "Ada" }, { callId: "letter-1" });
+console.log((await call.result()).letter);
+console.log(await greet.hello({ name: "A" }).catch(failed));
+console.log(await greet.hello({ name: "bug" }).catch(failed));
+await connection.close();
+`;
+
+const tsconfig = JSON.stringify({
+  compilerOptions: {
+    strict: true,
+    exactOptionalPropertyTypes: true,
+    target: "ES2022",
+    module: "NodeNext",
+    types: ["node"],
+    skipLibCheck: true,
+    outDir: "dist",
+    rootDir: ".",
+  },
+  include: ["*.ts"],
+});
+
+/** Resolves with what a process prints, once it is as it is looked for. */
+async function hears(child: ChildProcess, wanted: RegExp): Promise<string> {
+  let heard = "";
+  const stdout = child.stdout as NonNullable<ChildProcess["stdout"]>;
+  for await (const chunk of stdout.iterator({ destroyOnReturn: false })) {
+    heard += chunk;
+    if (wanted.test(heard)) {
+      stdout.resume();
+      return heard;
+    }
+  }
+  throw new Error(`it has ended, and said no more than: ${heard}`);
+}
+
 const printed = "GREET greet.v1.HelloRequest buf.validate.StringRules function\n";
 
+/** A server, a worker and an app: what is asked is answered, and a bug is seen where it is. */
+async function workAndCall(own: Repository): Promise<void> {
+  own.write("worker.ts", worker);
+  own.write("app.ts", app);
+  own.write("tsconfig.json", tsconfig);
+  await own.run("npx", "tsc");
+  const server = spawn("npx", ["jetrpc", "server", "--port", "0"], {
+    cwd: own.folder,
+    stdio: ["ignore", "pipe", "inherit"],
+  });
+  const serverEnds = once(server, "close");
+  const [, url = ""] = /(NATS_URL=.+)/.exec(await hears(server, /NATS_URL=.+\n/)) ?? [];
+  own.write(".env", `${url}\n`);
+  const working = spawn(process.execPath, ["dist/worker.js"], { cwd: own.folder, stdio: "pipe" });
+  let complaints = "";
+  working.stderr.on("data", (text) => {
+    complaints += text;
+  });
+  const workerEnds = once(working, "close");
+  await hears(working, /ready/);
+  expect(await own.run(process.execPath, "dist/app.js")).toBe(
+    `Hello, Ada!
+Dear Ada, this was attempt 1.
+InvalidArgument: name: must be at least 2 characters
+Internal: internal error
+`,
+  );
+  working.kill("SIGTERM");
+  expect(await workerEnds).toEqual([0, null]);
+  expect(JSON.parse(complaints)).toMatchObject({
+    level: "error",
+    method: "rpc greet.v1.GreetService.Hello",
+    error: { message: "no greeting for this one", stack: expect.stringContaining("worker.js:") },
+  });
+  server.kill("SIGINT");
+  await serverEnds;
+}
+
 describe("a repository of one's own", { timeout: 900_000 }, () => {
-  test("generates packages with npm, and TypeScript 7 in it", async () => {
-    // Version 7 has no API for JavaScript.
-    const own = new Repository(["gen/**"], { typescript: "7.0.2" });
+  test("generates packages with npm, and TypeScript 7 in it, and is at work", async () => {
+    const { devDependencies } = JSON.parse(
+      readFileSync(join(top, "packages/runtime/package.json"), "utf8"),
+    );
+    const own = new Repository(["gen/**"], {
+      // Version 7 has no API for JavaScript.
+      typescript: "7.0.2",
+      "@jetrpc/cli": packages.get("@jetrpc/cli") ?? "",
+      "@jetrpc/testing": packages.get("@jetrpc/testing") ?? "",
+      "@bufbuild/protovalidate": devDependencies["@bufbuild/protovalidate"],
+      "@connectrpc/validate": devDependencies["@connectrpc/validate"],
+    });
     const install = () => own.run("npm", "install", "--no-audit", "--no-fund", "--prefer-offline");
     await install();
     await own.run("npx", "buf", "generate");
@@ -112,6 +248,7 @@ describe("a repository of one's own", { timeout: 900_000 }, () => {
     const common = `console.log(require("@acme/greet-v1-client").greetBinding.stream)`;
     expect(await own.run(process.execPath, "--input-type=commonjs", "-e", common)).toBe("GREET\n");
     await own.run("npx", "tsc", "--project", "gen/greet/v1");
+    await workAndCall(own);
 
     // What a removed .proto left goes, and a version that was set stays.
     rmSync(join(own.folder, "proto/gone"), { recursive: true });
@@ -127,7 +264,7 @@ describe("a repository of one's own", { timeout: 900_000 }, () => {
   });
 
   test("generates packages with pnpm, again and again", async () => {
-    const own = new Repository([]);
+    const own = new Repository([], { typescript: "5.9.3" });
     const overrides = [...packages].map(([name, path]) => `  "${name}": ${path}\n`).join("");
     own.write("pnpm-workspace.yaml", `packages: ["gen/**", app]\noverrides:\n${overrides}`);
     const pnpm = (...args: string[]) => own.run("npx", "--yes", "pnpm@10.34.9", ...args);
@@ -140,12 +277,14 @@ describe("a repository of one's own", { timeout: 900_000 }, () => {
         dependencies: { "@acme/greet-v1-client": "workspace:*", "@jetrpc/runtime": "^0.1.0" },
       }),
     );
-    own.write("app/app.js", program);
+    own.write("app/app.ts", program);
+    own.write("app/tsconfig.json", tsconfig);
     for (const again of [[], ["--force"]]) {
       await pnpm("exec", "buf", "generate");
       await pnpm("install", "--no-frozen-lockfile", ...again);
       await pnpm("--recursive", "run", "build");
-      expect(await own.run(process.execPath, "app/app.js")).toBe(printed);
+      await pnpm("exec", "tsc", "--project", "app");
+      expect(await own.run(process.execPath, "app/dist/app.js")).toBe(printed);
     }
     rmSync(own.folder, { recursive: true });
   });

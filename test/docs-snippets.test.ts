@@ -1,0 +1,90 @@
+import { execFile } from "node:child_process";
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { promisify } from "node:util";
+import { afterAll, expect, test } from "vitest";
+
+/** Has TypeScript check what the pages show. */
+const top = join(import.meta.dirname, "..");
+mkdirSync(join(top, "out"), { recursive: true });
+const folder = mkdtempSync(join(top, "out/docs-"));
+afterAll(() => rmSync(folder, { recursive: true }));
+
+const pages = [
+  "README.md",
+  "packages/testing/README.md",
+  ...readdirSync(join(top, "docs"))
+    .filter((name) => name.endsWith(".md"))
+    .map((name) => join("docs", name)),
+];
+
+/** What the pages take to be there: a snippet's own names go before these. */
+const globals = `
+import type * as runtime from "@jetrpc/runtime";
+import type * as node from "@jetrpc/runtime/node";
+import type * as pdf from "@jetrpc-examples/pdf-v1-client";
+import type * as video from "@jetrpc-examples/video-v1-client";
+import type * as weather from "@jetrpc-examples/weather-v1-client";
+
+declare global {
+  const connection: runtime.Connection;
+  type Interceptor = runtime.Interceptor;
+  const Code: typeof runtime.Code;
+  const ConnectError: typeof runtime.ConnectError;
+  const checkHealth: typeof runtime.checkHealth;
+  const createClient: typeof import("@connectrpc/connect").createClient;
+  const describeService: typeof runtime.describeService;
+  const listServices: typeof runtime.listServices;
+  const serve: typeof node.serve;
+
+  const PdfService: typeof pdf.PdfService;
+  const LetterService: typeof pdf.PdfService;
+  const document: Uint8Array;
+  function pages(document: Uint8Array): { number: number; count: number; text: string }[];
+
+  const VideoService: typeof video.VideoService;
+  type VideoWorker = video.VideoWorker;
+  const video: video.VideoClient;
+  function reencode(film: AsyncIterable<Uint8Array>): AsyncIterable<Uint8Array>;
+
+  const WeatherService: typeof weather.WeatherService;
+  const weather: weather.WeatherClient;
+  const impl: Partial<weather.WeatherWorker>;
+  const station: string;
+  function readings(): AsyncIterable<object>;
+  const authenticate: runtime.Interceptor;
+  const token: string;
+}
+`;
+
+test("every snippet of the pages is TypeScript that is right", async () => {
+  const snippets: string[] = [];
+  for (const page of pages) {
+    const text = readFileSync(join(top, page), "utf8");
+    for (const match of text.matchAll(/^```ts\n(.*?)^```/gms)) {
+      const [, snippet = ""] = match;
+      const line = text.slice(0, match.index).split("\n").length;
+      // The five steps of the README make their own package: readme.test.ts does them.
+      if (!snippet.includes("greet-v1-client")) {
+        const name = `${page.replaceAll(/\W/g, "-")}-line-${line}.ts`;
+        writeFileSync(join(folder, name), `${snippet.replaceAll("{ … }", "{}")}\nexport {};\n`);
+        snippets.push(name);
+      }
+    }
+  }
+  expect(snippets.length).toBeGreaterThan(10);
+  writeFileSync(join(folder, "globals.ts"), globals);
+  writeFileSync(
+    join(folder, "tsconfig.json"),
+    JSON.stringify({
+      extends: join(top, "tsconfig.base.json"),
+      compilerOptions: { noUnusedLocals: false, noUnusedParameters: false },
+      include: ["*.ts"],
+    }),
+  );
+  const tsc = join(top, "node_modules/.bin/tsc");
+  const { stdout } = await promisify(execFile)(tsc, ["-p", folder], { cwd: folder }).catch(
+    (failure: { stdout: string }) => failure,
+  );
+  expect(stdout).toBe("");
+});
