@@ -22,9 +22,9 @@ const pages = [
 const globals = `
 import type * as runtime from "@jetrpc/runtime";
 import type * as node from "@jetrpc/runtime/node";
-import type * as pdf from "@jetrpc-examples/pdf-v1-client";
-import type * as video from "@jetrpc-examples/video-v1-client";
-import type * as weather from "@jetrpc-examples/weather-v1-client";
+import type * as pdfs from "@jetrpc-examples/pdf-v1-client";
+import type * as videos from "@jetrpc-examples/video-v1-client";
+import type * as weathers from "@jetrpc-examples/weather-v1-client";
 
 declare global {
   const connection: runtime.Connection;
@@ -32,24 +32,24 @@ declare global {
   const Code: typeof runtime.Code;
   const ConnectError: typeof runtime.ConnectError;
   const checkHealth: typeof runtime.checkHealth;
-  const createClient: typeof import("@connectrpc/connect").createClient;
+  const createClient: typeof runtime.createClient;
   const describeService: typeof runtime.describeService;
   const listServices: typeof runtime.listServices;
   const serve: typeof node.serve;
 
-  const PdfService: typeof pdf.PdfService;
-  const LetterService: typeof pdf.PdfService;
+  const PdfService: typeof pdfs.PdfService;
+  const LetterService: typeof pdfs.PdfService;
   const document: Uint8Array;
   function pages(document: Uint8Array): { number: number; count: number; text: string }[];
 
-  const VideoService: typeof video.VideoService;
-  type VideoWorker = video.VideoWorker;
-  const video: video.VideoClient;
+  const VideoService: typeof videos.VideoService;
+  type VideoWorker = videos.VideoWorker;
+  const video: videos.VideoClient;
   function reencode(film: AsyncIterable<Uint8Array>): AsyncIterable<Uint8Array>;
 
-  const WeatherService: typeof weather.WeatherService;
-  const weather: weather.WeatherClient;
-  const impl: Partial<weather.WeatherWorker>;
+  const WeatherService: typeof weathers.WeatherService;
+  const weather: weathers.WeatherClient;
+  const impl: Partial<weathers.WeatherWorker>;
   const station: string;
   function readings(): AsyncIterable<object>;
   const authenticate: runtime.Interceptor;
