@@ -4,7 +4,7 @@ import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { promisify } from "node:util";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
 
 /**
  * The first hour of somebody who has a repository that is not this one: does what the
@@ -199,6 +199,16 @@ async function workAndCall(own: Repository): Promise<void> {
     stdio: ["ignore", "pipe", "inherit"],
   });
   const serverEnds = once(server, "close");
+  try {
+    await callWorker(own, server);
+  } finally {
+    server.kill("SIGINT");
+  }
+  // Its output closes when the last process has ended that has it: the server has, too.
+  await serverEnds;
+}
+
+async function callWorker(own: Repository, server: ChildProcess): Promise<void> {
   const [, url = ""] = /(NATS_URL=.+)/.exec(await hears(server, /NATS_URL=.+\n/)) ?? [];
   own.write(".env", `${url}\n`);
   const working = spawn(process.execPath, ["dist/worker.js"], { cwd: own.folder, stdio: "pipe" });
@@ -207,11 +217,12 @@ async function workAndCall(own: Repository): Promise<void> {
     complaints += text;
   });
   const workerEnds = once(working, "close");
+  onTestFinished(() => void working.kill("SIGKILL"));
   await hears(working, /ready/);
   expect(await own.run(process.execPath, "dist/app.js")).toBe(
     `Hello, Ada!
 Dear Ada, this was attempt 1.
-InvalidArgument: name: must be at least 2 characters
+InvalidArgument: name: must be at least 2 characters [string.min_len]
 Internal: internal error
 `,
   );
@@ -222,8 +233,6 @@ Internal: internal error
     method: "rpc greet.v1.GreetService.Hello",
     error: { message: "no greeting for this one", stack: expect.stringContaining("worker.js:") },
   });
-  server.kill("SIGINT");
-  await serverEnds;
 }
 
 describe("a repository of one's own", { timeout: 900_000 }, () => {

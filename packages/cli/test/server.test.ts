@@ -60,17 +60,13 @@ test("a server for development says what .env needs, and ends by Ctrl-C", async 
   await lost;
 });
 
-test("a server for development ends with the process that started it", async () => {
-  const { child, url } = await start(
-    "bash",
-    "-c",
-    `"$0" "$@"; true`,
-    process.execPath,
-    bin,
-    "server",
-    "--port",
-    "0",
-  );
+test.each([
+  ["the process that started it", `"$@"; true`],
+  // npm lives on when whoever started it is killed.
+  ["the process that started npm", `npm_command=exec bash -c '"$@"; true' npm "$@"; true`],
+])("a server for development ends with %s", async (_, script) => {
+  const args = [process.execPath, bin, "server", "--port", "0"];
+  const { child, url } = await start("bash", "-c", script, "bash", ...args);
   const closed = once(child, "close");
   child.kill("SIGKILL");
   // Its output closes when the last process has ended that has it.

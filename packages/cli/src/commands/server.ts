@@ -1,3 +1,5 @@
+import { execFileSync } from "node:child_process";
+import { readFileSync } from "node:fs";
 import { resolve } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { Code, ConnectError } from "@jetrpc/runtime";
@@ -36,7 +38,7 @@ async function server(options: Options): Promise<void> {
     options.websocket === undefined
       ? undefined
       : portOf(options.websocket === true ? websocketPort : options.websocket, "--websocket");
-  const parent = process.ppid;
+  const callers = findCallers();
   const asked = new AbortController();
   for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
     process.on(signal, () => asked.abort());
@@ -58,8 +60,8 @@ async function server(options: Options): Promise<void> {
     print("Put into .env:\n");
     print(`NATS_URL=${env.NATS_URL}`);
   }
-  // A process that was started in a shell that is gone has nobody to end it.
-  while (!asked.signal.aborted && process.ppid === parent) {
+  // Whoever started it may be killed, and then has ended nothing.
+  while (!asked.signal.aborted && callers.every(isAlive)) {
     if (!isAlive(running.pid)) {
       throw new ConnectError("nats-server has ended by itself", Code.Aborted);
     }
@@ -119,10 +121,37 @@ async function start(
   }
 }
 
+/** Its parent; where that is npm or npx, which outlive whoever started them, that one, too. */
+function findCallers(): number[] {
+  const callers: number[] = [];
+  // npm has a shell between.
+  const generations = process.env["npm_command"] === undefined ? 1 : 3;
+  let pid = process.ppid;
+  for (; callers.length < generations && pid > 1; pid = parentOf(pid)) {
+    callers.push(pid);
+  }
+  return callers;
+}
+
+/** Parent of a process; 0 when that is not known. */
+function parentOf(pid: number): number {
+  try {
+    if (process.platform === "linux") {
+      const stat = readFileSync(`/proc/${pid}/stat`, "latin1");
+      // Pid, name in parentheses, state, parent: a name may hold anything.
+      return Number(stat.slice(stat.lastIndexOf(")") + 2).split(" ")[1]);
+    }
+    return Number(execFileSync("ps", ["-o", "ppid=", "-p", `${pid}`], { encoding: "utf8" }));
+  } catch {
+    return 0;
+  }
+}
+
 function isAlive(pid: number): boolean {
   try {
     return process.kill(pid, 0);
-  } catch {
-    return false;
+  } catch (error) {
+    // One of another user, as under sudo.
+    return (error as NodeJS.ErrnoException).code === "EPERM";
   }
 }

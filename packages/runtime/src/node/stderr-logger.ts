@@ -32,7 +32,7 @@ export function toLine({ level, message, method, callId, attempt, error }: LogRe
 }
 
 /** A record as one line of JSON. */
-export function toJson({ error, ...record }: LogRecord): string {
+function toJson({ error, ...record }: LogRecord): string {
   return JSON.stringify({
     time: new Date().toISOString(),
     ...record,
