@@ -21,6 +21,7 @@ const secured = [
     "operator",
     "protocol",
     "recovery",
+    "serve",
     "stream",
     "timeouts",
     "waiting",

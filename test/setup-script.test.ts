@@ -251,6 +251,8 @@ describe("below a prefix", () => {
     const { stdout } = succeeded(await setup(prefix, options));
     expect(stdout).toContain("# and who connects: what belongs to a user of");
     expect(stdout).not.toContain("NATS_TOKEN");
+    // Nobody hears it by the machine's name.
+    expect(stdout).toMatch(/^NATS_URL=nats:\/\/127\.0\.0\.1:\d+$/m);
     expect(config(prefix, "secrets.conf")).toMatch(/^SYS_PASSWORD: "[0-9a-f]{64}"$/m);
 
     // What is given is taken, and what was there is kept.

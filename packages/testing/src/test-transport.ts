@@ -1,5 +1,7 @@
 import type { DescMethod, DescService } from "@bufbuild/protobuf";
 import {
+  Code,
+  ConnectError,
   createRouterTransport,
   type HandlerContext,
   type ServiceImpl,
@@ -40,7 +42,8 @@ export interface TestTransport extends Transport {
  * and nothing tried again; whatever depends on that needs `startNats()`.
  *
  * A method that is not implemented answers with Code.Unimplemented. Throws
- * InvalidArgument when the service's options contradict each other.
+ * InvalidArgument when the service's options contradict each other, and for a handler
+ * in `impl` whose method the service lacks.
  */
 export function createTestTransport<S extends DescService>(
   service: S,
@@ -61,6 +64,15 @@ export function createTestTransport<S extends DescService>(
     });
   };
 
+  if (Object.getPrototypeOf(impl) === Object.prototype) {
+    // As serve() does.
+    for (const [name, handler] of Object.entries(impl)) {
+      if (typeof handler === "function" && !(name in service.method)) {
+        const text = `${service.typeName} has no method "${name}"`;
+        throw new ConnectError(text, Code.InvalidArgument);
+      }
+    }
+  }
   const adapted: Record<string, Handler> = {};
   for (const method of service.methods) {
     const handler = impl[method.localName as keyof S["method"]] as Handler | undefined;

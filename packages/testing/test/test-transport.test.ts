@@ -138,3 +138,10 @@ test("handlers are checked against the service", () => {
   // @ts-expect-error the context has no such member
   createTestTransport(TestService, { do: (_, context) => ({ text: context.tenant }) });
 });
+
+test("refuses a handler that the service lacks, as serve() does", () => {
+  const impl: object = { get: () => ({}), gett: () => ({}) };
+  expect(() => createTestTransport(TestService, impl as Impl)).toThrow(
+    'test.v1.TestService has no method "gett"',
+  );
+});

@@ -2,20 +2,12 @@
  * A worker process of PdfService. README.md tells its settings.
  */
 
-import { ConnectError, type Logger } from "@jetrpc/runtime";
+import { ConnectError } from "@jetrpc/runtime";
 import { serve } from "@jetrpc/runtime/node";
 import { PdfService } from "@jetrpc-examples/pdf-v1-client";
 import { PdfEngine } from "./pdf-engine.js";
 import { createPdfWorker } from "./pdf-worker.js";
 import { readSettings } from "./settings.js";
-
-/** One line of JSON for what an operator should look at. */
-const log: Logger = ({ error, ...record }) => {
-  if (record.level === "warn" || record.level === "error") {
-    const text = error === undefined ? {} : { error: String(error) };
-    console.error(JSON.stringify({ ...record, ...text }));
-  }
-};
 
 if (process.env["PDF_EXIT_WITH_STDIN"]) {
   // For a parent that wants its worker to end with it, however it goes.
@@ -27,10 +19,7 @@ try {
   const { concurrency, ...options } = readSettings(process.env);
   const engine = await PdfEngine.start(options);
   try {
-    const worker = await serve(PdfService, createPdfWorker(engine), {
-      concurrency,
-      logger: log,
-    });
+    const worker = await serve(PdfService, createPdfWorker(engine), { concurrency });
     console.log("ready");
     await worker.closed;
   } finally {
