@@ -111,6 +111,7 @@ import { serve } from "@jetrpc/runtime/node";
 
 // Ends with the test, however that goes.
 process.stdin.on("end", () => process.exit()).resume();
+(process.stdin as unknown as { unref(): void }).unref();
 
 const authenticate: Interceptor = (next) => async (request) => {
   if (request.header.get("authorization") !== "Bearer ada") {
@@ -197,12 +198,14 @@ async function workAndCall(own: Repository): Promise<void> {
   const server = spawn("npx", ["jetrpc", "server", "--port", "0"], {
     cwd: own.folder,
     stdio: ["ignore", "pipe", "inherit"],
+    detached: true,
   });
   const serverEnds = once(server, "close");
   try {
     await callWorker(own, server);
   } finally {
-    server.kill("SIGINT");
+    // Ctrl-C reaches all processes of the terminal's group.
+    process.kill(-(server.pid as number), "SIGINT");
   }
   // Its output closes when the last process has ended that has it: the server has, too.
   await serverEnds;
