@@ -35,7 +35,7 @@ let waiting = gate();
 let dismissed = gate();
 
 /** The part of a context that these handlers use. */
-type Context = Parameters<NonNullable<TestImpl["get"]>>[1];
+type Context = Parameters<NonNullable<TestImpl["up"]>>[1];
 
 function setAll(metadata: Metadata | undefined, on: Headers): void {
   for (const [name, ...values] of metadata ?? []) {

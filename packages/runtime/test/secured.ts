@@ -93,13 +93,12 @@ export async function listStreams({ nats }: Connection): Promise<readonly Stream
   return (reply.json() as { streams?: StreamInfo[] | null }).streams ?? [];
 }
 
-/** Does what `jetrpc apply` does: the others may not. What is there already stays. */
+/** Does what `jetrpc apply` does: the others may not. What is present stays. */
 export async function makeStreams(
-  connection: Connection,
+  { nats }: Connection,
   services: readonly DescService[],
+  present: ReadonlySet<string> = new Set(),
 ): Promise<void> {
-  const { nats } = connection;
-  const present = new Set((await listStreams(connection)).map(({ config }) => config.name));
   const create = async (api: string, config: object) => {
     for (let tries = 1; ; tries++) {
       const reply = await nats.request(`$JS.API.${api}`, JSON.stringify(config), {

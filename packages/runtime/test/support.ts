@@ -112,9 +112,9 @@ export function useNats(services: readonly DescService[] = testServices) {
       await close();
     }
     await asRoot(server.url, async (root) => {
-      await removeStreams(root, unused);
+      const left = await removeStreams(root, unused);
       if (users) {
-        await makeStreams(root, services);
+        await makeStreams(root, services, left);
       }
     });
   });
@@ -162,13 +162,21 @@ export function useNats(services: readonly DescService[] = testServices) {
   return self;
 }
 
-/** Removes all streams but those that are as they were made. */
-async function removeStreams(connection: Connection, unused: ReadonlySet<string>): Promise<void> {
+/** Removes all streams but those that are as they were made, and returns their names. */
+async function removeStreams(
+  connection: Connection,
+  unused: ReadonlySet<string>,
+): Promise<ReadonlySet<string>> {
+  const left = new Set<string>();
   for (const stream of await listStreams(connection)) {
-    if (!unused.has(JSON.stringify(asMade(stream)))) {
-      await connection.nats.request(`$JS.API.STREAM.DELETE.${stream.config.name}`);
+    const { name } = stream.config;
+    if (unused.has(JSON.stringify(asMade(stream)))) {
+      left.add(name);
+    } else {
+      await connection.nats.request(`$JS.API.STREAM.DELETE.${name}`);
     }
   }
+  return left;
 }
 
 /** What tells a stream that was used or changed from a new one. */
