@@ -29,6 +29,29 @@ const secured = [
   "test/pdf.test.ts",
 ];
 
+/** Tests of `npm run test:long`: they install packages, set machines up, attack, or wait for what heals. */
+const long = [
+  "packages/bench/test/**/*.test.ts",
+  "packages/chaos/test/{chaos,crowd,fuzz}.test.ts",
+  "packages/cli/test/{cluster,docs}.test.ts",
+  "packages/protoc-gen-jetrpc/test/{hostile,publics}.test.ts",
+  `packages/runtime/test/{${["attempts", "concurrency", "edges", "forgotten", "healing"].join()}}.test.ts`,
+  "packages/testing/test/find-nats-server.test.ts",
+  "services/pdf/test/{isolation,memory}.test.ts",
+  `test/{${[
+    "backup",
+    "big-documents",
+    "cluster",
+    "first-hour",
+    "infrastructure",
+    "install",
+    "lag",
+    "readme",
+    "setup-clean-root",
+    "setup-script",
+  ].join()}}.test.ts`,
+];
+
 export default defineConfig({
   test: {
     // Servers, workers and compilers are started: two cores take their time, and most
@@ -46,7 +69,7 @@ export default defineConfig({
             "services/*/test/**/*.test.ts",
             "test/**/*.test.ts",
           ],
-          exclude: secured,
+          exclude: [...secured, ...long],
         },
       },
       {
@@ -58,6 +81,7 @@ export default defineConfig({
           env: { JETRPC_TEST_SECURED: process.env["JETRPC_TEST_SECURED"] ?? "1" },
         },
       },
+      { extends: true, test: { name: "long", include: long } },
     ],
   },
 });
