@@ -58,12 +58,14 @@ export default defineConfig({
     // tests wait for something.
     testTimeout: 180_000,
     hookTimeout: 180_000,
-    maxWorkers: 3,
+    maxWorkers: 4,
     projects: [
       {
         extends: true,
         test: {
           name: "open",
+          // Files of a process share what they import: to load it takes longer than most tests.
+          isolate: false,
           include: [
             "packages/*/test/**/*.test.ts",
             "services/*/test/**/*.test.ts",
@@ -76,6 +78,7 @@ export default defineConfig({
         extends: true,
         test: {
           name: "least-privilege",
+          isolate: false,
           include: secured,
           // With 0 they run without users.
           env: { JETRPC_TEST_SECURED: process.env["JETRPC_TEST_SECURED"] ?? "1" },
