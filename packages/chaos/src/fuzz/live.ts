@@ -20,6 +20,9 @@ export class Live {
   /** Subjects of objects. */
   readonly objects = new Ring();
 
+  /** Consumers that read objects of direct calls. */
+  private readonly directConsumers = new Set<string>();
+
   /** Takes what a process publishes. Nothing of the clean client is remembered. */
   publishes(subject: string, reply: string): void {
     if (isClean(subject) || isClean(reply)) {
@@ -28,7 +31,7 @@ export class Live {
     const isOpen = reply.startsWith("_INBOX_OPEN");
     if (isOpen) {
       this.clientReplies.add(reply);
-    } else if (reply.startsWith("_INBOX_WORKER")) {
+    } else if (reply.startsWith("_INBOX_WORKER") && !this.isOfDirectObject(subject)) {
       (subject.includes(".MSG.NEXT.") ? this.pulls : this.workerReplies).add(reply);
     } else if (subject.startsWith("_INBOX_OPEN") && reply.includes(".stream.")) {
       this.streams.add(reply);
@@ -43,7 +46,20 @@ export class Live {
       this.objects.add(subject);
     }
   }
+
+  /** True of a request about an object whose call, the clean client's maybe, nothing tells. */
+  private isOfDirectObject(subject: string): boolean {
+    const created = directConsumer.exec(subject)?.[1];
+    if (created) {
+      this.directConsumers.add(created);
+    }
+    const asked = subject.slice(subject.lastIndexOf(".") + 1);
+    return subject.includes(".C.rpc.") || this.directConsumers.has(asked);
+  }
 }
+
+/** The consumer that is created for the objects of a direct call. */
+const directConsumer = /\.CONSUMER\.CREATE\.[^.]+\.([^.]+)\..*\.C\.rpc\./;
 
 function isClean(subject: string): boolean {
   return subject.includes("_INBOX_CLEAN") || subject.includes(".clean.");
