@@ -20,9 +20,6 @@ export class Live {
   /** Subjects of objects. */
   readonly objects = new Ring();
 
-  /** Consumers that read objects of direct calls. */
-  private readonly directConsumers = new Set<string>();
-
   /** Takes what a process publishes. Nothing of the clean client is remembered. */
   publishes(subject: string, reply: string): void {
     if (isClean(subject) || isClean(reply)) {
@@ -31,7 +28,7 @@ export class Live {
     const isOpen = reply.startsWith("_INBOX_OPEN");
     if (isOpen) {
       this.clientReplies.add(reply);
-    } else if (reply.startsWith("_INBOX_WORKER") && !this.isOfDirectObject(subject)) {
+    } else if (reply.startsWith("_INBOX_WORKER") && !isOfSomeObject(subject)) {
       (subject.includes(".MSG.NEXT.") ? this.pulls : this.workerReplies).add(reply);
     } else if (subject.startsWith("_INBOX_OPEN") && reply.includes(".stream.")) {
       this.streams.add(reply);
@@ -46,20 +43,12 @@ export class Live {
       this.objects.add(subject);
     }
   }
-
-  /** True of a request about an object whose call, the clean client's maybe, nothing tells. */
-  private isOfDirectObject(subject: string): boolean {
-    const created = directConsumer.exec(subject)?.[1];
-    if (created) {
-      this.directConsumers.add(created);
-    }
-    const asked = subject.slice(subject.lastIndexOf(".") + 1);
-    return subject.includes(".C.rpc.") || this.directConsumers.has(asked);
-  }
 }
 
-/** The consumer that is created for the objects of a direct call. */
-const directConsumer = /\.CONSUMER\.CREATE\.[^.]+\.([^.]+)\..*\.C\.rpc\./;
+/** True of a request about an object whose call, the clean client's maybe, it does not name. */
+function isOfSomeObject(subject: string): boolean {
+  return /^\$O\.|\.OBJ_/.test(subject) && !/\.C\.(?!rpc\.)/.test(subject);
+}
 
 function isClean(subject: string): boolean {
   return subject.includes("_INBOX_CLEAN") || subject.includes(".clean.");
