@@ -1,5 +1,4 @@
-import { clone, create, createFileRegistry, type DescService } from "@bufbuild/protobuf";
-import { FileDescriptorProtoSchema, FileDescriptorSetSchema } from "@bufbuild/protobuf/wkt";
+import { createFileRegistry, type DescService } from "@bufbuild/protobuf";
 import {
   bindService,
   Code,
@@ -11,6 +10,7 @@ import {
 } from "@jetrpc/runtime";
 import { Ajv } from "ajv";
 import { describe, expect, test } from "vitest";
+import { fileSetOf } from "./file-set.js";
 import { TestService } from "./gen/test/v1/test_pb.js";
 import { microSchemas } from "./micro-schemas.js";
 import { collect, gate, type TestClient, useNats } from "./support.js";
@@ -227,16 +227,7 @@ describe("checkHealth", () => {
 describe("a method that nobody serves", () => {
   /** The service as a newer schema has it. */
   function newerService(): DescService {
-    const set = create(FileDescriptorSetSchema);
-    const add = (file: typeof TestService.file) => {
-      for (const dependency of file.dependencies) {
-        add(dependency);
-      }
-      if (!set.file.some((each) => each.name === file.proto.name)) {
-        set.file.push(clone(FileDescriptorProtoSchema, file.proto));
-      }
-    };
-    add(TestService.file);
+    const set = fileSetOf(TestService.file);
     const service = set.file.at(-1)?.service[0];
     const get = service?.method.find((method) => method.name === "Get");
     if (!service || !get) {

@@ -1,16 +1,5 @@
-import {
-  clone,
-  create,
-  createFileRegistry,
-  type DescService,
-  setExtension,
-} from "@bufbuild/protobuf";
-import {
-  FieldOptionsSchema,
-  FileDescriptorProtoSchema,
-  type FileDescriptorSet,
-  FileDescriptorSetSchema,
-} from "@bufbuild/protobuf/wkt";
+import { create, createFileRegistry, type DescService, setExtension } from "@bufbuild/protobuf";
+import { FieldOptionsSchema } from "@bufbuild/protobuf/wkt";
 import {
   FieldRulesSchema,
   field,
@@ -32,6 +21,7 @@ import {
   startWorker,
 } from "@jetrpc/runtime";
 import { describe, expect, test } from "vitest";
+import { fileSetOf } from "./file-set.js";
 import { TestService } from "./gen/test/v1/test_pb.js";
 import { collect, useNats } from "./support.js";
 
@@ -310,16 +300,7 @@ describe("mayHaveRun", () => {
 describe("@connectrpc/validate", () => {
   /** The service with a rule: `text` has at least three characters. */
   function withRules(): DescService {
-    const files: FileDescriptorSet = create(FileDescriptorSetSchema);
-    const add = (file: typeof TestService.file) => {
-      for (const dependency of file.dependencies) {
-        add(dependency);
-      }
-      if (!files.file.some(({ name }) => name === file.proto.name)) {
-        files.file.push(clone(FileDescriptorProtoSchema, file.proto));
-      }
-    };
-    add(TestService.file);
+    const files = fileSetOf(TestService.file);
     const request = files.file
       .find(({ name }) => name === "test/v1/test.proto")
       ?.messageType.find(({ name }) => name === "Request");

@@ -1,12 +1,5 @@
 /** A client and a worker whose schemas differ in what kind of method one is. */
-import {
-  clone,
-  create,
-  createFileRegistry,
-  type DescFile,
-  type DescService,
-} from "@bufbuild/protobuf";
-import { FileDescriptorProtoSchema, FileDescriptorSetSchema } from "@bufbuild/protobuf/wkt";
+import { createFileRegistry, type DescService } from "@bufbuild/protobuf";
 import { makeAnyClient } from "@connectrpc/connect";
 import {
   Code,
@@ -16,6 +9,7 @@ import {
   type WaitingCall,
 } from "@jetrpc/runtime";
 import { beforeEach, describe, expect, test } from "vitest";
+import { fileSetOf } from "./file-set.js";
 import { TestService } from "./gen/test/v1/test_pb.js";
 import { collect, useNats } from "./support.js";
 
@@ -33,16 +27,7 @@ const names = Object.keys(shapes) as Shape[];
 
 /** The service with one method, `M`, of a kind. */
 function schemaOf(shape: Shape): DescService {
-  const set = create(FileDescriptorSetSchema);
-  const add = (file: DescFile) => {
-    for (const dependency of file.dependencies) {
-      add(dependency);
-    }
-    if (!set.file.some((each) => each.name === file.proto.name)) {
-      set.file.push(clone(FileDescriptorProtoSchema, file.proto));
-    }
-  };
-  add(TestService.file);
+  const set = fileSetOf(TestService.file);
   const service = set.file.at(-1)?.service[0];
   const method = service?.method.find(({ name }) => name === shapes[shape]);
   if (!service || !method) {

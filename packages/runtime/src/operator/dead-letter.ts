@@ -8,7 +8,7 @@ import {
 import { base64Encode } from "@bufbuild/protobuf/wire";
 import { Code, ConnectError } from "@connectrpc/connect";
 import type { Msg } from "@nats-io/nats-core";
-import type { MethodBinding, ServiceBinding } from "../wire/binding.js";
+import { type MethodBinding, methodNamed, type ServiceBinding } from "../wire/binding.js";
 import { bindBlobs } from "../wire/blob.js";
 import { type CallName, parseCallSubject } from "../wire/call-id.js";
 import { entrySubject, progressSubject } from "../wire/call-log.js";
@@ -38,7 +38,7 @@ export class DeadLetter {
   static read(link: Link, service: ServiceBinding, stored: Msg): DeadLetter | undefined {
     const subject = stored.headers?.get(Header.subject) ?? "";
     const [, method = ""] = subject.slice(service.prefix.length + 1).split(".");
-    const binding = [...service.methods.values()].find(({ desc }) => desc.name === method);
+    const binding = methodNamed(service, method);
     const call = parseCallSubject(service, subject);
     return call && new DeadLetter(link, service, stored, call, method, binding);
   }

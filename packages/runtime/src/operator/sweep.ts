@@ -1,4 +1,4 @@
-import type { MethodBinding, ServiceBinding } from "../wire/binding.js";
+import { type MethodBinding, methodNamed, type ServiceBinding } from "../wire/binding.js";
 import { nameOfSuffix } from "../wire/call-id.js";
 import { type Entry, isMalformed } from "../wire/call-log.js";
 import { type FoundCall, findCall } from "../wire/call-search.js";
@@ -52,7 +52,7 @@ export async function sweepObjects(
 
 async function isNeeded(link: Link, service: ServiceBinding, owner: ObjectOwner): Promise<boolean> {
   const { kind, method: name, suffix, base } = owner;
-  const method = [...service.methods.values()].find(({ desc }) => desc.name === name);
+  const method = methodNamed(service, name);
   if (kind === "rpc") {
     return false;
   }

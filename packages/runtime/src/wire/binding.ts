@@ -163,6 +163,11 @@ export function bindMethod(desc: DescMethod): MethodBinding {
   return bindService(desc.parent).methods.get(desc.localName) as MethodBinding;
 }
 
+/** The method of a name as a .proto and subjects have it; undefined when the schema lacks it. */
+export function methodNamed(service: ServiceBinding, name: string): MethodBinding | undefined {
+  return [...service.methods.values()].find(({ desc }) => desc.name === name);
+}
+
 function createBinding(desc: DescService): ServiceBinding {
   const options = getOption(desc, serviceOption);
   const stream = options.stream || desc.typeName.replaceAll(".", "_");

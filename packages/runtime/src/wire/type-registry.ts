@@ -1,4 +1,5 @@
-import { createRegistry, type DescFile, type DescService, type Registry } from "@bufbuild/protobuf";
+import { createRegistry, type DescService, type Registry } from "@bufbuild/protobuf";
+import { withImports } from "./imported-files.js";
 
 const registries = new WeakMap<DescService, Registry>();
 
@@ -9,14 +10,7 @@ const registries = new WeakMap<DescService, Registry>();
 export function typesOf(service: DescService): Registry {
   let registry = registries.get(service);
   if (!registry) {
-    const files = new Set<DescFile>([service.file]);
-    // A set goes on to those that are added meanwhile.
-    for (const file of files) {
-      for (const imported of file.dependencies) {
-        files.add(imported);
-      }
-    }
-    registry = createRegistry(...files);
+    registry = createRegistry(...withImports(service.file));
     registries.set(service, registry);
   }
   return registry;

@@ -1,6 +1,6 @@
 import { Code, ConnectError } from "@connectrpc/connect";
 import type { Msg } from "@nats-io/nats-core";
-import type { MethodBinding, ServiceBinding } from "../wire/binding.js";
+import { type MethodBinding, methodNamed, type ServiceBinding } from "../wire/binding.js";
 import { parseCallSubject } from "../wire/call-id.js";
 import { acceptedAt, lastOfAny, storedAt } from "../wire/call-search.js";
 import { copyRequestHeaders } from "../wire/dead-letter.js";
@@ -172,8 +172,8 @@ export class Housekeeper {
     const { link, service } = this;
     const stored = request.headers?.get(Header.subject) ?? "";
     const call = parseCallSubject(service, stored);
-    const name = stored.slice(service.prefix.length + 1).split(".")[1];
-    const method = [...service.methods.values()].find(({ desc }) => desc.name === name);
+    const [, name = ""] = stored.slice(service.prefix.length + 1).split(".");
+    const method = methodNamed(service, name);
     if (!call || !method || Date.now() - storedAt(request) < endedMs) {
       return false;
     }

@@ -1,4 +1,3 @@
-import type { DescFile } from "@bufbuild/protobuf";
 import { create, toBinary } from "@bufbuild/protobuf";
 import { FileDescriptorSetSchema } from "@bufbuild/protobuf/wkt";
 import { Code, ConnectError } from "@connectrpc/connect";
@@ -6,6 +5,7 @@ import type { Msg, Subscription } from "@nats-io/nats-core";
 import type { MethodBinding, ServiceBinding } from "../wire/binding.js";
 import { Discovery, discoverySubject, microName, type Verb } from "../wire/discovery.js";
 import type { HeaderBlock } from "../wire/header.js";
+import { withImports } from "../wire/imported-files.js";
 import { type Link, queueGroup } from "../wire/link.js";
 import { encodeStatus } from "../wire/status.js";
 import { isReplySubject } from "./reply-subject.js";
@@ -191,11 +191,8 @@ export class MicroService {
   }
 
   private describe(message: Msg): void {
-    const files = new Map<string, DescFile>();
-    collectFiles(this.service.desc.file, files);
-    const set = create(FileDescriptorSetSchema, {
-      file: [...files.values()].map(({ proto }) => proto),
-    });
+    const file = withImports(this.service.desc.file).map(({ proto }) => proto);
+    const set = create(FileDescriptorSetSchema, { file });
     const payload = toBinary(FileDescriptorSetSchema, set);
     this.answer(message, payload);
   }
@@ -234,15 +231,4 @@ function textSize(value: unknown): number {
 function where({ delivery, directSubject, durableSubject }: MethodBinding) {
   const subject = delivery === "direct" ? directSubject : durableSubject;
   return { subject, queue_group: queueGroup };
-}
-
-/** A file after all that it imports. */
-function collectFiles(file: DescFile, files: Map<string, DescFile>): void {
-  if (files.has(file.name)) {
-    return;
-  }
-  for (const dependency of file.dependencies) {
-    collectFiles(dependency, files);
-  }
-  files.set(file.name, file);
 }
