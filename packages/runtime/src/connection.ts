@@ -3,10 +3,10 @@ import type { NatsConnection } from "@nats-io/nats-core";
 import { DurableCalls } from "./client/durable-calls.js";
 import { createTransport } from "./client/transport.js";
 import type { WaitingCall } from "./client/waiting.js";
-import { anyOwner } from "./wire/call-id.js";
-import { type MessageLimitOptions, messageLimits } from "./wire/codec.js";
-import { Link } from "./wire/link.js";
-import { within } from "./wire/within.js";
+import { Link } from "./link/link.js";
+import { within } from "./link/within.js";
+import { type MessageLimitOptions, messageLimits } from "./message/codec.js";
+import { anyOwner } from "./schema/call-id.js";
 
 /**
  * What the runtime keeps of a connection for itself. A symbol of the registry: an

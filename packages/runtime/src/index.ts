@@ -46,6 +46,14 @@ export type { WaitingCall } from "./client/waiting.js";
 export { type Connection, type ConnectionOptions, createConnection } from "./connection.js";
 export type { Blob } from "./gen/jetrpc/v1/blob_pb.js";
 export type { Progress } from "./gen/jetrpc/v1/call_pb.js";
+export { mayHaveRun, permanent, retryAfter } from "./message/status.js";
+export {
+  type BlobInfo,
+  type BlobSource,
+  type BlobStream,
+  blobOf,
+  openBlob,
+} from "./objects/blob.js";
 export {
   bindMethod,
   bindService,
@@ -55,9 +63,7 @@ export {
   type Priority,
   type Queue,
   type ServiceBinding,
-} from "./wire/binding.js";
-export { type BlobInfo, type BlobSource, type BlobStream, blobOf, openBlob } from "./wire/blob.js";
-export { mayHaveRun, permanent, retryAfter } from "./wire/status.js";
+} from "./schema/binding.js";
 export type { DurableHandlerContext, ProgressReport } from "./worker/context.js";
 export type { WorkerImpl } from "./worker/handler.js";
 export type { Logger, LogLevel, LogRecord } from "./worker/log.js";

@@ -38,11 +38,11 @@ export {
   type ServicePlan,
 } from "./operator/plan.js";
 export { findRefused } from "./operator/refused.js";
-export type { Difference } from "./wire/difference.js";
+export type { Difference } from "./schema/difference.js";
 export {
   type ConsumerSettings,
   describeInfrastructure,
   type Infrastructure,
   type StreamSettings,
   type WantedConsumer,
-} from "./wire/infrastructure.js";
+} from "./schema/infrastructure.js";

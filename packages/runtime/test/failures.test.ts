@@ -5,14 +5,14 @@ import { createOperator } from "@jetrpc/runtime/operator";
 import { type Msg, MsgHdrsImpl } from "@nats-io/nats-core";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { type HeaderBlock, headerSize, metadataLimit } from "../src/wire/header.js";
+import { type HeaderBlock, headerSize, metadataLimit } from "../src/message/header.js";
 import {
   codeName,
   decodeStatus,
   encodeStatus,
   isRetried,
   retryDelayOf,
-} from "../src/wire/status.js";
+} from "../src/message/status.js";
 import { toCallerError } from "../src/worker/caller-error.js";
 import { TestService } from "./gen/test/v1/test_pb.js";
 import { collect, failureOf, gate, until, useNats } from "./support.js";

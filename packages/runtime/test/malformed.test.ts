@@ -24,7 +24,7 @@ import { startNats } from "@jetrpc/testing";
 import { createInbox, type NatsConnection } from "@nats-io/nats-core";
 import { describe, expect, test } from "vitest";
 import { internals } from "../src/connection.js";
-import type { Link } from "../src/wire/link.js";
+import type { Link } from "../src/link/link.js";
 import { RequestSchema, TestService } from "./gen/test/v1/test_pb.js";
 import { malformedBlocks, publishRaw, rawHeaders, storeRaw, withLines } from "./raw-headers.js";
 import { collect, gate, type TestClient, until, useNats } from "./support.js";

@@ -3,9 +3,9 @@ import { Code, ConnectError, createClient, mayHaveRun, permanent } from "@jetrpc
 import { createOperator } from "@jetrpc/runtime/operator";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { internals } from "../src/connection.js";
-import { HeaderBlock, metadataLimit } from "../src/wire/header.js";
-import { publishStored } from "../src/wire/jetstream.js";
-import { isPermanent } from "../src/wire/status.js";
+import { publishStored } from "../src/link/jetstream.js";
+import { HeaderBlock, metadataLimit } from "../src/message/header.js";
+import { isPermanent } from "../src/message/status.js";
 import { TestService } from "./gen/test/v1/test_pb.js";
 import { collect, failureOf, gate, type TestClient, until, useNats } from "./support.js";
 

@@ -11,7 +11,7 @@ import {
   type UserKey,
 } from "@jetrpc/runtime/operator";
 import { nkeyAuthenticator } from "@nats-io/nats-core";
-import { describeInfrastructure } from "../src/wire/infrastructure.js";
+import { describeInfrastructure } from "../src/schema/infrastructure.js";
 
 /**
  * Set where the same tests run once more, with users who may do what their role needs

@@ -1,5 +1,5 @@
 import { afterEach, expect, test, vi } from "vitest";
-import { startTimer } from "../src/wire/timer.js";
+import { startTimer } from "../src/link/timer.js";
 import { gate, useNats } from "./support.js";
 
 const nats = useNats();

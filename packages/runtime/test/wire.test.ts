@@ -4,8 +4,6 @@ import { Code, ConnectError } from "@jetrpc/runtime";
 import { type Msg, MsgHdrsImpl } from "@nats-io/nats-core";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { bindService } from "../src/wire/binding.js";
-import { nameCall, parseCallSubject } from "../src/wire/call-id.js";
 import {
   CallState,
   type Entry,
@@ -14,11 +12,13 @@ import {
   liveSubject,
   parseEntry,
   progressSubject,
-} from "../src/wire/call-log.js";
-import { HeaderBlock, readMetadata } from "../src/wire/header.js";
-import { deliveryOf } from "../src/wire/log-reader.js";
-import { SlotTable } from "../src/wire/slot-table.js";
-import { decodeStatus, encodeStatus, isStatus } from "../src/wire/status.js";
+} from "../src/ledger/call-log.js";
+import { deliveryOf } from "../src/ledger/log-reader.js";
+import { SlotTable } from "../src/link/slot-table.js";
+import { HeaderBlock, readMetadata } from "../src/message/header.js";
+import { decodeStatus, encodeStatus, isStatus } from "../src/message/status.js";
+import { bindService } from "../src/schema/binding.js";
+import { nameCall, parseCallSubject } from "../src/schema/call-id.js";
 import { TestService } from "./gen/test/v1/test_pb.js";
 
 /** A received message with the given header block. */

@@ -1,7 +1,5 @@
 import { Code, ConnectError } from "@connectrpc/connect";
-import type { MethodBinding } from "../wire/binding.js";
-import type { CallName } from "../wire/call-id.js";
-import { CallState, type Entry, entrySubject } from "../wire/call-log.js";
+import { CallState, type Entry, entrySubject } from "../ledger/call-log.js";
 import {
   deadlineOf,
   type FoundCall,
@@ -11,11 +9,13 @@ import {
   lastEntry,
   lostError,
   notFound,
-} from "../wire/call-search.js";
-import { refuseOtherDomainOnce } from "../wire/domain.js";
-import { Header, wholeNumber } from "../wire/header.js";
-import { isTransient, SequenceConflict } from "../wire/jetstream.js";
-import type { Link } from "../wire/link.js";
+} from "../ledger/call-search.js";
+import { refuseOtherDomainOnce } from "../link/domain.js";
+import { isTransient, SequenceConflict } from "../link/jetstream.js";
+import type { Link } from "../link/link.js";
+import { Header, wholeNumber } from "../message/header.js";
+import type { MethodBinding } from "../schema/binding.js";
+import type { CallName } from "../schema/call-id.js";
 import { endCall } from "./end-call.js";
 import type { LiveListener, LiveRouter } from "./live-router.js";
 import { costOf, type Page, type SharedLog, type SharedLogs } from "./shared-log.js";

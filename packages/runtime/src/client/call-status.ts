@@ -1,23 +1,23 @@
 import { Code, ConnectError } from "@connectrpc/connect";
 import type { Msg } from "@nats-io/nats-core";
 import { type Progress, ProgressSchema } from "../gen/jetrpc/v1/call_pb.js";
-import type { MethodBinding } from "../wire/binding.js";
-import type { CallName } from "../wire/call-id.js";
-import { CallState, entrySubject, progressSubject } from "../wire/call-log.js";
+import { CallState, entrySubject, progressSubject } from "../ledger/call-log.js";
 import {
   acceptedAt,
   deadlineOf,
   type FoundCall,
   findKnownCall,
   notFound,
-} from "../wire/call-search.js";
-import { decode } from "../wire/codec.js";
-import { Header, readAccepted, toDate, wholeNumber } from "../wire/header.js";
-import { getLast } from "../wire/jetstream.js";
-import type { Link } from "../wire/link.js";
-import { readLog, type StoredEntry } from "../wire/log-reader.js";
-import { defectOf } from "../wire/readable.js";
-import { isStatus, statusOfHeaders } from "../wire/status.js";
+} from "../ledger/call-search.js";
+import { readLog, type StoredEntry } from "../ledger/log-reader.js";
+import { getLast } from "../link/jetstream.js";
+import type { Link } from "../link/link.js";
+import { decode } from "../message/codec.js";
+import { Header, readAccepted, toDate, wholeNumber } from "../message/header.js";
+import { defectOf } from "../message/readable.js";
+import { isStatus, statusOfHeaders } from "../message/status.js";
+import type { MethodBinding } from "../schema/binding.js";
+import type { CallName } from "../schema/call-id.js";
 import { endCall } from "./end-call.js";
 import { countWorkers } from "./workers.js";
 

@@ -1,6 +1,6 @@
 import type { DescMessage, MessageShape } from "@bufbuild/protobuf";
 import type { Progress } from "../gen/jetrpc/v1/call_pb.js";
-import type { Priority } from "../wire/binding.js";
+import type { Priority } from "../schema/binding.js";
 import type { CallOptions } from "./call-options.js";
 import type { CallStatus } from "./call-status.js";
 

@@ -6,9 +6,9 @@ import {
 } from "@connectrpc/connect";
 import { createAsyncIterable } from "@connectrpc/connect/protocol";
 import { type Connection, internals } from "../connection.js";
-import { bindService, type MethodBinding } from "../wire/binding.js";
-import { holdsBlobs } from "../wire/blob-fields.js";
-import { nameCall } from "../wire/call-id.js";
+import { bindService, type MethodBinding } from "../schema/binding.js";
+import { holdsBlobs } from "../schema/blob-fields.js";
+import { nameCall } from "../schema/call-id.js";
 import type { SubmitOptions } from "./call.js";
 import type { CallOptions } from "./call-options.js";
 import type { DurableCalls } from "./durable-calls.js";

@@ -1,17 +1,17 @@
 import type { DescMessage, DescMethodUnary, MessageInitShape } from "@bufbuild/protobuf";
 import { Code, ConnectError, type UnaryResponse } from "@connectrpc/connect";
 import type { Msg } from "@nats-io/nats-core";
-import type { MethodBinding } from "../wire/binding.js";
-import { checkSize, decode, encode, type MessageLimits } from "../wire/codec.js";
-import { Header, HeaderBlock, headerSize, isEmpty } from "../wire/header.js";
-import { isNoResponders, type Link } from "../wire/link.js";
-import { requestMetadata } from "../wire/metadata-limit.js";
-import { kindConflict, otherKind } from "../wire/method-kind.js";
-import { directSpace } from "../wire/object-name.js";
-import { isOversize } from "../wire/payload-store.js";
-import { PendingReply, type Request } from "../wire/pending-reply.js";
-import { defectOf } from "../wire/readable.js";
-import { decodeStatus, isStatus } from "../wire/status.js";
+import { isNoResponders, type Link } from "../link/link.js";
+import { PendingReply, type Request } from "../link/pending-reply.js";
+import { checkSize, decode, encode, type MessageLimits } from "../message/codec.js";
+import { Header, HeaderBlock, headerSize, isEmpty } from "../message/header.js";
+import { requestMetadata } from "../message/metadata-limit.js";
+import { kindConflict, otherKind } from "../message/method-kind.js";
+import { defectOf } from "../message/readable.js";
+import { decodeStatus, isStatus } from "../message/status.js";
+import { isOversize } from "../objects/payload-store.js";
+import type { MethodBinding } from "../schema/binding.js";
+import { directSpace } from "../schema/object-name.js";
 import { explainNoWorker } from "./no-worker.js";
 import { LazyUnaryResponse } from "./unary-response.js";
 

@@ -6,25 +6,25 @@ import type {
 } from "@bufbuild/protobuf";
 import { Code, ConnectError, type StreamResponse } from "@connectrpc/connect";
 import type { Msg } from "@nats-io/nats-core";
-import type { MethodBinding } from "../wire/binding.js";
-import { checkSize, decode, encode, type MessageLimits } from "../wire/codec.js";
-import { type ControlFrame, controlHeaders, importedReply } from "../wire/frame.js";
-import { Header, HeaderBlock, headerSize, quote, readMetadata } from "../wire/header.js";
-import { isNoResponders, type Link } from "../wire/link.js";
-import { addKind, kindConflict, otherKind } from "../wire/method-kind.js";
-import { denial, type Reply } from "../wire/mux.js";
-import { isOversize } from "../wire/payload-store.js";
-import { canceled } from "../wire/pending-reply.js";
-import type { SendWindow } from "../wire/send-window.js";
+import { isNoResponders, type Link } from "../link/link.js";
+import { denial, type Reply } from "../link/mux.js";
+import { canceled } from "../link/pending-reply.js";
+import type { SendWindow } from "../link/send-window.js";
+import { StreamSide } from "../link/stream-side.js";
+import { startTimer } from "../link/timer.js";
+import { checkSize, decode, encode, type MessageLimits } from "../message/codec.js";
+import { type ControlFrame, controlHeaders, importedReply } from "../message/frame.js";
+import { Header, HeaderBlock, headerSize, quote, readMetadata } from "../message/header.js";
+import { addKind, kindConflict, otherKind } from "../message/method-kind.js";
 import {
   appendMetadata,
   decodeStatus,
   isStatus,
   neverRan,
   toConnectError,
-} from "../wire/status.js";
-import { StreamSide } from "../wire/stream-side.js";
-import { startTimer } from "../wire/timer.js";
+} from "../message/status.js";
+import { isOversize } from "../objects/payload-store.js";
+import type { MethodBinding } from "../schema/binding.js";
 import { type CallArguments, requestHeaders } from "./direct-call.js";
 import { explainNoWorker } from "./no-worker.js";
 

@@ -3,11 +3,11 @@ import { FileDescriptorSetSchema } from "@bufbuild/protobuf/wkt";
 import { Code, ConnectError } from "@connectrpc/connect";
 import type { Msg } from "@nats-io/nats-core";
 import { type Connection, internals } from "../connection.js";
-import { decode } from "../wire/codec.js";
-import { Discovery, discoverySubject, type InfoReply, microName } from "../wire/discovery.js";
-import { Header, HeaderBlock, quote, wholeNumber } from "../wire/header.js";
-import { isNoResponders, type Link } from "../wire/link.js";
-import { decodeStatus, isStatus } from "../wire/status.js";
+import { isNoResponders, type Link } from "../link/link.js";
+import { decode } from "../message/codec.js";
+import { Header, HeaderBlock, quote, wholeNumber } from "../message/header.js";
+import { decodeStatus, isStatus } from "../message/status.js";
+import { Discovery, discoverySubject, type InfoReply, microName } from "../schema/discovery.js";
 import { defaultTimeoutMs, firstInfo, gather, parseReply } from "./gather.js";
 
 /** Options of what asks the running workers. */

@@ -8,20 +8,20 @@ import type {
 import { Code, ConnectError, type Interceptor } from "@connectrpc/connect";
 import type { Msg } from "@nats-io/nats-core";
 import type { Progress } from "../gen/jetrpc/v1/call_pb.js";
-import type { MethodBinding } from "../wire/binding.js";
-import { bindBlobs } from "../wire/blob.js";
-import { type CallName, checkCallId, nameCall } from "../wire/call-id.js";
-import { type Entry, progressSubject, sequenceOf } from "../wire/call-log.js";
-import { checkSize, decode, type MessageLimits } from "../wire/codec.js";
-import { refuseOtherDomainOnce } from "../wire/domain.js";
-import { Header, readMetadata, toHeaders } from "../wire/header.js";
-import { Interruptible } from "../wire/interruptible.js";
-import { getLast, untilAnswered } from "../wire/jetstream.js";
-import type { Link } from "../wire/link.js";
-import { kindConflict, otherKind } from "../wire/method-kind.js";
-import { responseSpace } from "../wire/object-name.js";
-import { appendMetadata, decodeStatus, isStatus, toConnectError } from "../wire/status.js";
-import { checkTimeoutMs, startTimer } from "../wire/timer.js";
+import { type Entry, progressSubject, sequenceOf } from "../ledger/call-log.js";
+import { refuseOtherDomainOnce } from "../link/domain.js";
+import { Interruptible } from "../link/interruptible.js";
+import { getLast, untilAnswered } from "../link/jetstream.js";
+import type { Link } from "../link/link.js";
+import { checkTimeoutMs, startTimer } from "../link/timer.js";
+import { checkSize, decode, type MessageLimits } from "../message/codec.js";
+import { Header, readMetadata, toHeaders } from "../message/header.js";
+import { kindConflict, otherKind } from "../message/method-kind.js";
+import { appendMetadata, decodeStatus, isStatus, toConnectError } from "../message/status.js";
+import { bindBlobs } from "../objects/blob.js";
+import type { MethodBinding } from "../schema/binding.js";
+import { type CallName, checkCallId, nameCall } from "../schema/call-id.js";
+import { responseSpace } from "../schema/object-name.js";
 import type {
   Call,
   MessagesOptions,

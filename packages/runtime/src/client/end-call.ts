@@ -1,16 +1,16 @@
 import { Code, ConnectError } from "@connectrpc/connect";
 import type { Msg } from "@nats-io/nats-core";
-import type { MethodBinding } from "../wire/binding.js";
-import type { CallName } from "../wire/call-id.js";
-import type { Entry, Outcome } from "../wire/call-log.js";
-import { acceptedAt, findKnownCall, notFound } from "../wire/call-search.js";
-import { copyRequestHeaders } from "../wire/dead-letter.js";
-import { storeEnd } from "../wire/end-entry.js";
-import { Header } from "../wire/header.js";
-import { isFull, publishStored, untilAnswered } from "../wire/jetstream.js";
-import type { Link } from "../wire/link.js";
-import { releaseObjects } from "../wire/payload-store.js";
-import { endError } from "../wire/status.js";
+import type { Entry, Outcome } from "../ledger/call-log.js";
+import { acceptedAt, findKnownCall, notFound } from "../ledger/call-search.js";
+import { copyRequestHeaders } from "../ledger/dead-letter.js";
+import { storeEnd } from "../ledger/end-entry.js";
+import { isFull, publishStored, untilAnswered } from "../link/jetstream.js";
+import type { Link } from "../link/link.js";
+import { Header } from "../message/header.js";
+import { endError } from "../message/status.js";
+import { releaseObjects } from "../objects/payload-store.js";
+import type { MethodBinding } from "../schema/binding.js";
+import type { CallName } from "../schema/call-id.js";
 
 /** How long what withdraws a request stays in its place, in s. */
 const withdrawnSeconds = 1;

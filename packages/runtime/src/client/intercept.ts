@@ -18,8 +18,8 @@ import {
   type UnaryResponse,
 } from "@connectrpc/connect";
 import { createAsyncIterable } from "@connectrpc/connect/protocol";
-import { normalize } from "../wire/codec.js";
-import { methodUrl } from "../wire/header.js";
+import { normalize } from "../message/codec.js";
+import { methodUrl } from "../message/header.js";
 import type { CallArguments } from "./direct-call.js";
 
 /** What a Connect client gives a transport. */

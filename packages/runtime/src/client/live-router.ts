@@ -1,8 +1,8 @@
 import { type Msg, nuid, type Subscription } from "@nats-io/nats-core";
-import type { MethodBinding } from "../wire/binding.js";
-import type { CallName } from "../wire/call-id.js";
-import { liveSubject as callSubject, type Entry, parseEntry } from "../wire/call-log.js";
-import type { Link } from "../wire/link.js";
+import { liveSubject as callSubject, type Entry, parseEntry } from "../ledger/call-log.js";
+import type { Link } from "../link/link.js";
+import type { MethodBinding } from "../schema/binding.js";
+import type { CallName } from "../schema/call-id.js";
 
 /** Hears a call: entries of its log, parsed once for all who listen, and its progress. */
 export interface LiveListener {

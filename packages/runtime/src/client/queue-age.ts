@@ -1,8 +1,8 @@
 import { Code, ConnectError } from "@connectrpc/connect";
-import type { MethodBinding, Queue } from "../wire/binding.js";
-import { storedAt } from "../wire/call-search.js";
-import { callApi, getNext } from "../wire/jetstream.js";
-import type { Link } from "../wire/link.js";
+import { storedAt } from "../ledger/call-search.js";
+import { callApi, getNext } from "../link/jetstream.js";
+import type { Link } from "../link/link.js";
+import type { MethodBinding, Queue } from "../schema/binding.js";
 
 /** For how long what was found out is believed, in ms. */
 const freshMs = 1_000;

@@ -1,8 +1,8 @@
 import { MethodOptions_IdempotencyLevel as Idempotency } from "@bufbuild/protobuf/wkt";
 import { Code, ConnectError, type Interceptor } from "@connectrpc/connect";
-import { bindMethod } from "../wire/binding.js";
-import { canceled } from "../wire/pending-reply.js";
-import { mayHaveRun } from "../wire/status.js";
+import { canceled } from "../link/pending-reply.js";
+import { mayHaveRun } from "../message/status.js";
+import { bindMethod } from "../schema/binding.js";
 
 /** Options of {@link createRetryInterceptor}. */
 export interface RetryOptions {

@@ -1,7 +1,7 @@
-import type { ServiceBinding } from "../wire/binding.js";
-import type { Entry } from "../wire/call-log.js";
-import type { Link } from "../wire/link.js";
-import { readLog } from "../wire/log-reader.js";
+import type { Entry } from "../ledger/call-log.js";
+import { readLog } from "../ledger/log-reader.js";
+import type { Link } from "../link/link.js";
+import type { ServiceBinding } from "../schema/binding.js";
 
 /** Entries that are read at once. */
 const pageSize = 64;

@@ -1,30 +1,30 @@
 import type { DescMessage, MessageInitShape } from "@bufbuild/protobuf";
 import { Code, ConnectError } from "@connectrpc/connect";
 import { nuid } from "@nats-io/nats-core";
-import type { MethodBinding, Queue } from "../wire/binding.js";
-import { holdsBlobs } from "../wire/blob-fields.js";
-import type { CallName } from "../wire/call-id.js";
-import { dueSubject, type FoundCall, findCall, laterSubject } from "../wire/call-search.js";
-import { checkSize, encode, type MessageLimits } from "../wire/codec.js";
-import { digestOf } from "../wire/digest.js";
-import { refuseOtherDomainOnce } from "../wire/domain.js";
-import { Header, HeaderBlock, headerSize, toHeaders } from "../wire/header.js";
+import { dueSubject, type FoundCall, findCall, laterSubject } from "../ledger/call-search.js";
+import { refuseOtherDomainOnce } from "../link/domain.js";
 import {
   isFull,
   pause,
   publishUntilStored,
   SequenceConflict,
   untilAnswered,
-} from "../wire/jetstream.js";
-import type { Link } from "../wire/link.js";
-import { requestMetadata } from "../wire/metadata-limit.js";
-import { requestSpace } from "../wire/object-name.js";
-import { OutgoingBlobs } from "../wire/outgoing-blobs.js";
-import { isOversize, removeObjects } from "../wire/payload-store.js";
-import { canceled } from "../wire/pending-reply.js";
-import { provisionMissingOnce } from "../wire/provision.js";
-import { isConnectError, textOf } from "../wire/status.js";
-import { checkTimeoutMs } from "../wire/timer.js";
+} from "../link/jetstream.js";
+import type { Link } from "../link/link.js";
+import { canceled } from "../link/pending-reply.js";
+import { provisionMissingOnce } from "../link/provision.js";
+import { checkTimeoutMs } from "../link/timer.js";
+import { checkSize, encode, type MessageLimits } from "../message/codec.js";
+import { digestOf } from "../message/digest.js";
+import { Header, HeaderBlock, headerSize, toHeaders } from "../message/header.js";
+import { requestMetadata } from "../message/metadata-limit.js";
+import { isConnectError, textOf } from "../message/status.js";
+import { OutgoingBlobs } from "../objects/outgoing-blobs.js";
+import { isOversize, removeObjects } from "../objects/payload-store.js";
+import type { MethodBinding, Queue } from "../schema/binding.js";
+import { holdsBlobs } from "../schema/blob-fields.js";
+import type { CallName } from "../schema/call-id.js";
+import { requestSpace } from "../schema/object-name.js";
 import type { SubmitOptions } from "./call.js";
 import { checkQueueAge } from "./queue-age.js";
 

@@ -1,5 +1,5 @@
 import { ConnectError } from "@connectrpc/connect";
-import { Interruptible } from "../wire/interruptible.js";
+import { Interruptible } from "../link/interruptible.js";
 
 /** Submissions that are under way at once; less where each may upload files. */
 const window = 256;

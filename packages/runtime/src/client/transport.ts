@@ -13,14 +13,14 @@ import {
   type Transport,
   type UnaryResponse,
 } from "@connectrpc/connect";
-import { bindMethod, type MethodBinding } from "../wire/binding.js";
-import type { Entry } from "../wire/call-log.js";
-import type { MessageLimits } from "../wire/codec.js";
-import { type HeadersInit, readMetadata, toHeaders } from "../wire/header.js";
-import type { Link } from "../wire/link.js";
-import { canceled } from "../wire/pending-reply.js";
-import { appendMetadata, neverRan } from "../wire/status.js";
-import { checkTimeoutMs } from "../wire/timer.js";
+import type { Entry } from "../ledger/call-log.js";
+import type { Link } from "../link/link.js";
+import { canceled } from "../link/pending-reply.js";
+import { checkTimeoutMs } from "../link/timer.js";
+import type { MessageLimits } from "../message/codec.js";
+import { type HeadersInit, readMetadata, toHeaders } from "../message/header.js";
+import { appendMetadata, neverRan } from "../message/status.js";
+import { bindMethod, type MethodBinding } from "../schema/binding.js";
 import { type CallArguments, callDirect } from "./direct-call.js";
 import { callDirectStream } from "./direct-stream.js";
 import { type DurableCalls, limitWait } from "./durable-calls.js";

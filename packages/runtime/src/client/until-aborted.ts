@@ -1,4 +1,4 @@
-import { canceled } from "../wire/pending-reply.js";
+import { canceled } from "../link/pending-reply.js";
 
 /**
  * Waits for something that cannot be interrupted, until a signal fires: then it goes

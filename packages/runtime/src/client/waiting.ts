@@ -1,6 +1,6 @@
-import type { MethodBinding } from "../wire/binding.js";
-import type { CallName } from "../wire/call-id.js";
-import type { Link } from "../wire/link.js";
+import type { Link } from "../link/link.js";
+import type { MethodBinding } from "../schema/binding.js";
+import type { CallName } from "../schema/call-id.js";
 import { explainNoWorker } from "./no-worker.js";
 import { countWorkers } from "./workers.js";
 

@@ -7,11 +7,11 @@ import {
   createConnection,
   internals,
 } from "../connection.js";
-import { checkOwner } from "../wire/call-id.js";
-import { checkDomain } from "../wire/domain.js";
-import { checkInboxPrefix } from "../wire/inbox.js";
-import type { Link } from "../wire/link.js";
-import { useSha256 } from "../wire/sha256.js";
+import { checkDomain } from "../link/domain.js";
+import { checkInboxPrefix } from "../link/inbox.js";
+import type { Link } from "../link/link.js";
+import { useSha256 } from "../message/sha256.js";
+import { checkOwner } from "../schema/call-id.js";
 import { dial, whyRefused } from "./dial.js";
 import { readEnvironment } from "./environment.js";
 import { readSettings, type Settings } from "./settings.js";

@@ -5,7 +5,7 @@ import { basename } from "node:path";
 import { pipeline } from "node:stream/promises";
 import { Code, ConnectError } from "@connectrpc/connect";
 import type { Blob } from "../gen/jetrpc/v1/blob_pb.js";
-import { type BlobInfo, blobOf, openBlob } from "../wire/blob.js";
+import { type BlobInfo, blobOf, openBlob } from "../objects/blob.js";
 
 /** How much of a file is read at once, in bytes. */
 const readBytes = 128 * 1024;

@@ -8,19 +8,19 @@ import {
 import { base64Encode } from "@bufbuild/protobuf/wire";
 import { Code, ConnectError } from "@connectrpc/connect";
 import type { Msg } from "@nats-io/nats-core";
-import { type MethodBinding, methodNamed, type ServiceBinding } from "../wire/binding.js";
-import { bindBlobs } from "../wire/blob.js";
-import { type CallName, parseCallSubject } from "../wire/call-id.js";
-import { entrySubject, progressSubject } from "../wire/call-log.js";
-import { lastEntry } from "../wire/call-search.js";
-import { decodeRequest, encodingOf } from "../wire/codec.js";
-import { causeSubject, copyRequestHeaders, errorOf } from "../wire/dead-letter.js";
-import { Header, readMetadata, wholeNumber } from "../wire/header.js";
-import { callApi, getLast, getNext, publishStored, untilAnswered } from "../wire/jetstream.js";
-import type { Link } from "../wire/link.js";
-import { requestSpace } from "../wire/object-name.js";
-import { objectsOf, releaseObjects, removeObjects } from "../wire/payload-store.js";
-import { typesOf } from "../wire/type-registry.js";
+import { entrySubject, progressSubject } from "../ledger/call-log.js";
+import { lastEntry } from "../ledger/call-search.js";
+import { causeSubject, copyRequestHeaders, errorOf } from "../ledger/dead-letter.js";
+import { callApi, getLast, getNext, publishStored, untilAnswered } from "../link/jetstream.js";
+import type { Link } from "../link/link.js";
+import { decodeRequest, encodingOf } from "../message/codec.js";
+import { Header, readMetadata, wholeNumber } from "../message/header.js";
+import { bindBlobs } from "../objects/blob.js";
+import { objectsOf, releaseObjects, removeObjects } from "../objects/payload-store.js";
+import { type MethodBinding, methodNamed, type ServiceBinding } from "../schema/binding.js";
+import { type CallName, parseCallSubject } from "../schema/call-id.js";
+import { requestSpace } from "../schema/object-name.js";
+import { typesOf } from "../schema/type-registry.js";
 
 /** A call that failed for good. */
 export class DeadLetter {

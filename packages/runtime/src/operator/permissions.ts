@@ -1,9 +1,9 @@
 import type { DescService } from "@bufbuild/protobuf";
 import { Code, ConnectError } from "@connectrpc/connect";
-import { bindService, type MethodBinding, type ServiceBinding } from "../wire/binding.js";
-import { anyOwner, checkOwner } from "../wire/call-id.js";
-import { checkDomain } from "../wire/domain.js";
-import { inboxRoot } from "../wire/inbox.js";
+import { checkDomain } from "../link/domain.js";
+import { inboxRoot } from "../link/inbox.js";
+import { bindService, type MethodBinding, type ServiceBinding } from "../schema/binding.js";
+import { anyOwner, checkOwner } from "../schema/call-id.js";
 import { inDomain, joinRights, type Rights } from "./rights.js";
 import { administrator, client, observer, operator, worker } from "./roles.js";
 

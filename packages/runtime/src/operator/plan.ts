@@ -2,16 +2,8 @@ import type { DescService } from "@bufbuild/protobuf";
 import { Code, ConnectError } from "@connectrpc/connect";
 import { type ConsumerInfo, RetentionPolicy } from "@nats-io/jetstream";
 import { type Connection, internals } from "../connection.js";
-import { bindService, type ServiceBinding } from "../wire/binding.js";
-import { type Difference, findDifferences } from "../wire/difference.js";
-import { refuseOtherDomain } from "../wire/domain.js";
-import {
-  describeInfrastructure,
-  describeStreams,
-  type StreamSettings,
-  type WantedConsumer,
-} from "../wire/infrastructure.js";
-import { callApi, untilAnswered } from "../wire/jetstream.js";
+import { refuseOtherDomain } from "../link/domain.js";
+import { callApi, untilAnswered } from "../link/jetstream.js";
 import {
   createStream,
   listConsumers,
@@ -19,8 +11,16 @@ import {
   streamInfo,
   streamsOn,
   updateStream,
-} from "../wire/jetstream-admin.js";
-import type { Link } from "../wire/link.js";
+} from "../link/jetstream-admin.js";
+import type { Link } from "../link/link.js";
+import { bindService, type ServiceBinding } from "../schema/binding.js";
+import { type Difference, findDifferences } from "../schema/difference.js";
+import {
+  describeInfrastructure,
+  describeStreams,
+  type StreamSettings,
+  type WantedConsumer,
+} from "../schema/infrastructure.js";
 import { createOperator } from "./operator.js";
 import { judgeConsumer, judgeStream } from "./verdict.js";
 

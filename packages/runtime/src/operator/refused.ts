@@ -1,6 +1,6 @@
 import { type Connection, internals } from "../connection.js";
-import { traceHeaders, traceInbox } from "../wire/domain.js";
-import type { Link } from "../wire/link.js";
+import { traceHeaders, traceInbox } from "../link/domain.js";
+import type { Link } from "../link/link.js";
 import { type Grant, rightsOf } from "./permissions.js";
 import { inDomain, joinRights } from "./rights.js";
 

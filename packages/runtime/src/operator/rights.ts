@@ -1,6 +1,6 @@
-import type { MethodBinding, ServiceBinding } from "../wire/binding.js";
-import { apiPrefix } from "../wire/domain.js";
-import { bucketStream, chunkSubject } from "../wire/object-name.js";
+import { apiPrefix } from "../link/domain.js";
+import type { MethodBinding, ServiceBinding } from "../schema/binding.js";
+import { bucketStream, chunkSubject } from "../schema/object-name.js";
 
 /** Subjects that someone may publish to and subscribe to; the latter with ` <queue>` for a group only. */
 export interface Rights {

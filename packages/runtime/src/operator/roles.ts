@@ -1,11 +1,11 @@
-import type { MethodBinding, ServiceBinding } from "../wire/binding.js";
-import { discoverySubject, microName, type Verb } from "../wire/discovery.js";
-import { tracedSubject } from "../wire/domain.js";
-import { importedReply } from "../wire/frame.js";
-import { inboxRoot } from "../wire/inbox.js";
-import { describeInfrastructure } from "../wire/infrastructure.js";
-import { queueGroup } from "../wire/link.js";
-import { bucketStream, directSpace } from "../wire/object-name.js";
+import { tracedSubject } from "../link/domain.js";
+import { inboxRoot } from "../link/inbox.js";
+import { queueGroup } from "../link/link.js";
+import { importedReply } from "../message/frame.js";
+import type { MethodBinding, ServiceBinding } from "../schema/binding.js";
+import { discoverySubject, microName, type Verb } from "../schema/discovery.js";
+import { describeInfrastructure } from "../schema/infrastructure.js";
+import { bucketStream, directSpace } from "../schema/object-name.js";
 import {
   api,
   consume,

@@ -1,14 +1,19 @@
-import { type MethodBinding, methodNamed, type ServiceBinding } from "../wire/binding.js";
-import { nameOfSuffix } from "../wire/call-id.js";
-import { type Entry, isMalformed } from "../wire/call-log.js";
-import { type FoundCall, findCall } from "../wire/call-search.js";
-import { Header } from "../wire/header.js";
-import { getLast, SequenceConflict, untilAnswered } from "../wire/jetstream.js";
-import type { Link } from "../wire/link.js";
-import { deliveryOf } from "../wire/log-reader.js";
-import { bucketStream, type ObjectOwner, objectOf, parseObjectName } from "../wire/object-name.js";
-import { removeUnchanged } from "../wire/object-writer.js";
-import { readStream } from "../wire/stream-reader.js";
+import { type Entry, isMalformed } from "../ledger/call-log.js";
+import { type FoundCall, findCall } from "../ledger/call-search.js";
+import { deliveryOf } from "../ledger/log-reader.js";
+import { getLast, SequenceConflict, untilAnswered } from "../link/jetstream.js";
+import type { Link } from "../link/link.js";
+import { readStream } from "../link/stream-reader.js";
+import { Header } from "../message/header.js";
+import { removeUnchanged } from "../objects/object-writer.js";
+import { type MethodBinding, methodNamed, type ServiceBinding } from "../schema/binding.js";
+import { nameOfSuffix } from "../schema/call-id.js";
+import {
+  bucketStream,
+  type ObjectOwner,
+  objectOf,
+  parseObjectName,
+} from "../schema/object-name.js";
 import { PassedOver } from "./passed-over.js";
 
 const batch = 256;

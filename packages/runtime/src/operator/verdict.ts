@@ -1,6 +1,6 @@
 import type { ConsumerInfo, StreamInfo } from "@nats-io/jetstream";
-import type { Difference } from "../wire/difference.js";
-import type { StreamSettings } from "../wire/infrastructure.js";
+import type { Difference } from "../schema/difference.js";
+import type { StreamSettings } from "../schema/infrastructure.js";
 
 /** What comes of changing something on the server as the schema says. */
 export interface Verdict {

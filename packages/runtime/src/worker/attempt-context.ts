@@ -1,6 +1,6 @@
 import { Code, ConnectError } from "@connectrpc/connect";
 import type { Msg } from "@nats-io/nats-core";
-import type { MethodBinding } from "../wire/binding.js";
+import type { MethodBinding } from "../schema/binding.js";
 import { type DurableHandlerContext, LazyHandlerContext, type ProgressReport } from "./context.js";
 
 /** Shortest time between two reports of progress, in ms. */

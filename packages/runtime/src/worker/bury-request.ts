@@ -1,11 +1,11 @@
 import type { ConnectError } from "@connectrpc/connect";
 import { type Msg, nuid } from "@nats-io/nats-core";
-import type { MethodBinding } from "../wire/binding.js";
-import { buryCall } from "../wire/bury-call.js";
-import { anyOwner, parseCallSubject } from "../wire/call-id.js";
-import { acceptedAt } from "../wire/call-search.js";
-import { storeDeadLetter } from "../wire/dead-letter.js";
-import type { Link } from "../wire/link.js";
+import { buryCall } from "../ledger/bury-call.js";
+import { acceptedAt } from "../ledger/call-search.js";
+import { storeDeadLetter } from "../ledger/dead-letter.js";
+import type { Link } from "../link/link.js";
+import type { MethodBinding } from "../schema/binding.js";
+import { anyOwner, parseCallSubject } from "../schema/call-id.js";
 import type { Logger } from "./log.js";
 
 /**

@@ -7,7 +7,7 @@ import {
   leftOut,
   packDetail,
   textOf,
-} from "../wire/status.js";
+} from "../message/status.js";
 
 /** Most details of an error: to encode each of 20,000 would stop a process for a while. */
 const maxDetails = 256;

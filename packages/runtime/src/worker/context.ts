@@ -7,11 +7,11 @@ import {
   type HandlerContext,
 } from "@connectrpc/connect";
 import type { Msg } from "@nats-io/nats-core";
-import type { MethodBinding } from "../wire/binding.js";
-import { HeaderBlock, methodUrl, readMetadata } from "../wire/header.js";
-import { checkMetadata } from "../wire/metadata-limit.js";
-import { appendMetadata } from "../wire/status.js";
-import { startTimer } from "../wire/timer.js";
+import { startTimer } from "../link/timer.js";
+import { HeaderBlock, methodUrl, readMetadata } from "../message/header.js";
+import { checkMetadata } from "../message/metadata-limit.js";
+import { appendMetadata } from "../message/status.js";
+import type { MethodBinding } from "../schema/binding.js";
 
 /** What a handler may report of its progress. */
 export interface ProgressReport {

@@ -1,7 +1,7 @@
 import type { ConsumerInfo } from "@nats-io/jetstream";
-import type { MethodBinding } from "../wire/binding.js";
-import { consumerInfo } from "../wire/jetstream-admin.js";
-import type { Link } from "../wire/link.js";
+import { consumerInfo } from "../link/jetstream-admin.js";
+import type { Link } from "../link/link.js";
+import type { MethodBinding } from "../schema/binding.js";
 
 /** By how much the clocks may differ where the server does not tell its time, in ms. */
 const skewMs = 5_000;

@@ -1,7 +1,7 @@
 import type { DescMessage, MessageInitShape } from "@bufbuild/protobuf";
 import { Code, ConnectError } from "@connectrpc/connect";
 import type { Msg } from "@nats-io/nats-core";
-import type { MethodBinding } from "../wire/binding.js";
+import type { Link } from "../link/link.js";
 import {
   checkSize,
   decodeRequest,
@@ -9,12 +9,12 @@ import {
   encodeResponse,
   encodingOf,
   jsonType,
-} from "../wire/codec.js";
-import { Header, HeaderBlock, headerSize, readTimeoutMs } from "../wire/header.js";
-import type { Link } from "../wire/link.js";
-import { directSpace } from "../wire/object-name.js";
-import { isOversize } from "../wire/payload-store.js";
-import { encodeStatus } from "../wire/status.js";
+} from "../message/codec.js";
+import { Header, HeaderBlock, headerSize, readTimeoutMs } from "../message/header.js";
+import { encodeStatus } from "../message/status.js";
+import { isOversize } from "../objects/payload-store.js";
+import type { MethodBinding } from "../schema/binding.js";
+import { directSpace } from "../schema/object-name.js";
 import { DirectHandlerContext } from "./context.js";
 import { sendHeartbeat } from "./heartbeat.js";
 import { callerError, reportUnsent, type ServedMethod } from "./settings.js";

@@ -2,11 +2,7 @@ import type { DescMessage, MessageInitShape } from "@bufbuild/protobuf";
 import { Code, ConnectError } from "@connectrpc/connect";
 import { type Msg, nanos, nuid } from "@nats-io/nats-core";
 import { ProgressSchema } from "../gen/jetrpc/v1/call_pb.js";
-import type { MethodBinding } from "../wire/binding.js";
-import { bindBlobs } from "../wire/blob.js";
-import { holdsBlobs } from "../wire/blob-fields.js";
-import { buryCall } from "../wire/bury-call.js";
-import type { CallName } from "../wire/call-id.js";
+import { buryCall } from "../ledger/bury-call.js";
 import {
   type Claim,
   type EntryKind,
@@ -16,10 +12,15 @@ import {
   isSame,
   type Outcome,
   progressSubject,
-} from "../wire/call-log.js";
-import { newestRequest } from "../wire/call-search.js";
-import { checkSize, decodeRequest, encode, encodingOf } from "../wire/codec.js";
-import { storeCause, storeDeadLetter } from "../wire/dead-letter.js";
+} from "../ledger/call-log.js";
+import { CallLogWriter, LostClaim, LostEntries, type NewEntry } from "../ledger/call-log-writer.js";
+import { newestRequest } from "../ledger/call-search.js";
+import { storeCause, storeDeadLetter } from "../ledger/dead-letter.js";
+import { deliveryOf, readLog } from "../ledger/log-reader.js";
+import { pause, untilAnswered } from "../link/jetstream.js";
+import type { Link } from "../link/link.js";
+import { publishInto } from "../link/provision.js";
+import { checkSize, decodeRequest, encode, encodingOf } from "../message/codec.js";
 import {
   Header,
   HeaderBlock,
@@ -28,21 +29,8 @@ import {
   readAccepted,
   readDigest,
   readTimeoutMs,
-} from "../wire/header.js";
-import { pause, untilAnswered } from "../wire/jetstream.js";
-import type { Link } from "../wire/link.js";
-import { deliveryOf, readLog } from "../wire/log-reader.js";
-import { addKind } from "../wire/method-kind.js";
-import { requestSpace, responseSpace } from "../wire/object-name.js";
-import { OutgoingBlobs } from "../wire/outgoing-blobs.js";
-import {
-  countObjects,
-  isOversize,
-  releaseObjects,
-  removeObjects,
-  responseTtlMs,
-} from "../wire/payload-store.js";
-import { publishInto } from "../wire/provision.js";
+} from "../message/header.js";
+import { addKind } from "../message/method-kind.js";
 import {
   appendMetadata,
   cutText,
@@ -54,9 +42,21 @@ import {
   permanent,
   retryDelayOf,
   toDelayMs,
-} from "../wire/status.js";
+} from "../message/status.js";
+import { bindBlobs } from "../objects/blob.js";
+import { OutgoingBlobs } from "../objects/outgoing-blobs.js";
+import {
+  countObjects,
+  isOversize,
+  releaseObjects,
+  removeObjects,
+  responseTtlMs,
+} from "../objects/payload-store.js";
+import type { MethodBinding } from "../schema/binding.js";
+import { holdsBlobs } from "../schema/blob-fields.js";
+import type { CallName } from "../schema/call-id.js";
+import { requestSpace, responseSpace } from "../schema/object-name.js";
 import { type Attempt, AttemptContext, type CheckedReport } from "./attempt-context.js";
-import { CallLogWriter, LostClaim, LostEntries, type NewEntry } from "./call-log-writer.js";
 import { toCallerError } from "./caller-error.js";
 import type { DeliveryCounts } from "./delivery-counts.js";
 import type { LogLevel } from "./log.js";

@@ -1,6 +1,6 @@
-import { controlHeaders, heartbeatSuffix, importedReply } from "../wire/frame.js";
-import type { Link } from "../wire/link.js";
-import { quietBeats } from "../wire/pulse.js";
+import type { Link } from "../link/link.js";
+import { quietBeats } from "../link/pulse.js";
+import { controlHeaders, heartbeatSuffix, importedReply } from "../message/frame.js";
 
 const nothing = new Uint8Array(0);
 

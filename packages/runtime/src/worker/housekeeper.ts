@@ -1,14 +1,14 @@
 import { Code, ConnectError } from "@connectrpc/connect";
 import type { Msg } from "@nats-io/nats-core";
-import { type MethodBinding, methodNamed, type ServiceBinding } from "../wire/binding.js";
-import { parseCallSubject } from "../wire/call-id.js";
-import { acceptedAt, lastOfAny, storedAt } from "../wire/call-search.js";
-import { copyRequestHeaders } from "../wire/dead-letter.js";
-import { Header, putAgain } from "../wire/header.js";
-import { type ConsumerSettings, describeInfrastructure } from "../wire/infrastructure.js";
-import { getNext, neverFits, publishStored, SequenceConflict } from "../wire/jetstream.js";
-import { consumerInfo } from "../wire/jetstream-admin.js";
-import type { Link } from "../wire/link.js";
+import { acceptedAt, lastOfAny, storedAt } from "../ledger/call-search.js";
+import { copyRequestHeaders } from "../ledger/dead-letter.js";
+import { getNext, neverFits, publishStored, SequenceConflict } from "../link/jetstream.js";
+import { consumerInfo } from "../link/jetstream-admin.js";
+import type { Link } from "../link/link.js";
+import { Header, putAgain } from "../message/header.js";
+import { type MethodBinding, methodNamed, type ServiceBinding } from "../schema/binding.js";
+import { parseCallSubject } from "../schema/call-id.js";
+import { type ConsumerSettings, describeInfrastructure } from "../schema/infrastructure.js";
 import type { Logger } from "./log.js";
 
 /** How often it looks, in ms. */

@@ -10,7 +10,7 @@ import {
   type UnaryResponse,
 } from "@connectrpc/connect";
 import { createAsyncIterable } from "@connectrpc/connect/protocol";
-import { normalize } from "../wire/codec.js";
+import { normalize } from "../message/codec.js";
 import type { AnyHandler } from "./handler.js";
 
 type AnyRequest = UnaryRequest | StreamRequest;

@@ -2,12 +2,12 @@ import { create, toBinary } from "@bufbuild/protobuf";
 import { FileDescriptorSetSchema } from "@bufbuild/protobuf/wkt";
 import { Code, ConnectError } from "@connectrpc/connect";
 import type { Msg, Subscription } from "@nats-io/nats-core";
-import type { MethodBinding, ServiceBinding } from "../wire/binding.js";
-import { Discovery, discoverySubject, microName, type Verb } from "../wire/discovery.js";
-import type { HeaderBlock } from "../wire/header.js";
-import { withImports } from "../wire/imported-files.js";
-import { type Link, queueGroup } from "../wire/link.js";
-import { encodeStatus } from "../wire/status.js";
+import { type Link, queueGroup } from "../link/link.js";
+import type { HeaderBlock } from "../message/header.js";
+import { encodeStatus } from "../message/status.js";
+import type { MethodBinding, ServiceBinding } from "../schema/binding.js";
+import { Discovery, discoverySubject, microName, type Verb } from "../schema/discovery.js";
+import { withImports } from "../schema/imported-files.js";
 import { isReplySubject } from "./reply-subject.js";
 import type { ServedMethod } from "./settings.js";
 

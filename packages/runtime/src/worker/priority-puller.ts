@@ -1,6 +1,6 @@
 import type { Msg } from "@nats-io/nats-core";
-import type { Link } from "../wire/link.js";
-import { Pull, type PullEnd, type PullListener } from "../wire/pull.js";
+import type { Link } from "../link/link.js";
+import { Pull, type PullEnd, type PullListener } from "../link/pull.js";
 import { type Pulled, refusedPauseMs } from "./puller.js";
 import { Running } from "./running.js";
 

@@ -1,6 +1,6 @@
 import type { Msg } from "@nats-io/nats-core";
-import type { Link } from "../wire/link.js";
-import { Pull, type PullEnd, type PullListener, type PullSource } from "../wire/pull.js";
+import type { Link } from "../link/link.js";
+import { Pull, type PullEnd, type PullListener, type PullSource } from "../link/pull.js";
 import { Running } from "./running.js";
 
 /** How long a pull waits at the server, in ms. */

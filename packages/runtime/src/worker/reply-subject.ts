@@ -1,4 +1,4 @@
-import type { ServiceBinding } from "../wire/binding.js";
+import type { ServiceBinding } from "../schema/binding.js";
 
 /**
  * False where a reply would be more than a reply: whoever asks names its subject, and

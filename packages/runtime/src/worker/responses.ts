@@ -1,9 +1,9 @@
 import type { Msg, Subscription } from "@nats-io/nats-core";
-import type { ServiceBinding } from "../wire/binding.js";
-import { importedReply } from "../wire/frame.js";
-import { Header, HeaderBlock, wholeNumber } from "../wire/header.js";
-import { isNoResponders, type Link } from "../wire/link.js";
-import { createSecret } from "../wire/secret.js";
+import { isNoResponders, type Link } from "../link/link.js";
+import { createSecret } from "../link/secret.js";
+import { importedReply } from "../message/frame.js";
+import { Header, HeaderBlock, wholeNumber } from "../message/header.js";
+import type { ServiceBinding } from "../schema/binding.js";
 import { sendHeartbeat } from "./heartbeat.js";
 
 /**

@@ -1,4 +1,4 @@
-import type { Link } from "../wire/link.js";
+import type { Link } from "../link/link.js";
 
 /** Counts what runs, and tells when nothing does. */
 export class Running {

@@ -1,7 +1,7 @@
 import type { ConnectError } from "@connectrpc/connect";
-import type { MethodBinding } from "../wire/binding.js";
-import type { MessageLimits } from "../wire/codec.js";
-import { isConnectError } from "../wire/status.js";
+import type { MessageLimits } from "../message/codec.js";
+import { isConnectError } from "../message/status.js";
+import type { MethodBinding } from "../schema/binding.js";
 import { toCallerError } from "./caller-error.js";
 import type { AnyHandler } from "./handler.js";
 import type { Logger } from "./log.js";

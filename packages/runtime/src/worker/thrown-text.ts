@@ -1,4 +1,4 @@
-import { attempt, cutText, textOf } from "../wire/status.js";
+import { attempt, cutText, textOf } from "../message/status.js";
 
 /** Most bytes of the text of what was thrown. */
 const maxBytes = 8 * 1024;

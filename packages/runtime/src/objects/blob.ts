@@ -1,10 +1,10 @@
 import { create, type DescMessage, type Message } from "@bufbuild/protobuf";
 import { Code, ConnectError } from "@connectrpc/connect";
 import { type Blob, BlobSchema } from "../gen/jetrpc/v1/blob_pb.js";
-import type { ServiceBinding } from "./binding.js";
-import { blobsIn } from "./blob-fields.js";
-import type { Link } from "./link.js";
-import { checkSpace } from "./object-name.js";
+import type { Link } from "../link/link.js";
+import type { ServiceBinding } from "../schema/binding.js";
+import { blobsIn } from "../schema/blob-fields.js";
+import { checkSpace } from "../schema/object-name.js";
 import { readObject } from "./object-reader.js";
 import type { OpenSource } from "./object-writer.js";
 

@@ -1,13 +1,13 @@
 import type { ConnectError } from "@connectrpc/connect";
 import type { Msg } from "@nats-io/nats-core";
-import type { MethodBinding } from "./binding.js";
-import type { CallName } from "./call-id.js";
+import type { Link } from "../link/link.js";
+import { publishInto } from "../link/provision.js";
+import { Header, HeaderBlock, readDigest } from "../message/header.js";
+import { encodeStatus } from "../message/status.js";
+import type { MethodBinding } from "../schema/binding.js";
+import type { CallName } from "../schema/call-id.js";
 import { type Entry, entrySubject, formatEntry, type Outcome } from "./call-log.js";
 import { acceptedAt } from "./call-search.js";
-import { Header, HeaderBlock, readDigest } from "./header.js";
-import type { Link } from "./link.js";
-import { publishInto } from "./provision.js";
-import { encodeStatus } from "./status.js";
 
 /**
  * Ends a call without an attempt: stores the end after the last entry of its log.

@@ -1,10 +1,10 @@
 import { Code, ConnectError } from "@connectrpc/connect";
 import type { Msg } from "@nats-io/nats-core";
-import type { ServiceBinding } from "./binding.js";
+import type { Link } from "../link/link.js";
+import { readStream, type StreamRange } from "../link/stream-reader.js";
+import { quote, wholeNumber } from "../message/header.js";
+import type { ServiceBinding } from "../schema/binding.js";
 import { type Entry, parseEntry } from "./call-log.js";
-import { quote, wholeNumber } from "./header.js";
-import type { Link } from "./link.js";
-import { readStream, type StreamRange } from "./stream-reader.js";
 
 /** Entries asked for at once: a bound on memory, as each may have max_payload bytes. */
 const batchSize = 64;

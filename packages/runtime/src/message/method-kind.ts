@@ -1,7 +1,7 @@
 import type { DescMethod } from "@bufbuild/protobuf";
 import { Code, ConnectError } from "@connectrpc/connect";
 import type { MsgHdrs } from "@nats-io/nats-core";
-import type { MethodBinding } from "./binding.js";
+import type { MethodBinding } from "../schema/binding.js";
 import { Header, type HeaderBlock, quote } from "./header.js";
 
 /** Tells the other side of which kind a method is that streams. */

@@ -12,10 +12,10 @@ import {
   toJsonString,
 } from "@bufbuild/protobuf";
 import { Code, ConnectError } from "@connectrpc/connect";
+import { typesOf } from "../schema/type-registry.js";
 import { quote } from "./header.js";
 import { ownBytes } from "./own-bytes.js";
 import { permanent } from "./status.js";
-import { typesOf } from "./type-registry.js";
 
 /** Serializes a message, or what a message can be made from. Throws `code` when it cannot be. */
 export function encode<D extends DescMessage>(

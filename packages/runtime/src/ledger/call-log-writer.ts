@@ -1,6 +1,17 @@
 import { Code, ConnectError } from "@connectrpc/connect";
-import type { MethodBinding } from "../wire/binding.js";
-import type { CallName } from "../wire/call-id.js";
+import {
+  isTransient,
+  NoStream,
+  pause,
+  publishStored,
+  SequenceConflict,
+} from "../link/jetstream.js";
+import type { Link } from "../link/link.js";
+import { makeStreams } from "../link/provision.js";
+import { createSecret } from "../link/secret.js";
+import { Header, HeaderBlock } from "../message/header.js";
+import type { MethodBinding } from "../schema/binding.js";
+import type { CallName } from "../schema/call-id.js";
 import {
   CallState,
   type Claim,
@@ -9,20 +20,9 @@ import {
   formatEntry,
   isSame,
   type Outcome,
-} from "../wire/call-log.js";
-import { lastEntry } from "../wire/call-search.js";
-import { Header, HeaderBlock } from "../wire/header.js";
-import {
-  isTransient,
-  NoStream,
-  pause,
-  publishStored,
-  SequenceConflict,
-} from "../wire/jetstream.js";
-import type { Link } from "../wire/link.js";
-import { readLog } from "../wire/log-reader.js";
-import { makeStreams } from "../wire/provision.js";
-import { createSecret } from "../wire/secret.js";
+} from "./call-log.js";
+import { lastEntry } from "./call-search.js";
+import { readLog } from "./log-reader.js";
 
 /** The call is not this attempt's any more: it has ended, or a later attempt runs. */
 export class LostClaim extends Error {

@@ -1,10 +1,10 @@
 import { Code, ConnectError } from "@connectrpc/connect";
 import type { Msg, MsgHdrs } from "@nats-io/nats-core";
+import { Header, type HeaderBlock, wholeNumber } from "../message/header.js";
+import { isPermanent } from "../message/status.js";
 import { otherDomain } from "./domain.js";
-import { Header, type HeaderBlock, wholeNumber } from "./header.js";
 import { type ApiError, NoStream, SequenceConflict, toError } from "./jetstream-error.js";
 import { isNoResponders, type Link } from "./link.js";
-import { isPermanent } from "./status.js";
 
 export { NoStream, SequenceConflict } from "./jetstream-error.js";
 

@@ -1,12 +1,12 @@
 import { Code, ConnectError } from "@connectrpc/connect";
 import type { Msg } from "@nats-io/nats-core";
-import { controlHeaders, heartbeatSuffix, maxFrameBytes, parseControl } from "./frame.js";
-import type { HeaderBlock } from "./header.js";
+import { controlHeaders, heartbeatSuffix, maxFrameBytes, parseControl } from "../message/frame.js";
+import type { HeaderBlock } from "../message/header.js";
+import { defectOf } from "../message/readable.js";
 import { Inflow, type InflowOptions } from "./inflow.js";
 import type { Link } from "./link.js";
 import { Outflow } from "./outflow.js";
 import { quietBeats, silentBeats } from "./pulse.js";
-import { defectOf } from "./readable.js";
 
 const nothing = new Uint8Array(0);
 

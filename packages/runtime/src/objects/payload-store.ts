@@ -1,17 +1,19 @@
 import { Code, ConnectError } from "@connectrpc/connect";
 import type { Msg } from "@nats-io/nats-core";
-import type { MethodBinding, ServiceBinding } from "./binding.js";
-import type { CallName } from "./call-id.js";
-import { Header, quote, wholeNumber } from "./header.js";
-import { getLast } from "./jetstream.js";
-import type { Link } from "./link.js";
+import { getLast } from "../link/jetstream.js";
+import type { Link } from "../link/link.js";
+import { createSecret } from "../link/secret.js";
+import { Header, quote, wholeNumber } from "../message/header.js";
+import { permanent } from "../message/status.js";
+import type { MethodBinding, ServiceBinding } from "../schema/binding.js";
+import type { CallName } from "../schema/call-id.js";
 import {
   bucketStream,
   checkSpace,
   chunkSubject,
   directSpace,
   requestSpace,
-} from "./object-name.js";
+} from "../schema/object-name.js";
 import { readObject } from "./object-reader.js";
 import {
   removeObject,
@@ -19,8 +21,6 @@ import {
   type WriteOptions,
   writeObject,
 } from "./object-writer.js";
-import { createSecret } from "./secret.js";
-import { permanent } from "./status.js";
 
 const dayMs = 24 * 3_600_000;
 

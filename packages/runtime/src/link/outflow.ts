@@ -1,5 +1,5 @@
 import type { ConnectError } from "@connectrpc/connect";
-import { frameCost, frameHeadBytes, initialCredit, minFrameBytes } from "./frame.js";
+import { frameCost, frameHeadBytes, initialCredit, minFrameBytes } from "../message/frame.js";
 import { afterTurn } from "./turn.js";
 
 /**

@@ -1,10 +1,10 @@
 import { Code, ConnectError } from "@connectrpc/connect";
 import type { Msg } from "@nats-io/nats-core";
-import type { MethodBinding, ServiceBinding } from "./binding.js";
-import { Header, HeaderBlock } from "./header.js";
+import { Header, HeaderBlock } from "../message/header.js";
+import type { MethodBinding, ServiceBinding } from "../schema/binding.js";
+import { chunkSubject, directSpace } from "../schema/object-name.js";
 import { createInbox, inboxRoot } from "./inbox.js";
 import type { Link } from "./link.js";
-import { chunkSubject, directSpace } from "./object-name.js";
 import { startTimer } from "./timer.js";
 
 /** How long servers may take to say which way a message went, in ms. */

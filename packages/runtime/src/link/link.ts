@@ -7,14 +7,14 @@ import {
   type PublishOptions,
   type Subscription,
 } from "@nats-io/nats-core";
-import { checkOwner } from "./call-id.js";
+import { readable } from "../message/readable.js";
+import { PayloadStore } from "../objects/payload-store.js";
+import { checkOwner } from "../schema/call-id.js";
 import { apiPrefix, checkDomain } from "./domain.js";
 import { checkInboxPrefix } from "./inbox.js";
 import { Mux } from "./mux.js";
-import { PayloadStore } from "./payload-store.js";
 import { PendingReply, type Request } from "./pending-reply.js";
 import { Pulse } from "./pulse.js";
-import { readable } from "./readable.js";
 import { SendWindow } from "./send-window.js";
 import { startTimer } from "./timer.js";
 

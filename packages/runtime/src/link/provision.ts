@@ -1,9 +1,9 @@
 import { Code, ConnectError } from "@connectrpc/connect";
-import type { MethodBinding, ServiceBinding } from "./binding.js";
-import { findDifferences } from "./difference.js";
+import type { HeaderBlock } from "../message/header.js";
+import type { MethodBinding, ServiceBinding } from "../schema/binding.js";
+import { findDifferences } from "../schema/difference.js";
+import { describeInfrastructure, type StreamSettings } from "../schema/infrastructure.js";
 import { refuseOtherDomain } from "./domain.js";
-import type { HeaderBlock } from "./header.js";
-import { describeInfrastructure, type StreamSettings } from "./infrastructure.js";
 import { isTransient, NoStream, publishStored, untilAnswered } from "./jetstream.js";
 import { consumerInfo, createStream, putConsumer, streamInfo } from "./jetstream-admin.js";
 import type { Link } from "./link.js";

@@ -1,12 +1,12 @@
 import { Code, ConnectError } from "@connectrpc/connect";
-import type { ServiceBinding } from "./binding.js";
-import { isTransient, pause } from "./jetstream.js";
-import type { Link } from "./link.js";
-import { deliveryOf } from "./log-reader.js";
-import { bucketStream, chunkSubject } from "./object-name.js";
+import { deliveryOf } from "../ledger/log-reader.js";
+import { isTransient, pause } from "../link/jetstream.js";
+import type { Link } from "../link/link.js";
+import { readStream } from "../link/stream-reader.js";
+import { createSha256, digestText } from "../message/sha256.js";
+import type { ServiceBinding } from "../schema/binding.js";
+import { bucketStream, chunkSubject } from "../schema/object-name.js";
 import type { StoredObject } from "./object-writer.js";
-import { createSha256, digestText } from "./sha256.js";
-import { readStream } from "./stream-reader.js";
 
 /** Chunks asked for at once; twice as many are held. */
 const batch = 8;

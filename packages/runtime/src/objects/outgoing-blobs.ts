@@ -6,12 +6,13 @@ import {
 } from "@bufbuild/protobuf";
 import { type Code, ConnectError } from "@connectrpc/connect";
 import type { Blob } from "../gen/jetrpc/v1/blob_pb.js";
-import type { ServiceBinding } from "./binding.js";
+import type { Link } from "../link/link.js";
+import { encode, normalize } from "../message/codec.js";
+import { digestOf } from "../message/digest.js";
+import { createSha256, digestText } from "../message/sha256.js";
+import type { ServiceBinding } from "../schema/binding.js";
+import { blobsIn } from "../schema/blob-fields.js";
 import { sourceOf } from "./blob.js";
-import { blobsIn } from "./blob-fields.js";
-import { encode, normalize } from "./codec.js";
-import { digestOf } from "./digest.js";
-import type { Link } from "./link.js";
 import {
   removeObject,
   type StoredObject,
@@ -19,7 +20,6 @@ import {
   writeObject,
 } from "./object-writer.js";
 import { maxObjects } from "./payload-store.js";
-import { createSha256, digestText } from "./sha256.js";
 
 /** A message that goes out, and the Blobs in it. */
 export class OutgoingBlobs<D extends DescMessage> {

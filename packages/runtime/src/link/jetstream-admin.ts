@@ -1,6 +1,6 @@
 import { Code, ConnectError } from "@connectrpc/connect";
 import type { ConsumerInfo, StreamInfo } from "@nats-io/jetstream";
-import type { ConsumerSettings, StreamSettings } from "./infrastructure.js";
+import type { ConsumerSettings, StreamSettings } from "../schema/infrastructure.js";
 import { callApi } from "./jetstream.js";
 import type { Link } from "./link.js";
 

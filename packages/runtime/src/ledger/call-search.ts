@@ -1,12 +1,12 @@
 import { Code, ConnectError } from "@connectrpc/connect";
 import type { Msg } from "@nats-io/nats-core";
-import type { MethodBinding } from "./binding.js";
-import type { CallName } from "./call-id.js";
+import { refuseOtherDomainOnce } from "../link/domain.js";
+import { getLast, pause } from "../link/jetstream.js";
+import type { Link } from "../link/link.js";
+import { Header, readAccepted, wholeNumber } from "../message/header.js";
+import type { MethodBinding } from "../schema/binding.js";
+import type { CallName } from "../schema/call-id.js";
 import { type Entry, entrySubject, parseEntry, sequenceOf } from "./call-log.js";
-import { refuseOtherDomainOnce } from "./domain.js";
-import { Header, readAccepted, wholeNumber } from "./header.js";
-import { getLast, pause } from "./jetstream.js";
-import type { Link } from "./link.js";
 import { deliveryOf } from "./log-reader.js";
 
 /** What the server has of a call. */

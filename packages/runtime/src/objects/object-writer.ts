@@ -1,6 +1,4 @@
 import { Code, ConnectError } from "@connectrpc/connect";
-import type { ServiceBinding } from "./binding.js";
-import { Header, HeaderBlock, wholeNumber } from "./header.js";
 import {
   getLast,
   isTransient,
@@ -9,12 +7,14 @@ import {
   publishStored,
   publishUntilStored,
   SequenceConflict,
-} from "./jetstream.js";
-import type { Link } from "./link.js";
-import { bucketStream, chunkSubject, metaSubject, parseObjectName } from "./object-name.js";
-import { provisionBucket } from "./provision.js";
-import { createSecret } from "./secret.js";
-import { createSha256, digestText } from "./sha256.js";
+} from "../link/jetstream.js";
+import type { Link } from "../link/link.js";
+import { provisionBucket } from "../link/provision.js";
+import { createSecret } from "../link/secret.js";
+import { Header, HeaderBlock, wholeNumber } from "../message/header.js";
+import { createSha256, digestText } from "../message/sha256.js";
+import type { ServiceBinding } from "../schema/binding.js";
+import { bucketStream, chunkSubject, metaSubject, parseObjectName } from "../schema/object-name.js";
 
 /** Largest chunk, in bytes: what other clients of Object Store write. */
 const chunkBytes = 128 * 1024;

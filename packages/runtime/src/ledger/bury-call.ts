@@ -1,12 +1,12 @@
 import type { ConnectError } from "@connectrpc/connect";
 import type { Msg } from "@nats-io/nats-core";
-import type { MethodBinding } from "./binding.js";
-import type { CallName } from "./call-id.js";
+import type { Link } from "../link/link.js";
+import { decodeStatus } from "../message/status.js";
+import type { MethodBinding } from "../schema/binding.js";
+import type { CallName } from "../schema/call-id.js";
 import { acceptedAt, lastOfAny } from "./call-search.js";
 import { type DeadMethod, storeDeadLetter } from "./dead-letter.js";
 import { storeEnd } from "./end-entry.js";
-import type { Link } from "./link.js";
-import { decodeStatus } from "./status.js";
 
 /**
  * Ends a call that cannot be run: stores the end of its log, whatever that holds, and

@@ -1,6 +1,6 @@
 import { Code, ConnectError } from "@connectrpc/connect";
 import { errors, type Msg, type NatsConnection } from "@nats-io/nats-core";
-import { heartbeatSuffix } from "./frame.js";
+import { heartbeatSuffix } from "../message/frame.js";
 import { createInbox } from "./inbox.js";
 import type { Pulse } from "./pulse.js";
 import { createSecret, secretLength } from "./secret.js";

@@ -1,6 +1,6 @@
 import { Code, ConnectError } from "@connectrpc/connect";
-import { keep } from "./bytes.js";
-import { frameCost, frameHeadBytes, initialCredit, minFrameBytes } from "./frame.js";
+import { keep } from "../message/bytes.js";
+import { frameCost, frameHeadBytes, initialCredit, minFrameBytes } from "../message/frame.js";
 
 /** Most bytes that a sender may be ahead of its reader. */
 const maxWindow = 1024 * 1024;

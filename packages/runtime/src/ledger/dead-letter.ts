@@ -1,14 +1,14 @@
 import { base64Decode, base64Encode } from "@bufbuild/protobuf/wire";
 import { ConnectError } from "@connectrpc/connect";
 import { type Msg, nuid } from "@nats-io/nats-core";
-import type { MethodBinding } from "./binding.js";
-import { nameOfSuffix } from "./call-id.js";
-import { Header, HeaderBlock, headerSize, maxHeaderBytes } from "./header.js";
-import type { Link } from "./link.js";
-import { requestSpace } from "./object-name.js";
-import { objectsOf } from "./payload-store.js";
-import { publishInto } from "./provision.js";
-import { cutText, decodeStatusBytes, encodeStatus, leftOut } from "./status.js";
+import type { Link } from "../link/link.js";
+import { publishInto } from "../link/provision.js";
+import { Header, HeaderBlock, headerSize, maxHeaderBytes } from "../message/header.js";
+import { cutText, decodeStatusBytes, encodeStatus, leftOut } from "../message/status.js";
+import { objectsOf } from "../objects/payload-store.js";
+import type { MethodBinding } from "../schema/binding.js";
+import { nameOfSuffix } from "../schema/call-id.js";
+import { requestSpace } from "../schema/object-name.js";
 
 /** Most bytes of a dead letter that its error takes; a larger one is cut. */
 const errorLimit = 16 * 1024;

@@ -1,12 +1,12 @@
 import { Code, ConnectError } from "@connectrpc/connect";
 import type { Msg } from "@nats-io/nats-core";
-import { isHeartbeat } from "./frame.js";
-import { type HeaderBlock, headerSize } from "./header.js";
+import { isHeartbeat } from "../message/frame.js";
+import { type HeaderBlock, headerSize } from "../message/header.js";
+import { neverRan, permanent } from "../message/status.js";
 import type { Link } from "./link.js";
 import { denial, type Reply, type Route } from "./mux.js";
 import { silentBeats } from "./pulse.js";
 import type { SendWindow } from "./send-window.js";
-import { neverRan, permanent } from "./status.js";
 
 /** A request that waits for one reply. */
 export interface Request {

@@ -1,9 +1,9 @@
 import { Code, ConnectError } from "@connectrpc/connect";
 import type { Msg } from "@nats-io/nats-core";
-import type { MethodBinding } from "./binding.js";
-import type { CallName } from "./call-id.js";
-import { Header, quote, wholeNumber } from "./header.js";
-import { defectOf } from "./readable.js";
+import { Header, quote, wholeNumber } from "../message/header.js";
+import { defectOf } from "../message/readable.js";
+import type { MethodBinding } from "../schema/binding.js";
+import type { CallName } from "../schema/call-id.js";
 
 /**
  * What an entry of a call log says:
