@@ -4,6 +4,7 @@ import { Code, ConnectError } from "@connectrpc/connect";
 import type { Msg } from "@nats-io/nats-core";
 import { type Connection, internals } from "../connection.js";
 import { isNoResponders, type Link } from "../link/link.js";
+import { causedError } from "../message/caused-error.js";
 import { decode } from "../message/codec.js";
 import { Header, HeaderBlock, quote, wholeNumber } from "../message/header.js";
 import { decodeStatus, isStatus } from "../message/status.js";
@@ -95,7 +96,7 @@ export async function describeService(
   }
   if (!service) {
     const text = `the descriptors that a worker of ${typeName} gives do not hold it`;
-    throw new ConnectError(text, Code.Internal, undefined, undefined, cause);
+    throw causedError(text, Code.Internal, cause);
   }
   return service;
 }

@@ -14,6 +14,7 @@ import { Interruptible } from "../link/interruptible.js";
 import { getLast, untilAnswered } from "../link/jetstream.js";
 import type { Link } from "../link/link.js";
 import { checkTimeoutMs, startTimer } from "../link/timer.js";
+import { causedError } from "../message/caused-error.js";
 import { checkSize, decode, type MessageLimits } from "../message/codec.js";
 import { Header, readMetadata, toHeaders } from "../message/header.js";
 import { kindConflict, otherKind } from "../message/method-kind.js";
@@ -374,11 +375,9 @@ export function limitWait(
     follower.stop(
       reason instanceof ConnectError
         ? reason
-        : new ConnectError(
+        : causedError(
             "the wait for the call was canceled; the call goes on",
             Code.Canceled,
-            undefined,
-            undefined,
             reason,
           ),
     );

@@ -1,4 +1,4 @@
-import { Code, ConnectError } from "@connectrpc/connect";
+import { Code, type ConnectError } from "@connectrpc/connect";
 import type { Msg } from "@nats-io/nats-core";
 import type { Entry, Outcome } from "../ledger/call-log.js";
 import { acceptedAt, findKnownCall, notFound } from "../ledger/call-search.js";
@@ -6,6 +6,7 @@ import { copyRequestHeaders } from "../ledger/dead-letter.js";
 import { storeEnd } from "../ledger/end-entry.js";
 import { isFull, publishStored, untilAnswered } from "../link/jetstream.js";
 import type { Link } from "../link/link.js";
+import { causedError } from "../message/caused-error.js";
 import { Header } from "../message/header.js";
 import { endError } from "../message/status.js";
 import { releaseObjects } from "../objects/payload-store.js";
@@ -79,11 +80,9 @@ async function tryToEnd(
 
 /** Unavailable: it is tried again as long as any other write that is not answered. */
 function stillFull({ desc }: MethodBinding, cause: unknown): ConnectError {
-  return new ConnectError(
+  return causedError(
     `the queue of ${desc.toString()} is full, and in a cluster no request in it can be withdrawn until it has room: try again later, or raise max_queue_length`,
     Code.Unavailable,
-    undefined,
-    undefined,
     cause,
   );
 }

@@ -14,6 +14,7 @@ import type { Link } from "../link/link.js";
 import { canceled } from "../link/pending-reply.js";
 import { provisionMissingOnce } from "../link/provision.js";
 import { checkTimeoutMs } from "../link/timer.js";
+import { causedError } from "../message/caused-error.js";
 import { checkSize, encode, type MessageLimits } from "../message/codec.js";
 import { digestOf } from "../message/digest.js";
 import { Header, HeaderBlock, headerSize, toHeaders } from "../message/header.js";
@@ -260,11 +261,9 @@ async function readSource<T>(reading: Promise<T>): Promise<T> {
     if (isConnectError(cause)) {
       throw cause;
     }
-    throw new ConnectError(
+    throw causedError(
       `cannot read the source of a Blob: ${textOf(cause)}`,
       Code.FailedPrecondition,
-      undefined,
-      undefined,
       cause,
     );
   }
@@ -290,11 +289,9 @@ function findQueue(
 }
 
 function queueFull(method: MethodBinding, cause: unknown): ConnectError {
-  return new ConnectError(
+  return causedError(
     `${method.desc.toString()}: the queue takes no more calls (${ConnectError.from(cause).rawMessage}): add workers, submit later, or raise max_queue_length or the server's limits`,
     Code.ResourceExhausted,
-    undefined,
-    undefined,
     cause,
   );
 }

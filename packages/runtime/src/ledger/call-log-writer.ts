@@ -1,4 +1,4 @@
-import { Code, ConnectError } from "@connectrpc/connect";
+import { Code, type ConnectError } from "@connectrpc/connect";
 import {
   isTransient,
   NoStream,
@@ -9,6 +9,7 @@ import {
 import type { Link } from "../link/link.js";
 import { makeStreams } from "../link/provision.js";
 import { createSecret } from "../link/secret.js";
+import { causedError } from "../message/caused-error.js";
 import { Header, HeaderBlock } from "../message/header.js";
 import type { MethodBinding } from "../schema/binding.js";
 import type { CallName } from "../schema/call-id.js";
@@ -34,7 +35,7 @@ export class LostClaim extends Error {
   /** What the handler's signal gives as its reason. */
   toConnectError(): ConnectError {
     const code = this.outcome === "cancelled" ? Code.Canceled : Code.Aborted;
-    return new ConnectError(this.message, code, undefined, undefined, this);
+    return causedError(this.message, code, this);
   }
 }
 

@@ -1,5 +1,6 @@
 import { Code, ConnectError } from "@connectrpc/connect";
 import type { Msg, MsgHdrs } from "@nats-io/nats-core";
+import { causedError } from "../message/caused-error.js";
 import { Header, type HeaderBlock, wholeNumber } from "../message/header.js";
 import { isPermanent } from "../message/status.js";
 import { otherDomain } from "./domain.js";
@@ -302,7 +303,7 @@ function parse(reply: Msg): object {
   }
   if (typeof answer !== "object" || answer === null) {
     const text = `${reply.subject}: the server's answer is no JSON object`;
-    throw new ConnectError(text, Code.Internal, undefined, undefined, cause);
+    throw causedError(text, Code.Internal, cause);
   }
   return answer;
 }

@@ -7,6 +7,7 @@ import {
   type PublishOptions,
   type Subscription,
 } from "@nats-io/nats-core";
+import { causedError } from "../message/caused-error.js";
 import { readable } from "../message/readable.js";
 import { PayloadStore } from "../objects/payload-store.js";
 import { checkOwner } from "../schema/call-id.js";
@@ -107,7 +108,7 @@ export class Link {
     }
     const { rawMessage = "the NATS connection is closed", code = Code.Unavailable } =
       this.reason ?? {};
-    return new ConnectError(rawMessage, code, undefined, undefined, this.reason);
+    return causedError(rawMessage, code, this.reason);
   }
 
   /** True when the connection is closed for good, or about to be: its owner drains it. */
@@ -380,11 +381,9 @@ function givenUp(cause: Error): ConnectError {
   const isRefused =
     cause instanceof errors.AuthorizationError ||
     cause instanceof errors.UserAuthenticationExpiredError;
-  return new ConnectError(
+  return causedError(
     `the NATS connection was given up: ${cause.message}`,
     isRefused ? Code.Unauthenticated : Code.Unavailable,
-    undefined,
-    undefined,
     cause,
   );
 }

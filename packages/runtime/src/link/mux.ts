@@ -1,5 +1,6 @@
-import { Code, ConnectError } from "@connectrpc/connect";
+import { Code, type ConnectError } from "@connectrpc/connect";
 import { errors, type Msg, type NatsConnection } from "@nats-io/nats-core";
+import { causedError } from "../message/caused-error.js";
 import { heartbeatSuffix } from "../message/frame.js";
 import { createInbox } from "./inbox.js";
 import type { Pulse } from "./pulse.js";
@@ -165,5 +166,5 @@ export function denial(subject: string, cause: Error): ConnectError {
     cause instanceof errors.PermissionViolationError && cause.operation === "subscription"
       ? `these credentials may not listen to ${cause.subject}: set NATS_INBOX_PREFIX, or inboxPrefix, to what they may listen to`
       : `these credentials may not publish on ${subject}: ask for the permission`;
-  return new ConnectError(text, Code.PermissionDenied, undefined, undefined, cause);
+  return causedError(text, Code.PermissionDenied, cause);
 }

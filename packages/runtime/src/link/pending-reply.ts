@@ -1,5 +1,6 @@
 import { Code, ConnectError } from "@connectrpc/connect";
 import type { Msg } from "@nats-io/nats-core";
+import { causedError } from "../message/caused-error.js";
 import { isHeartbeat } from "../message/frame.js";
 import { type HeaderBlock, headerSize } from "../message/header.js";
 import { neverRan, permanent } from "../message/status.js";
@@ -41,7 +42,7 @@ export function canceled(signal: AbortSignal | undefined): ConnectError {
   const reason: unknown = signal?.reason;
   return reason instanceof ConnectError
     ? reason
-    : new ConnectError("the call was canceled", Code.Canceled, undefined, undefined, reason);
+    : causedError("the call was canceled", Code.Canceled, reason);
 }
 
 /** Timeouts above this get their timer when less is left of them, in ms: most calls never need one. */
@@ -255,5 +256,5 @@ export abstract class PendingReply implements Reply {
 }
 
 function failure(message: string, code: Code, cause: unknown): ConnectError {
-  return new ConnectError(message, code, undefined, undefined, cause);
+  return causedError(message, code, cause);
 }

@@ -1,4 +1,5 @@
 import { Code, ConnectError } from "@connectrpc/connect";
+import { causedError } from "../message/caused-error.js";
 import type { HeaderBlock } from "../message/header.js";
 import type { MethodBinding, ServiceBinding } from "../schema/binding.js";
 import { findDifferences } from "../schema/difference.js";
@@ -190,11 +191,9 @@ function isDenied(error: unknown): boolean {
 }
 
 function notForThese(what: string, cause: unknown): ConnectError {
-  return new ConnectError(
+  return causedError(
     `${what} does not exist, and these credentials may not make it: let an administrator run \`jetrpc apply\``,
     Code.PermissionDenied,
-    undefined,
-    undefined,
     cause,
   );
 }
@@ -203,7 +202,7 @@ function notForThese(what: string, cause: unknown): ConnectError {
 function failure(text: string, cause: unknown, code?: Code): ConnectError {
   const { code: own, rawMessage } = ConnectError.from(cause);
   const kind = code ?? (isTransient(cause) ? Code.Unavailable : own);
-  return new ConnectError(`${text}: ${rawMessage}`, kind, undefined, undefined, cause);
+  return causedError(`${text}: ${rawMessage}`, kind, cause);
 }
 
 function show(value: unknown): string {

@@ -1,5 +1,6 @@
 import { Code, ConnectError } from "@connectrpc/connect";
 import type { Msg } from "@nats-io/nats-core";
+import { causedError } from "../message/caused-error.js";
 import { controlHeaders, heartbeatSuffix, maxFrameBytes, parseControl } from "../message/frame.js";
 import type { HeaderBlock } from "../message/header.js";
 import { defectOf } from "../message/readable.js";
@@ -110,7 +111,7 @@ export abstract class StreamSide<In> {
     } catch (cause) {
       // The server takes less than it did when the stream began.
       const text = `cannot send a frame of ${frame.length} bytes: ${String(cause)}`;
-      this.broken(new ConnectError(text, Code.Unavailable, undefined, undefined, cause));
+      this.broken(causedError(text, Code.Unavailable, cause));
     }
   }
 

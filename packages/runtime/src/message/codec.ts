@@ -13,6 +13,7 @@ import {
 } from "@bufbuild/protobuf";
 import { Code, ConnectError } from "@connectrpc/connect";
 import { typesOf } from "../schema/type-registry.js";
+import { causedError } from "./caused-error.js";
 import { quote } from "./header.js";
 import { ownBytes } from "./own-bytes.js";
 import { permanent } from "./status.js";
@@ -166,5 +167,5 @@ export function checkSize(
 
 function failure(what: string, code: Code, cause: unknown): ConnectError {
   const why = cause instanceof Error ? cause.message : String(cause);
-  return new ConnectError(`${what}: ${why}`, code, undefined, undefined, cause);
+  return causedError(`${what}: ${why}`, code, cause);
 }

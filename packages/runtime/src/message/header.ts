@@ -1,6 +1,7 @@
 import type { DescService } from "@bufbuild/protobuf";
 import { Code, ConnectError } from "@connectrpc/connect";
 import type { MsgHdrs } from "@nats-io/nats-core";
+import { causedError } from "./caused-error.js";
 
 /** What a Headers can be made from; the name is not global in every runtime. */
 export type HeadersInit = ConstructorParameters<typeof Headers>[0];
@@ -180,7 +181,7 @@ export function toHeaders(init: HeadersInit): Headers {
     return new Headers(init);
   } catch (cause) {
     const text = `impossible headers: ${String(cause)}`;
-    throw new ConnectError(text, Code.InvalidArgument, undefined, undefined, cause);
+    throw causedError(text, Code.InvalidArgument, cause);
   }
 }
 

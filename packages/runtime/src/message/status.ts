@@ -3,6 +3,7 @@ import { base64Encode } from "@bufbuild/protobuf/wire";
 import { Code, ConnectError } from "@connectrpc/connect";
 import type { Msg } from "@nats-io/nats-core";
 import { StatusSchema } from "../gen/google/rpc/status_pb.js";
+import { causedError } from "./caused-error.js";
 import type { Encoding } from "./codec.js";
 import {
   Header,
@@ -282,7 +283,7 @@ export function textOf(thrown: unknown): string {
 
 /** ConnectError.from(), for what was thrown by others. Never throws. */
 export function toConnectError(thrown: unknown): ConnectError {
-  const otherwise = new ConnectError(textOf(thrown), Code.Unknown, undefined, undefined, thrown);
+  const otherwise = causedError(textOf(thrown), Code.Unknown, thrown);
   return attempt(() => ConnectError.from(thrown), otherwise);
 }
 

@@ -1,10 +1,11 @@
 import { setTimeout as delay } from "node:timers/promises";
-import { Code, ConnectError } from "@connectrpc/connect";
+import { Code, type ConnectError } from "@connectrpc/connect";
 import {
   connect as connectNats,
   type NatsConnection,
   type NodeConnectionOptions,
 } from "@nats-io/transport-node";
+import { causedError } from "../message/caused-error.js";
 import { discardGivenUp } from "./discard-given-up.js";
 import { isAlert, isHangup, refusal } from "./refusal.js";
 import type { Settings } from "./settings.js";
@@ -63,11 +64,9 @@ export async function whyRefused(settings: Settings): Promise<ConnectError | und
   }
   return others.length === 0
     ? first
-    : new ConnectError(
+    : causedError(
         refusals.map((each) => each.rawMessage).join("; "),
         first.code,
-        undefined,
-        undefined,
         new AggregateError(refusals),
       );
 }

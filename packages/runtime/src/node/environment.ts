@@ -1,7 +1,8 @@
 import { readFileSync } from "node:fs";
 import { resolve } from "node:path";
-import { Code, ConnectError } from "@connectrpc/connect";
+import { Code, type ConnectError } from "@connectrpc/connect";
 import { parse } from "dotenv";
+import { causedError } from "../message/caused-error.js";
 
 /**
  * The settings of a connection, by the names of their environment variables:
@@ -59,5 +60,5 @@ export function readNamed(variable: string, path: string): string {
 
 /** The error of a wrong setting. */
 export function invalid(message: string, cause?: unknown): ConnectError {
-  return new ConnectError(message, Code.InvalidArgument, undefined, undefined, cause);
+  return causedError(message, Code.InvalidArgument, cause);
 }

@@ -1,5 +1,6 @@
-import { Code, ConnectError } from "@connectrpc/connect";
+import { Code, type ConnectError } from "@connectrpc/connect";
 import { errors } from "@nats-io/transport-node";
+import { causedError } from "../message/caused-error.js";
 import type { Settings } from "./settings.js";
 
 /** Says why a server did not take a connection, and what to do about it. */
@@ -9,7 +10,7 @@ export function refusal(settings: Settings, address: string, cause: unknown): Co
     // It refers to itself, and whoever logs the error as JSON would fail.
     delete cause.cert;
   }
-  return new ConnectError(text, code, undefined, undefined, cause);
+  return causedError(text, code, cause);
 }
 
 function explain(settings: Settings, address: string, cause: unknown): [Code, string] {

@@ -11,6 +11,7 @@ import {
 import type { Link } from "../link/link.js";
 import { provisionBucket } from "../link/provision.js";
 import { createSecret } from "../link/secret.js";
+import { causedError } from "../message/caused-error.js";
 import { Header, HeaderBlock, wholeNumber } from "../message/header.js";
 import { createSha256, digestText } from "../message/sha256.js";
 import type { ServiceBinding } from "../schema/binding.js";
@@ -84,7 +85,7 @@ export async function writeObject(
         throw error;
       }
       if (options.isOneShot || restarts === 3) {
-        throw new ConnectError(error.message, Code.Aborted, undefined, undefined, error);
+        throw causedError(error.message, Code.Aborted, error);
       }
     }
   }

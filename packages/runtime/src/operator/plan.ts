@@ -13,6 +13,7 @@ import {
   updateStream,
 } from "../link/jetstream-admin.js";
 import type { Link } from "../link/link.js";
+import { causedError } from "../message/caused-error.js";
 import { bindService, type ServiceBinding } from "../schema/binding.js";
 import { type Difference, findDifferences } from "../schema/difference.js";
 import {
@@ -124,7 +125,7 @@ async function applySteps(
       await step.run();
     } catch (cause) {
       const { code, rawMessage } = ConnectError.from(cause);
-      throw new ConnectError(`${step.what}: ${rawMessage}`, code, undefined, undefined, cause);
+      throw causedError(`${step.what}: ${rawMessage}`, code, cause);
     }
     onApplied?.(step);
   }

@@ -1,4 +1,5 @@
 import { Code, ConnectError } from "@connectrpc/connect";
+import { causedError } from "../message/caused-error.js";
 import {
   attempt,
   copyMarks,
@@ -24,13 +25,7 @@ const maxDetails = 256;
 export function toCallerError(thrown: unknown, reveal: boolean): ConnectError {
   const error = isConnectError(thrown)
     ? copyOf(thrown)
-    : new ConnectError(
-        reveal ? textOf(thrown) : "internal error",
-        Code.Internal,
-        undefined,
-        undefined,
-        thrown,
-      );
+    : causedError(reveal ? textOf(thrown) : "internal error", Code.Internal, thrown);
   attempt(() => copyMarks(Object(thrown), error), undefined);
   return error;
 }

@@ -6,6 +6,7 @@ import type { Link } from "../link/link.js";
 import { provision } from "../link/provision.js";
 import { startTimer } from "../link/timer.js";
 import { within } from "../link/within.js";
+import { causedError } from "../message/caused-error.js";
 import { type MessageLimitOptions, messageLimits } from "../message/codec.js";
 import { bindService, type MethodBinding, type ServiceBinding } from "../schema/binding.js";
 import { DirectResponder } from "./direct-responder.js";
@@ -138,11 +139,9 @@ class ServiceWorker implements Worker {
       version: checkVersion(options.version ?? "0.0.0"),
       slots: new Slots(options.directConcurrency ?? 0),
       onDenied: (subject, cause) => {
-        this.denied ??= new ConnectError(
+        this.denied ??= causedError(
           `these credentials may not use ${subject}: ask for the permission`,
           Code.PermissionDenied,
-          undefined,
-          undefined,
           cause,
         );
       },
