@@ -49,7 +49,7 @@ describe("cancel()", () => {
     await until(async () => (await queued()) === 0);
     await worker.drain();
     expect(worker.logged.map(({ level, message }) => [level, message])).toEqual([
-      ["info", "a call was cancelled"],
+      ["info", "a call was canceled"],
     ]);
   });
 

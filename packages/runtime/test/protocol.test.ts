@@ -6,14 +6,14 @@ import {
 } from "@jetrpc/runtime";
 import { describe, expect, test } from "vitest";
 import { type ExtractTextRequestSchema, PdfService } from "../../../gen/pdf/v1/pdf_pb.js";
-import { entrySubject, formatEntry } from "../src/ledger/call-log.js";
-import { dueSubject, laterSubject } from "../src/ledger/call-search.js";
+import { formatEntry } from "../src/ledger/log.js";
 import { Outflow } from "../src/link/outflow.js";
 import { controlHeaders } from "../src/message/frame.js";
 import { HeaderBlock } from "../src/message/header.js";
 import { encodeStatus } from "../src/message/status.js";
 import { bindService, type MethodBinding } from "../src/schema/binding.js";
 import { nameCall } from "../src/schema/call-id.js";
+import { dueSubjectOf, entrySubjectOf, laterSubjectOf } from "../src/schema/call-subjects.js";
 import { readTable } from "./docs-table.js";
 import { ResponseSchema, TestService } from "./gen/test/v1/test_pb.js";
 import { useNats } from "./support.js";
@@ -69,12 +69,12 @@ const vectors: Record<string, () => string | Promise<string>> = {
     const own = [...(stored.headers ?? [])].filter(([name]) => /^Jetrpc-|Expected/.test(name));
     return own.map(([name, [value]]) => `\`${name}: ${value}\``).join(", ");
   },
-  "its log": () => `\`${entrySubject(method, invoice)}\` in \`${pdf.logStream}\``,
+  "its log": () => `\`${entrySubjectOf(method, invoice)}\` in \`${pdf.logStream}\``,
   "the same live": () => `\`${method.liveSubject}.${invoice.suffix}.entry\``,
   "its dead letter": () => `\`${method.deadSubject}.${invoice.suffix}\` in \`${pdf.deadStream}\``,
-  "the same call for later": () => `\`${laterSubject(method, invoice)}\` in \`${pdf.laterStream}\``,
+  "the same call for later": () => `\`${laterSubjectOf(method, invoice)}\` in \`${pdf.laterStream}\``,
   "the same call when it is due": () =>
-    `\`${dueSubject(method, method.queueSubject, invoice)}\` in \`${pdf.laterStream}\``,
+    `\`${dueSubjectOf(method, { subject: method.queueSubject }, invoice)}\` in \`${pdf.laterStream}\``,
   "call id `Vd9kXbTn0yYhGmBq3sJw2L.7`, owner `acme`": () =>
     `\`${method.queueSubject}.${nameCall("acme", "Vd9kXbTn0yYhGmBq3sJw2L.7").suffix}\` in \`${pdf.stream}\``,
   "the first attempt of a unary call succeeds": () =>

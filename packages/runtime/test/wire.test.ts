@@ -4,21 +4,14 @@ import { Code, ConnectError } from "@jetrpc/runtime";
 import { type Msg, MsgHdrsImpl } from "@nats-io/nats-core";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import {
-  CallState,
-  type Entry,
-  entrySubject,
-  formatEntry,
-  liveSubject,
-  parseEntry,
-  progressSubject,
-} from "../src/ledger/call-log.js";
-import { deliveryOf } from "../src/ledger/log-reader.js";
+import { CallState, type Entry, formatEntry, parseEntry } from "../src/ledger/log.js";
+import { readDelivery } from "../src/link/stored-message.js";
 import { SlotTable } from "../src/link/slot-table.js";
 import { HeaderBlock, readMetadata } from "../src/message/header.js";
 import { decodeStatus, encodeStatus, isStatus } from "../src/message/status.js";
 import { bindService } from "../src/schema/binding.js";
 import { nameCall, parseCallSubject } from "../src/schema/call-id.js";
+import { entrySubjectOf, liveSubjectOf, progressSubjectOf } from "../src/schema/call-subjects.js";
 import { TestService } from "./gen/test/v1/test_pb.js";
 
 /** A received message with the given header block. */
@@ -37,11 +30,11 @@ describe("subjects", () => {
     expect(`${binding.queueSubject}.${call.suffix}`).toBe(
       "test.v1.TestService.queue.Count._._.invoice-42",
     );
-    expect(entrySubject(binding, call)).toBe("test.v1.TestService.log.Count._._.invoice-42.entry");
-    expect(progressSubject(binding, call)).toBe(
+    expect(entrySubjectOf(binding, call)).toBe("test.v1.TestService.log.Count._._.invoice-42.entry");
+    expect(progressSubjectOf(binding, call)).toBe(
       "test.v1.TestService.progress.Count._._.invoice-42.progress",
     );
-    expect(liveSubject(binding, call)).toBe("test.v1.TestService.live.Count._._.invoice-42.*");
+    expect(liveSubjectOf(binding, call)).toBe("test.v1.TestService.live.Count._._.invoice-42.*");
   });
 
   test("of a call whose id its client made", () => {
@@ -217,7 +210,7 @@ describe("a delivery", () => {
   test.each(["", "_INBOX.x", "$JS.ACK.S.C.x.17.5.1700000000000000000.0", "$JS.ACK.S.C.1.0.5.1.0"])(
     "is not read from %s",
     (reply) => {
-      expect(() => deliveryOf({ reply, subject: "s" } as Msg)).toThrow(ConnectError);
+      expect(() => readDelivery({ reply, subject: "s" } as Msg)).toThrow(ConnectError);
     },
   );
 
@@ -226,9 +219,9 @@ describe("a delivery", () => {
     ["$JS.ACK.domain.hash.S.C.3.17.5.1700000000000000000.0"],
     ["$JS.ACK.domain.hash.S.C.3.17.5.1700000000000000000.0.random"],
   ])("is read from %s", (reply) => {
-    expect(deliveryOf({ reply } as Msg)).toEqual({
+    expect(readDelivery({ reply } as Msg)).toEqual({
       deliveries: 3,
-      streamSequence: 17,
+      sequence: 17,
       storedAtMs: 1_700_000_000_000,
     });
   });

@@ -1,24 +1,15 @@
-import { Code, ConnectError } from "@connectrpc/connect";
-import type { Msg } from "@nats-io/nats-core";
-import { type Progress, ProgressSchema } from "../gen/jetrpc/v1/call_pb.js";
-import { CallState, entrySubject, progressSubject } from "../ledger/call-log.js";
-import {
-  acceptedAt,
-  deadlineOf,
-  type FoundCall,
-  findKnownCall,
-  notFound,
-} from "../ledger/call-search.js";
-import { readLog, type StoredEntry } from "../ledger/log-reader.js";
-import { getLast } from "../link/jetstream.js";
+import type { ConnectError } from "@connectrpc/connect";
+import type { Progress } from "../gen/jetrpc/v1/call_pb.js";
+import { endCall } from "../ledger/ending.js";
+import { deadlineOf, type FoundCall, findKnownCall, notFound } from "../ledger/found-call.js";
+import { CallState, type Entry, readLog } from "../ledger/log.js";
+import { lastProgress, parseProgress } from "../ledger/progress.js";
 import type { Link } from "../link/link.js";
-import { decode } from "../message/codec.js";
-import { Header, readAccepted, toDate, wholeNumber } from "../message/header.js";
-import { defectOf } from "../message/readable.js";
+import { toDate } from "../message/header.js";
 import { isStatus, statusOfHeaders } from "../message/status.js";
 import type { MethodBinding } from "../schema/binding.js";
 import type { CallName } from "../schema/call-id.js";
-import { endCall } from "./end-call.js";
+import { entrySubjectOf } from "../schema/call-subjects.js";
 import { countWorkers } from "./workers.js";
 
 /**
@@ -86,38 +77,29 @@ export async function readStatus(
   const found = await findInTime(link, method, call);
   const fold = new StatusFold();
   const [progress, workers] = await Promise.all([
-    getLast(link, method.service.progressStream, progressSubject(method, call)),
+    lastProgress(link, method, call),
     isWaiting(found) ? workersOf(link, method) : undefined,
     found.last &&
       fold.read(
         readLog(link, method.service, {
-          subject: entrySubject(method, call),
+          subject: entrySubjectOf(method, call),
           from: 0,
           headersOnly: true,
         }),
       ),
   ]);
   const { request, isScheduled } = found;
-  const accepted = fold.acceptedAt ?? (request && acceptedAt(request));
+  const accepted = fold.acceptedAt ?? request?.acceptedAtMs;
   return {
     state: fold.state ?? (isScheduled ? "scheduled" : "queued"),
     ...(accepted !== undefined && { acceptedAt: new Date(accepted) }),
     ...(fold.endedAt && { endedAt: fold.endedAt }),
     attempts: [...fold.attempts.values()],
     messages: fold.messages,
-    ...(progress && { progress: readProgress(progress) }),
+    ...(progress && { progress: parseProgress(progress) }),
     ...(fold.error && { error: fold.error }),
     ...(workers !== undefined && { workers }),
   };
-}
-
-/** Reads a report of progress. Throws DataLoss for what is none. */
-export function readProgress(message: Msg): Progress {
-  const defect = defectOf(message);
-  if (defect) {
-    throw new ConnectError(`the progress of the call cannot be read: ${defect}`, Code.DataLoss);
-  }
-  return decode(ProgressSchema, message.data, Code.DataLoss);
 }
 
 /** True for a call that is due, and that no worker has. */
@@ -160,7 +142,7 @@ class StatusFold {
     return this.log.messages;
   }
 
-  async read(entries: AsyncIterable<StoredEntry>): Promise<void> {
+  async read(entries: AsyncIterable<Entry>): Promise<void> {
     for await (const entry of entries) {
       if (this.log.apply(entry)) {
         this.take(entry);
@@ -168,10 +150,10 @@ class StatusFold {
     }
   }
 
-  private take(entry: StoredEntry): void {
+  private take(entry: Entry): void {
     const { kind, attempt, message } = entry;
     const at = new Date(entry.storedAtMs);
-    this.acceptedAt ??= readAccepted(message.headers);
+    this.acceptedAt ??= entry.acceptedAtMs;
     const error = isStatus(message) ? statusOfHeaders(message) : undefined;
     const noted = this.attempts.get(attempt);
     switch (kind) {
@@ -183,13 +165,12 @@ class StatusFold {
         this.state = "running";
         break;
       case "retry": {
-        const delayMs = wholeNumber(message.headers?.get(Header.delay)) ?? 0;
         this.attempts.set(attempt, {
           attempt,
           ...noted,
           endedAt: at,
           ...(error && { error }),
-          retryAt: toDate(at.getTime() + delayMs),
+          retryAt: toDate(at.getTime() + entry.delayMs),
         });
         this.state = "retrying";
         break;

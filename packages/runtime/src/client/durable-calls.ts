@@ -8,15 +8,20 @@ import type {
 import { Code, ConnectError, type Interceptor } from "@connectrpc/connect";
 import type { Msg } from "@nats-io/nats-core";
 import type { Progress } from "../gen/jetrpc/v1/call_pb.js";
-import { type Entry, progressSubject, sequenceOf } from "../ledger/call-log.js";
+import { endCall } from "../ledger/ending.js";
+import { CallFollower, type Followed, type FollowFrom } from "../ledger/following.js";
+import { LiveRouter } from "../ledger/live-router.js";
+import type { Entry } from "../ledger/log.js";
+import { lastProgress, parseProgress, progressSequence } from "../ledger/progress.js";
+import { SharedLogs } from "../ledger/shared-log.js";
 import { refuseOtherDomainOnce } from "../link/domain.js";
 import { Interruptible } from "../link/interruptible.js";
-import { getLast, untilAnswered } from "../link/jetstream.js";
 import type { Link } from "../link/link.js";
 import { checkTimeoutMs, startTimer } from "../link/timer.js";
+import { until } from "../link/until.js";
 import { causedError } from "../message/caused-error.js";
 import { checkSize, decode, type MessageLimits } from "../message/codec.js";
-import { Header, readMetadata, toHeaders } from "../message/header.js";
+import { readMetadata, toHeaders } from "../message/header.js";
 import { kindConflict, otherKind } from "../message/method-kind.js";
 import { appendMetadata, decodeStatus, isStatus, toConnectError } from "../message/status.js";
 import { bindBlobs } from "../objects/blob.js";
@@ -32,12 +37,8 @@ import type {
   UnaryCall,
   WaitOptions,
 } from "./call.js";
-import { CallFollower, type Followed, type FollowFrom } from "./call-follower.js";
-import { readProgress, readStatus } from "./call-status.js";
-import { endCall } from "./end-call.js";
+import { readStatus } from "./call-status.js";
 import { interceptSubmit } from "./intercept.js";
-import { LiveRouter } from "./live-router.js";
-import { SharedLogs } from "./shared-log.js";
 import { Submission } from "./submission.js";
 import { untilAborted } from "./until-aborted.js";
 import { type WaitingCall, WaitingWatch } from "./waiting.js";
@@ -151,9 +152,10 @@ export class DurableCalls {
   read<O extends DescMessage>(
     method: MethodBinding,
     call: CallName,
-    { message }: Entry,
+    entry: Entry,
   ): MessageShape<O> | Promise<MessageShape<O>> {
-    if (!message.headers?.has(Header.payload)) {
+    const { message } = entry;
+    if (!entry.isObject) {
       return this.parse<O>(method, call, message.data);
     }
     return this.link.payloads
@@ -220,7 +222,7 @@ export class DurableCalls {
       id: call.callId,
       progress: (options) => this.progress(method, call, from, options),
       status: ({ signal } = {}) =>
-        untilAborted(signal, () => untilAnswered(link, () => readStatus(link, method, call))),
+        untilAborted(signal, () => until(link, () => readStatus(link, method, call))),
       cancel: ({ signal } = {}) =>
         untilAborted(signal, async () => {
           return (await endCall(link, method, call, "cancelled")) === undefined;
@@ -263,7 +265,7 @@ export class DurableCalls {
           // As in Connect, an error has all metadata of the response.
           appendMetadata(error.metadata, readMetadata(header?.headers));
           throw error;
-        } else if (entry.message.data.length > 0 || entry.message.headers?.has(Header.payload)) {
+        } else if (entry.message.data.length > 0 || entry.isObject) {
           throw otherKind(method.desc, "unary");
         } else {
           return;
@@ -298,7 +300,7 @@ export class DurableCalls {
     let wake: (() => void) | undefined;
     let ended: { error?: unknown } | undefined;
     const take = (message: Msg | undefined) => {
-      if (message && (sequenceOf(message) ?? 0) > shown) {
+      if (message && progressSequence(message) > shown) {
         latest = message;
         wake?.();
       }
@@ -307,11 +309,7 @@ export class DurableCalls {
       ended ??= how;
       wake?.();
     };
-    const readStored = () =>
-      untilAnswered(link, async () => {
-        const { progressStream } = method.service;
-        take(await getLast(link, progressStream, progressSubject(method, call)));
-      });
+    const readStored = () => until(link, async () => take(await lastProgress(link, method, call)));
     const release = limitWait(follower, options);
     const stopListening = this.followed.live.listen(method, call, { progress: take });
     refuseOtherDomainOnce(link, method)
@@ -330,8 +328,8 @@ export class DurableCalls {
         const report = latest;
         if (report) {
           latest = undefined;
-          shown = sequenceOf(report) ?? shown;
-          yield readProgress(report);
+          shown = progressSequence(report);
+          yield parseProgress(report);
         } else if (ended) {
           if (ended.error) {
             throw ended.error;

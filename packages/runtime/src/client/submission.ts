@@ -1,23 +1,18 @@
 import type { DescMessage, MessageInitShape } from "@bufbuild/protobuf";
 import { Code, ConnectError } from "@connectrpc/connect";
 import { nuid } from "@nats-io/nats-core";
-import { dueSubject, type FoundCall, findCall, laterSubject } from "../ledger/call-search.js";
+import { acceptCall, findAccepted, type NewRequest, requestHeaders } from "../ledger/accepting.js";
+import type { FoundCall } from "../ledger/found-call.js";
+import { checkQueueAge } from "../ledger/queue-age.js";
 import { refuseOtherDomainOnce } from "../link/domain.js";
-import {
-  isFull,
-  pause,
-  publishUntilStored,
-  SequenceConflict,
-  untilAnswered,
-} from "../link/jetstream.js";
 import type { Link } from "../link/link.js";
 import { canceled } from "../link/pending-reply.js";
-import { provisionMissingOnce } from "../link/provision.js";
 import { checkTimeoutMs } from "../link/timer.js";
+import { until } from "../link/until.js";
 import { causedError } from "../message/caused-error.js";
 import { checkSize, encode, type MessageLimits } from "../message/codec.js";
 import { digestOf } from "../message/digest.js";
-import { Header, HeaderBlock, headerSize, toHeaders } from "../message/header.js";
+import { type HeaderBlock, headerSize, toHeaders } from "../message/header.js";
 import { requestMetadata } from "../message/metadata-limit.js";
 import { isConnectError, textOf } from "../message/status.js";
 import { OutgoingBlobs } from "../objects/outgoing-blobs.js";
@@ -27,7 +22,6 @@ import { holdsBlobs } from "../schema/blob-fields.js";
 import type { CallName } from "../schema/call-id.js";
 import { requestSpace } from "../schema/object-name.js";
 import type { SubmitOptions } from "./call.js";
-import { checkQueueAge } from "./queue-age.js";
 
 /** How long submit() keeps trying to reach the server when no timeout is given, in ms. */
 const patienceMs = 30_000;
@@ -72,7 +66,7 @@ export class Submission {
   /** Resolves when the server has stored it. Errors: see {@link Durable.submit}. */
   async run(): Promise<void> {
     const { link, method, blobs, options } = this;
-    await untilAnswered(link, () => refuseOtherDomainOnce(link, method));
+    await until(link, () => refuseOtherDomainOnce(link, method));
     const isNamed = options.callId !== undefined;
     if (isNamed && (!blobs || blobs.isRereadable)) {
       this.digest = blobs ? await readSource(blobs.digest()) : await digestOf(this.bytes);
@@ -91,11 +85,14 @@ export class Submission {
           return;
         }
       }
-      const size = this.metadata || this.objects > 0 ? headerSize(this.headers(true)) : 0;
+      const size =
+        this.metadata || this.objects > 0
+          ? headerSize(requestHeaders(method, this.call, this.request))
+          : 0;
       if (isOversize(this.bytes, size, link.maxPayload)) {
         await this.storePayload();
       }
-      await this.store(this.payload ? new Uint8Array(0) : this.bytes);
+      await this.store();
     } catch (error) {
       this.removeObjects();
       throw error;
@@ -166,90 +163,41 @@ export class Submission {
   /** The call may have been there already, with objects of its own, or have ended. */
   private removeUnused(): void {
     const { last, request } = this.found ?? {};
-    const base = request?.headers?.get(Header.objects)?.split(" ")[0];
-    if (request ? base !== this.base : last?.kind === "end") {
+    if (request ? request.objectBase !== (this.base || undefined) : last?.kind === "end") {
       this.removeObjects();
     }
   }
 
-  private async store(payload: Uint8Array): Promise<void> {
+  private async store(): Promise<void> {
     const { link, method, call, options } = this;
     const { timeoutMs = 0 } = options;
-    const giveUpAt = Date.now() + (timeoutMs > 0 ? timeoutMs : patienceMs);
-    for (let retry = 0; ; retry++) {
-      try {
-        await publishUntilStored(
-          link,
-          options.notBefore ? laterSubject(method, call) : `${this.queue.subject}.${call.suffix}`,
-          payload,
-          (isRetry) => {
-            // Before each try: who has given up waits no longer.
-            this.checkSignal();
-            return this.headers(isRetry || retry > 0);
-          },
-          {
-            timeoutMs: giveUpAt - Date.now(),
-            // The first call of a service may come before its first worker.
-            makeStream: () => provisionMissingOnce(link, method),
-          },
-        );
-        return;
-      } catch (error) {
-        const isTaken = error instanceof SequenceConflict;
-        // It may be there since a try whose answer was lost.
-        if ((isTaken || isFull(error)) && (await this.isKnown())) {
-          return;
-        }
-        // A write under way that was not stored in the end.
-        if (!isTaken || Date.now() >= giveUpAt) {
-          throw isFull(error) ? queueFull(method, error) : error;
-        }
-        await pause(retry);
-      }
-    }
+    this.found =
+      (await acceptCall(link, method, call, this.request, {
+        timeoutMs: timeoutMs > 0 ? timeoutMs : patienceMs,
+        // The caller may have given up meanwhile.
+        check: () => this.checkSignal(),
+      })) ?? this.found;
   }
 
   /** True when the call was accepted before. Throws AlreadyExists when it was another one. */
   private async isKnown(): Promise<boolean> {
-    const { link, method, call } = this;
-    const found = await untilAnswered(link, () => findCall(link, method, call));
-    this.found = found;
-    const digest = (found?.request ?? found?.last?.message)?.headers?.get(Header.digest);
-    if (digest && this.digest !== undefined && digest !== this.digest) {
-      throw new ConnectError(
-        `${method.desc.toString()}: call "${call.callId}" exists with another request: use another call id, or attach to it`,
-        Code.AlreadyExists,
-      );
-    }
-    return found !== undefined;
+    const { link, method, call, digest } = this;
+    this.found = await findAccepted(link, method, call, digest);
+    return this.found !== undefined;
   }
 
-  private headers(isRetry: boolean): HeaderBlock | undefined {
-    const { metadata, digest, options } = this;
-    const { timeoutMs, notBefore } = options;
-    const headers = new HeaderBlock();
-    if (timeoutMs !== undefined && timeoutMs > 0) {
-      headers.addTimeout(timeoutMs);
-    }
-    if (digest !== undefined) {
-      headers.add(Header.digest, digest);
-    }
-    if (digest !== undefined || isRetry || notBefore) {
-      headers.add(Header.replay, 1).add(Header.expectedLastSubjectSequence, 0);
-    }
-    if (notBefore) {
-      const target = dueSubject(this.method, this.queue.subject, this.call);
-      headers.add(Header.schedule, `@at ${new Date(Math.max(0, Number(notBefore))).toISOString()}`);
-      headers.add(Header.scheduleTarget, target);
-    }
-    if (this.payload !== undefined) {
-      headers.add(Header.payload, this.payload);
-    }
-    if (this.objects > 0) {
-      headers.add(Header.objects, `${this.base} ${this.objects}`);
-    }
-    headers.append(metadata);
-    return headers.isEmpty ? undefined : headers;
+  private get request(): NewRequest {
+    const { bytes, payload, base, objects, digest, options, metadata, queue } = this;
+    return {
+      payload: payload ? new Uint8Array(0) : bytes,
+      object: payload,
+      objects: objects > 0 ? { base, count: objects } : undefined,
+      digest,
+      timeoutMs: options.timeoutMs,
+      notBefore: options.notBefore,
+      metadata,
+      queue,
+    };
   }
 }
 
@@ -286,12 +234,4 @@ function findQueue(
     throw new ConnectError(text, Code.InvalidArgument);
   }
   return queue;
-}
-
-function queueFull(method: MethodBinding, cause: unknown): ConnectError {
-  return causedError(
-    `${method.desc.toString()}: the queue takes no more calls (${ConnectError.from(cause).rawMessage}): add workers, submit later, or raise max_queue_length or the server's limits`,
-    Code.ResourceExhausted,
-    cause,
-  );
 }

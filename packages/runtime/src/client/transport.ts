@@ -13,7 +13,7 @@ import {
   type Transport,
   type UnaryResponse,
 } from "@connectrpc/connect";
-import type { Entry } from "../ledger/call-log.js";
+import type { Entry } from "../ledger/log.js";
 import type { Link } from "../link/link.js";
 import { canceled } from "../link/pending-reply.js";
 import { checkTimeoutMs } from "../link/timer.js";

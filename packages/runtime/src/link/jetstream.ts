@@ -1,11 +1,13 @@
 import { Code, ConnectError } from "@connectrpc/connect";
 import type { Msg, MsgHdrs } from "@nats-io/nats-core";
 import { causedError } from "../message/caused-error.js";
-import { Header, type HeaderBlock, wholeNumber } from "../message/header.js";
+import { Header, HeaderBlock, wholeNumber } from "../message/header.js";
 import { isPermanent } from "../message/status.js";
 import { otherDomain } from "./domain.js";
 import { type ApiError, NoStream, SequenceConflict, toError } from "./jetstream-error.js";
 import { isNoResponders, type Link } from "./link.js";
+import { createSecret } from "./secret.js";
+import { StoredMessage } from "./stored-message.js";
 
 export { NoStream, SequenceConflict } from "./jetstream-error.js";
 
@@ -17,9 +19,6 @@ const apiTimeoutMs = 5_000;
  * drops what comes meanwhile: the sooner it is sent again, the sooner calls go on.
  */
 const messageTimeoutMs = 2_000;
-
-/** How long to try to reach the server, in ms. */
-const patienceMs = 30_000;
 
 /**
  * Publishes into a stream and waits for its acknowledgement; returns the
@@ -57,80 +56,46 @@ function readAck(link: Link, reply: Msg, subject: string): number {
   return ack.seq as number;
 }
 
-/** How {@link publishUntilStored} goes about it. */
-export interface Patience {
-  /** How long it tries, in ms. */
-  readonly timeoutMs: number;
-  /** Called when there is no stream, to make it. */
-  readonly makeStream?: () => Promise<void>;
+/** A message that is to be stored. */
+export interface Storable {
+  readonly payload: Uint8Array;
+  readonly headers: HeaderBlock;
 }
 
 /**
- * Publishes into a stream until the server confirms it: through lost
- * connections, elections of leaders, and answers that do not come. The message
- * must be one that does no harm when stored twice; `headers` is told whether it
- * is published again.
+ * Stores messages one after the other, all or none, provided that the last message of their
+ * subject is the expected one; 0 stands for an empty subject. Returns the sequence of the
+ * last one. Several are an atomic batch (ADR-50), of which a server that is killed may keep a
+ * part.
  *
- * Throws what {@link publishStored} throws, and why the last try failed when
- * time is over: Unavailable or DeadlineExceeded.
+ * Throws what {@link publishStored} throws: SequenceConflict when another one was faster.
  */
-export async function publishUntilStored(
+export function publishFenced(
   link: Link,
   subject: string,
-  payload: Uint8Array,
-  headers: (isRetry: boolean) => HeaderBlock | undefined,
-  { timeoutMs, makeStream }: Patience,
+  expected: number,
+  messages: readonly Storable[],
 ): Promise<number> {
-  const giveUpAt = Date.now() + timeoutMs;
-  for (let retry = 0; ; retry++) {
-    try {
-      if (!link.connected) {
-        await link.whenConnected(giveUpAt - Date.now());
-      }
-      return await publishStored(link, subject, payload, headers(retry > 0));
-    } catch (error) {
-      let failure = error;
-      if (error instanceof NoStream && makeStream) {
-        failure = await makeStream().then(
-          () => undefined,
-          (e: unknown) => e,
-        );
-      }
-      if (failure === undefined) {
-        continue;
-      }
-      if (!isTransient(failure) || link.nats.isClosed() || Date.now() >= giveUpAt) {
-        throw failure;
-      }
-      await pause(retry);
+  const last = messages.length - 1;
+  const batchId = last > 0 ? createSecret() : "";
+  for (const [index, { payload, headers: own }] of messages.entries()) {
+    // A copy: whoever is refused may try again with the same headers.
+    const headers = new HeaderBlock().append(own);
+    if (index === 0) {
+      headers.add(Header.expectedLastSubjectSequence, expected);
     }
-  }
-}
-
-/**
- * Does what only reads, or does no harm when done twice, until the server
- * answers: through lost connections and elections of leaders.
- *
- * Throws what `work` throws for good, and why the last try failed when time is over.
- */
-export async function untilAnswered<T>(
-  link: Link,
-  work: () => Promise<T>,
-  timeoutMs = patienceMs,
-): Promise<T> {
-  const giveUpAt = Date.now() + timeoutMs;
-  for (let retry = 0; ; retry++) {
-    try {
-      await link.whenConnected(giveUpAt - Date.now());
-      return await work();
-    } catch (error) {
-      const mayRepeat = isTransient(error) || error instanceof SequenceConflict;
-      if (!mayRepeat || link.nats.isClosed() || Date.now() >= giveUpAt) {
-        throw error;
-      }
-      await pause(retry);
+    if (last > 0) {
+      headers.add(Header.batchId, batchId).add(Header.batchSequence, index + 1);
     }
+    if (index === last) {
+      if (last > 0) {
+        headers.add(Header.batchCommit, 1);
+      }
+      return publishStored(link, subject, payload, headers);
+    }
+    link.nats.publish(subject, payload, { headers: headers.asHeaders() });
   }
+  return Promise.resolve(expected);
 }
 
 /** True when a stream refused a message because it is full, or has its subject already. */
@@ -150,20 +115,6 @@ export function neverFits(error: unknown): boolean {
     (error.code === Code.InvalidArgument ||
       (error.code === Code.ResourceExhausted && isPermanent(error)))
   );
-}
-
-/** True when the same request may succeed a moment later. */
-export function isTransient(error: unknown): boolean {
-  return (
-    error instanceof NoStream ||
-    (error instanceof ConnectError &&
-      (error.code === Code.Unavailable || error.code === Code.DeadlineExceeded))
-  );
-}
-
-/** Waits before a further try, longer each time. */
-export function pause(retry: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, Math.min(50 * 2 ** retry, 1_000)));
 }
 
 /** Calls JetStream's API. Returns undefined when what was asked for does not exist. */
@@ -215,12 +166,12 @@ async function readOne(link: Link, subject: string, payload = new Uint8Array(0))
   return reply;
 }
 
-/** Reads the last message of a subject, headers and all, or undefined when there is none. */
+/** Reads the last message of a subject, or undefined when there is none. */
 export async function getLast(
   link: Link,
   stream: string,
   subject: string,
-): Promise<Msg | undefined> {
+): Promise<StoredMessage | undefined> {
   const reply = await readOne(link, `${link.api}DIRECT.GET.${stream}.${subject}`);
   return found(link, stream, reply);
 }
@@ -231,28 +182,20 @@ export async function getNext(
   stream: string,
   subject: string,
   from: number,
-): Promise<Msg | undefined> {
+): Promise<StoredMessage | undefined> {
   const asked = new TextEncoder().encode(JSON.stringify({ seq: from, next_by_subj: subject }));
   const reply = await readOne(link, `${link.api}DIRECT.GET.${stream}`, asked);
   return found(link, stream, reply);
 }
 
-/** Headers that a server adds to a stored message when it gives it out. */
-const added = [Header.subject, Header.sequence, Header.timestamp];
-
 /**
  * What a stream has answered. Throws Unavailable when it exists and did not answer, and
  * DataLoss for what is no stored message.
  */
-async function found(link: Link, stream: string, reply: Msg): Promise<Msg | undefined> {
+async function found(link: Link, stream: string, reply: Msg): Promise<StoredMessage | undefined> {
   const { headers } = reply;
   if (headers?.has(Header.sequence)) {
-    // Whoever stored it may have written such headers too: the server's are the last.
-    for (const name of added) {
-      headers.set(name, headers.last(name));
-    }
-    checkStored(stream, headers);
-    return reply;
+    return storedMessage(stream, reply, headers);
   }
   const status = headers?.code;
   if (status === 503 && !(await isAbsent(link, stream))) {
@@ -270,15 +213,23 @@ async function found(link: Link, stream: string, reply: Msg): Promise<Msg | unde
   );
 }
 
-function checkStored(stream: string, headers: MsgHdrs): void {
-  const isStored =
-    wholeNumber(headers.get(Header.sequence)) && Date.parse(headers.get(Header.timestamp)) > 0;
-  if (!isStored) {
+/** Headers that a server adds to a stored message when it gives it out. */
+const added = [Header.subject, Header.sequence, Header.timestamp];
+
+function storedMessage(stream: string, message: Msg, headers: MsgHdrs): StoredMessage {
+  // Whoever stored it may have written such headers too: the server's are the last.
+  for (const name of added) {
+    headers.set(name, headers.last(name));
+  }
+  const sequence = wholeNumber(headers.get(Header.sequence));
+  const storedAtMs = Date.parse(headers.get(Header.timestamp));
+  if (!sequence || !(storedAtMs > 0)) {
     throw new ConnectError(
       `stream ${stream} answers with a message that has no sequence or no time`,
       Code.DataLoss,
     );
   }
+  return new StoredMessage(message, headers.get(Header.subject), sequence, storedAtMs);
 }
 
 /** True when there is no such stream; false when these credentials may not look. */

@@ -1,13 +1,13 @@
 import { Code, ConnectError } from "@connectrpc/connect";
 import { causedError } from "../message/caused-error.js";
-import type { HeaderBlock } from "../message/header.js";
 import type { MethodBinding, ServiceBinding } from "../schema/binding.js";
 import { findDifferences } from "../schema/difference.js";
 import { describeInfrastructure, type StreamSettings } from "../schema/infrastructure.js";
 import { refuseOtherDomain } from "./domain.js";
-import { isTransient, NoStream, publishStored, untilAnswered } from "./jetstream.js";
+import { NoStream } from "./jetstream.js";
 import { consumerInfo, createStream, putConsumer, streamInfo } from "./jetstream-admin.js";
 import type { Link } from "./link.js";
+import { isTransient, until } from "./until.js";
 
 /**
  * Makes the streams of a service and the consumers of its durable methods
@@ -89,24 +89,22 @@ export async function makeStreams(link: Link, service: ServiceBinding): Promise<
 }
 
 /**
- * Publishes into a stream of a service, which is made when it is missing. Errors: those
- * of {@link publishStored}, and {@link makeStreams}.
+ * Stores something in a stream of a service, which is made when it is missing. Errors: those
+ * of `store`, and {@link makeStreams}.
  */
-export async function publishInto(
+export async function withStreams<T>(
   link: Link,
   service: ServiceBinding,
-  subject: string,
-  payload: Uint8Array,
-  headers: HeaderBlock,
-): Promise<number> {
+  store: () => Promise<T>,
+): Promise<T> {
   try {
-    return await publishStored(link, subject, payload, headers);
+    return await store();
   } catch (error) {
     if (!(error instanceof NoStream)) {
       throw error;
     }
     await makeStreams(link, service);
-    return await publishStored(link, subject, payload, headers);
+    return await store();
   }
 }
 
@@ -119,7 +117,7 @@ async function makeAbsent(
   const { streams, payloads, consumers } = describeInfrastructure(service);
   const served = new Set(methods);
   const unseen: string[] = [];
-  await untilAnswered(link, () => refuseOtherDomain(link, service, served));
+  await until(link, () => refuseOtherDomain(link, service, served));
   for (const config of [...streams, payloads]) {
     await ensureStream(link, config, unseen);
   }

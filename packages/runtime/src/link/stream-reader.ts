@@ -1,9 +1,10 @@
 import { Code, ConnectError } from "@connectrpc/connect";
-import { type Msg, nanos } from "@nats-io/nats-core";
+import { nanos } from "@nats-io/nats-core";
 import { callApi } from "./jetstream.js";
 import type { Link } from "./link.js";
 import { Pull, type PullSource } from "./pull.js";
 import { createSecret } from "./secret.js";
+import { deliveredMessage, type StoredMessage } from "./stored-message.js";
 
 /** How long the server may take for one batch, in ms. */
 const batchTimeoutMs = 10_000;
@@ -47,7 +48,7 @@ export async function* readStream(
   link: Link,
   stream: string,
   range: StreamRange,
-): AsyncGenerator<Msg, void, undefined> {
+): AsyncGenerator<StoredMessage, void, undefined> {
   // Others may pull from consumers of this stream: they must not guess the name.
   const name = createSecret();
   const info = await callApi<{ num_pending: number }>(
@@ -117,7 +118,7 @@ async function pullBounded(
   batch: number,
   bytes: number,
   mayShrink: boolean | undefined,
-): Promise<Msg[]> {
+): Promise<StoredMessage[]> {
   await link.reads.acquire(bytes);
   try {
     return await pullBatch(link, source, batch, mayShrink);
@@ -132,9 +133,9 @@ function pullBatch(
   source: PullSource,
   batch: number,
   mayShrink = false,
-): Promise<Msg[]> {
+): Promise<StoredMessage[]> {
   return new Promise((resolve, reject) => {
-    const messages: Msg[] = [];
+    const messages: StoredMessage[] = [];
     const fail = (problem: string) =>
       reject(new ConnectError(`cannot read ${source.stream}: ${problem}`, Code.Unavailable));
     if (!link.connected) {
@@ -143,7 +144,12 @@ function pullBatch(
     }
     const pull = new Pull(link, source, {
       message(message) {
-        messages.push(message);
+        try {
+          messages.push(deliveredMessage(message));
+        } catch (error) {
+          void pull.leave();
+          reject(error);
+        }
         if (messages.length === batch) {
           void pull.leave();
           resolve(messages);

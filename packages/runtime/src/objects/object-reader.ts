@@ -1,8 +1,7 @@
 import { Code, ConnectError } from "@connectrpc/connect";
-import { deliveryOf } from "../ledger/log-reader.js";
-import { isTransient, pause } from "../link/jetstream.js";
 import type { Link } from "../link/link.js";
 import { readStream } from "../link/stream-reader.js";
+import { isTransient, pause } from "../link/until.js";
 import { createSha256, digestText } from "../message/sha256.js";
 import type { ServiceBinding } from "../schema/binding.js";
 import { bucketStream, chunkSubject } from "../schema/object-name.js";
@@ -44,10 +43,10 @@ export async function* readObject(
     try {
       await link.whenConnected(giveUpAt - Date.now());
       const range = { subject, from, batch, readAhead: true };
-      for await (const message of readStream(link, bucketStream(service), range)) {
-        from = deliveryOf(message).streamSequence + 1;
-        // Of its own: whoever reads a Blob may transfer it.
-        const chunk = new Uint8Array(message.data);
+      for await (const { sequence, data } of readStream(link, bucketStream(service), range)) {
+        from = sequence + 1;
+        // A copy: the reader of a Blob may transfer it.
+        const chunk = new Uint8Array(data);
         read += chunk.length;
         hash.update(chunk);
         if (chunk.length > 0 && read <= size) {

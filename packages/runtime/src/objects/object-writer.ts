@@ -1,16 +1,8 @@
 import { Code, ConnectError } from "@connectrpc/connect";
-import {
-  getLast,
-  isTransient,
-  NoStream,
-  pause,
-  publishStored,
-  publishUntilStored,
-  SequenceConflict,
-} from "../link/jetstream.js";
+import { getLast, publishFenced, publishStored } from "../link/jetstream.js";
 import type { Link } from "../link/link.js";
 import { provisionBucket } from "../link/provision.js";
-import { createSecret } from "../link/secret.js";
+import { until } from "../link/until.js";
 import { causedError } from "../message/caused-error.js";
 import { Header, HeaderBlock, wholeNumber } from "../message/header.js";
 import { createSha256, digestText } from "../message/sha256.js";
@@ -160,19 +152,14 @@ class ObjectWriter {
 
   /** Goes on after what another process stored; it cannot write any more. */
   private async takeOver(): Promise<void> {
-    await this.attempt(async () => {
+    await this.persist(async () => {
       await this.look(0);
       if (this.stored > 0) {
         // Says, too, that the object is in use: a sweep removes what is old.
-        this.sequence = await publishStored(
-          this.link,
-          this.subject,
-          new Uint8Array(0),
-          this.chunkHeaders(this.chunks, this.stored).add(
-            Header.expectedLastSubjectSequence,
-            this.sequence,
-          ),
-        );
+        const headers = this.chunkHeaders(this.chunks, this.stored);
+        this.sequence = await publishFenced(this.link, this.subject, this.sequence, [
+          { payload: new Uint8Array(0), headers },
+        ]);
       }
     });
   }
@@ -206,7 +193,7 @@ class ObjectWriter {
     }
     let mustLook = false;
     const beganAt = performance.now();
-    await this.attempt(async () => {
+    await this.persist(async () => {
       if (mustLook) {
         // The acknowledgement was lost, or another process goes on with the object.
         await this.look(first.end - first.data.length);
@@ -244,7 +231,7 @@ class ObjectWriter {
     if (bytes < least) {
       throw new Restart(`object ${this.name} was removed while it was written`);
     }
-    this.sequence = Number(last?.headers?.get(Header.sequence) ?? 0);
+    this.sequence = last?.sequence ?? 0;
     if (last && last.data.length > 0 && count === undefined) {
       this.startOver("holds what is no chunk of it");
     }
@@ -254,27 +241,13 @@ class ObjectWriter {
   }
 
   /** Publishes chunks as one batch, and returns the sequence of the last one. */
-  private async publish(chunks: readonly Chunk[]): Promise<number> {
-    const batchId = chunks.length > 1 ? createSecret() : undefined;
-    for (const [index, { data, end }] of chunks.entries()) {
-      const headers = this.chunkHeaders(this.chunks + index + 1, end);
-      if (index === 0) {
-        headers.add(Header.expectedLastSubjectSequence, this.sequence);
-      }
-      if (batchId) {
-        headers.add(Header.batchId, batchId).add(Header.batchSequence, index + 1);
-      }
+  private publish(chunks: readonly Chunk[]): Promise<number> {
+    const messages = chunks.map(({ data, end }, index) => ({
       // The first one may be there in part, since the server took larger messages.
-      const missing = data.subarray(-Math.min(data.length, end - this.stored));
-      if (index === chunks.length - 1) {
-        if (batchId) {
-          headers.add(Header.batchCommit, 1);
-        }
-        return publishStored(this.link, this.subject, missing, headers);
-      }
-      this.link.nats.publish(this.subject, missing, { headers: headers.asHeaders() });
-    }
-    return this.sequence;
+      payload: data.subarray(-Math.min(data.length, end - this.stored)),
+      headers: this.chunkHeaders(this.chunks + index + 1, end),
+    }));
+    return publishFenced(this.link, this.subject, this.sequence, messages);
   }
 
   private chunkHeaders(chunks: number, bytes: number): HeaderBlock {
@@ -304,42 +277,21 @@ class ObjectWriter {
         ...(kind !== "rpc" && { "jetrpc-call": suffix }),
       },
     };
-    await publishUntilStored(
-      link,
-      metaSubject(service, name),
-      new TextEncoder().encode(JSON.stringify(info)),
-      () => this.addTtl(new HeaderBlock().add(Header.rollup, "sub")),
-      { timeoutMs: patienceMs, makeStream: () => provisionBucket(link, service) },
-    );
+    const payload = new TextEncoder().encode(JSON.stringify(info));
+    await this.persist(() => {
+      const headers = this.addTtl(new HeaderBlock().add(Header.rollup, "sub"));
+      return publishStored(link, metaSubject(service, name), payload, headers);
+    });
   }
 
   /** Does something until it succeeds, through lost connections. */
-  private async attempt(work: () => Promise<void>): Promise<void> {
-    const { link, service } = this;
-    const giveUpAt = Date.now() + patienceMs;
-    let isMissing = false;
-    for (let retry = 0; ; retry++) {
-      try {
-        this.options.signal?.throwIfAborted();
-        if (!link.connected) {
-          await link.whenConnected(giveUpAt - Date.now());
-        }
-        if (isMissing) {
-          await provisionBucket(link, service);
-        }
-        await work();
-        return;
-      } catch (error) {
-        const mayRepeat = error instanceof SequenceConflict || isTransient(error);
-        if (!mayRepeat || Date.now() >= giveUpAt || link.nats.isClosed()) {
-          throw error;
-        }
-        isMissing = error instanceof NoStream;
-        if (!(error instanceof SequenceConflict)) {
-          await pause(retry);
-        }
-      }
-    }
+  private persist(work: () => Promise<unknown>): Promise<unknown> {
+    const { link, service, options } = this;
+    return until(link, work, {
+      timeoutMs: patienceMs,
+      check: () => options.signal?.throwIfAborted(),
+      makeStream: () => provisionBucket(link, service),
+    });
   }
 }
 
@@ -405,8 +357,9 @@ export async function removeUnchanged(
   subject: string,
   sequence: number,
 ): Promise<void> {
-  const headers = removal().add(Header.expectedLastSubjectSequence, sequence);
-  await publishStored(link, subject, removedPayload(service, subject, name), headers);
+  await publishFenced(link, subject, sequence, [
+    { payload: removedPayload(service, subject, name), headers: removal() },
+  ]);
 }
 
 function removal(): HeaderBlock {

@@ -1,5 +1,5 @@
 import { Code, ConnectError } from "@connectrpc/connect";
-import type { Msg } from "@nats-io/nats-core";
+import type { MsgHdrs } from "@nats-io/nats-core";
 import { getLast } from "../link/jetstream.js";
 import type { Link } from "../link/link.js";
 import { createSecret } from "../link/secret.js";
@@ -29,6 +29,12 @@ const largestPayload = 0xffffffff;
 
 /** Most objects that one request has. */
 export const maxObjects = 10_000;
+
+/** A message whose payload may be an object. */
+interface Payload {
+  readonly data: Uint8Array;
+  readonly headers?: MsgHdrs | undefined;
+}
 
 /**
  * Keeps payloads above the server's max_payload in the Object Store bucket of
@@ -93,7 +99,7 @@ export class PayloadStore {
   /** The payload of a message, wherever it is kept. Errors: see {@link get}. */
   async load(
     service: ServiceBinding,
-    message: Msg,
+    message: Payload,
     space: string,
     maxBytes?: number,
   ): Promise<Uint8Array> {
@@ -128,7 +134,7 @@ export interface RequestObjects {
 }
 
 /** The objects that the header of a request tells of; `space` is that of its call. */
-export function objectsOf(request: Msg, space: string): RequestObjects | undefined {
+export function objectsOf(request: Payload, space: string): RequestObjects | undefined {
   const text = request.headers?.get(Header.objects) ?? "";
   const [, base, digits] = /^([\w-]+) (\d+)$/.exec(text) ?? [];
   const count = wholeNumber(digits);
@@ -169,7 +175,7 @@ export async function releaseObjects(
   link: Link,
   method: MethodBinding,
   call: CallName,
-  request: Msg,
+  request: Payload,
 ): Promise<void> {
   const objects = objectsOf(request, requestSpace(method, call));
   if (objects) {

@@ -1,17 +1,15 @@
 import type { DescService } from "@bufbuild/protobuf";
 import { Code, ConnectError } from "@connectrpc/connect";
-import { type Msg, nuid } from "@nats-io/nats-core";
 import { countWorkers } from "../client/workers.js";
 import { type Connection, internals } from "../connection.js";
-import { buryCall } from "../ledger/bury-call.js";
-import { acceptedAt, queueOfDue } from "../ledger/call-search.js";
-import { storeDeadLetter } from "../ledger/dead-letter.js";
+import { buryCall, buryStray } from "../ledger/dead-letters.js";
+import { countCalls, nextOf, pauseMethod } from "../ledger/queues.js";
+import { deleteMessage, nextDeadLetter } from "../ledger/replay.js";
+import { StoredRequest } from "../ledger/stored-request.js";
 import { Interruptible } from "../link/interruptible.js";
-import { callApi, getNext, untilAnswered } from "../link/jetstream.js";
 import type { Link } from "../link/link.js";
-import { Header } from "../message/header.js";
-import { bindService, type ServiceBinding } from "../schema/binding.js";
-import { anyOwner, parseCallSubject } from "../schema/call-id.js";
+import { until } from "../link/until.js";
+import { bindService, type MethodBinding, type ServiceBinding } from "../schema/binding.js";
 import { DeadLetter } from "./dead-letter.js";
 import { PassedOver } from "./passed-over.js";
 import { sweepObjects } from "./sweep.js";
@@ -97,16 +95,15 @@ class ServiceOperator implements Operator {
   ): AsyncGenerator<DeadLetter, void, undefined> {
     const { link, service } = this;
     const { method = "*", owner = "*", callId } = filter;
-    const subject = `${service.prefix}.dead.${method}.${owner}.>`;
     for (let from = 1; ; ) {
-      const stored = await untilAnswered(link, () =>
-        getNext(link, service.deadStream, subject, from),
+      const stored = await until(link, () =>
+        nextDeadLetter(link, service, `${method}.${owner}.>`, from),
       );
       if (!stored) {
         return;
       }
-      from = Number(stored.headers?.get(Header.sequence)) + 1;
-      const letter = DeadLetter.read(link, service, stored);
+      from = stored.sequence + 1;
+      const letter = DeadLetter.read(link, service, StoredRequest.of(stored));
       if (letter && (callId === undefined || letter.callId === callId)) {
         yield letter;
       }
@@ -114,11 +111,11 @@ class ServiceOperator implements Operator {
   }
 
   async pause(method: string, until = forEver): Promise<void> {
-    await this.setPause(method, { pause_until: until.toISOString() });
+    await pauseMethod(this.link, this.durableMethod(method), until);
   }
 
   async resume(method: string): Promise<void> {
-    await this.setPause(method, {});
+    await pauseMethod(this.link, this.durableMethod(method), undefined);
   }
 
   async queues(): Promise<QueueInfo[]> {
@@ -127,19 +124,13 @@ class ServiceOperator implements Operator {
     const counts = await countWorkers(link, service);
     const infos: QueueInfo[] = [];
     for (const method of durable) {
-      const lanes = await Promise.all(
-        method.queues.map(({ consumer }) =>
-          callApi<ConsumerInfo>(link, `CONSUMER.INFO.${service.stream}.${consumer}`, {}),
-        ),
-      );
-      const isPulled = lanes.some((lane) => lane && lane.num_waiting > 0);
-      const until = lanes.find((lane) => lane?.paused)?.config.pause_until;
+      const { queued, running, isPulled, pausedUntil } = await countCalls(link, method);
       infos.push({
         method: method.desc.name,
-        queued: lanes.reduce((sum, lane) => sum + (lane?.num_pending ?? 0), 0),
-        running: lanes.reduce((sum, lane) => sum + (lane?.num_ack_pending ?? 0), 0),
+        queued,
+        running,
         workers: counts.get(method.desc.name) ?? Number(isPulled),
-        ...(until && { pausedUntil: new Date(until) }),
+        ...(pausedUntil && { pausedUntil }),
       });
     }
     return infos;
@@ -152,27 +143,23 @@ class ServiceOperator implements Operator {
 
   private async buryStraysOf(stream: string): Promise<number> {
     const { link, service } = this;
-    const { prefix } = service;
     const known = new Set([...service.methods.values()].map(({ desc }) => desc.name));
     let buried = 0;
     const failures = new PassedOver();
     for (let from = 1; ; ) {
-      const request = await getNext(link, stream, `${prefix}.>`, from);
+      const request = await nextOf(link, service, stream, from);
       if (!request) {
         failures.tell();
         return buried;
       }
-      const seq = Number(request.headers?.get(Header.sequence));
-      from = seq + 1;
-      const stored = request.headers?.get(Header.subject) ?? "";
-      const subject = stored.startsWith(`${prefix}.due.`) ? queueOfDue(prefix, stored) : stored;
-      const [, method = ""] = subject.slice(prefix.length + 1).split(".");
-      if (known.has(method) || request.headers?.has(Header.withdrawn)) {
+      from = request.sequence + 1;
+      const method = request.methodNameOf(service);
+      if (known.has(method) || request.withdrawn) {
         continue;
       }
       try {
-        await this.bury(method, subject, request);
-        await callApi(link, `STREAM.MSG.DELETE.${stream}`, { seq, no_erase: true });
+        await this.bury(method, request);
+        await deleteMessage(link, stream, request);
         buried++;
       } catch (error) {
         failures.add(error);
@@ -184,7 +171,7 @@ class ServiceOperator implements Operator {
     return await sweepObjects(this.link, this.service, olderThanMs);
   }
 
-  private async bury(method: string, subject: string, request: Msg): Promise<void> {
+  private async bury(method: string, request: StoredRequest): Promise<void> {
     const { link, service } = this;
     const error = new ConnectError(
       `${service.desc.typeName} has no method ${method}`,
@@ -199,18 +186,15 @@ class ServiceOperator implements Operator {
       deadSubject: `${prefix}.dead.${name}`,
       logSubject: `${prefix}.log.${name}`,
     };
-    const call = parseCallSubject(service, subject);
-    if (call && name === method) {
-      // Whoever waits for it has the schema that knows its method.
-      await buryCall(link, gone, call, request, error);
-    } else {
-      const suffix = `${anyOwner}.stray.${nuid.next()}`;
-      await storeDeadLetter(link, gone, suffix, request, error, 0, acceptedAt(request));
-    }
+    const call = request.callOf(service);
+    // Whoever waits for it has the schema that knows its method.
+    await (call && name === method
+      ? buryCall(link, gone, call, request, error)
+      : buryStray(link, gone, request, error));
   }
 
-  private async setPause(name: string, pause: { pause_until?: string }): Promise<void> {
-    const { link, service } = this;
+  private durableMethod(name: string): MethodBinding {
+    const { service } = this;
     const method = [...service.methods.values()].find(
       ({ desc }) => desc.name === name || desc.localName === name,
     );
@@ -220,22 +204,6 @@ class ServiceOperator implements Operator {
         Code.InvalidArgument,
       );
     }
-    for (const { consumer } of method.queues) {
-      const done = await callApi(link, `CONSUMER.PAUSE.${service.stream}.${consumer}`, pause);
-      if (!done) {
-        throw new ConnectError(
-          `consumer ${consumer} of stream ${service.stream} does not exist: start a worker, or run \`jetrpc apply\`, first`,
-          Code.NotFound,
-        );
-      }
-    }
+    return method;
   }
-}
-
-interface ConsumerInfo {
-  readonly num_pending: number;
-  readonly num_ack_pending: number;
-  readonly num_waiting: number;
-  readonly paused?: boolean;
-  readonly config: { readonly pause_until?: string };
 }

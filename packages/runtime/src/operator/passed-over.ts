@@ -1,4 +1,4 @@
-import { isTransient } from "../link/jetstream.js";
+import { isTransient } from "../link/until.js";
 
 /** Entries that failed while the others were gone on with: one bad one must not keep the rest. */
 export class PassedOver {

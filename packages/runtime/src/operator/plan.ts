@@ -3,7 +3,7 @@ import { Code, ConnectError } from "@connectrpc/connect";
 import { type ConsumerInfo, RetentionPolicy } from "@nats-io/jetstream";
 import { type Connection, internals } from "../connection.js";
 import { refuseOtherDomain } from "../link/domain.js";
-import { callApi, untilAnswered } from "../link/jetstream.js";
+import { callApi } from "../link/jetstream.js";
 import {
   createStream,
   listConsumers,
@@ -13,6 +13,7 @@ import {
   updateStream,
 } from "../link/jetstream-admin.js";
 import type { Link } from "../link/link.js";
+import { until } from "../link/until.js";
 import { causedError } from "../message/caused-error.js";
 import { bindService, type ServiceBinding } from "../schema/binding.js";
 import { type Difference, findDifferences } from "../schema/difference.js";
@@ -90,7 +91,7 @@ export async function planService(
   const binding = bindService(service);
   const buryStrays = () => createOperator(connection, service).buryStrays();
   const find = () => findSteps(link, binding, buryStrays);
-  const steps = await untilAnswered(link, find, patienceMs);
+  const steps = await until(link, find, { timeoutMs: patienceMs });
   return {
     service: service.typeName,
     changes: steps.map(({ kind, what, differences, reasons }) => ({

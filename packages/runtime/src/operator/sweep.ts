@@ -1,10 +1,10 @@
-import { type Entry, isMalformed } from "../ledger/call-log.js";
-import { type FoundCall, findCall } from "../ledger/call-search.js";
-import { deliveryOf } from "../ledger/log-reader.js";
-import { getLast, SequenceConflict, untilAnswered } from "../link/jetstream.js";
+import { findDeadLetter } from "../ledger/dead-letters.js";
+import { type FoundCall, findCall } from "../ledger/found-call.js";
+import { type Entry, isMalformed } from "../ledger/log.js";
+import { SequenceConflict } from "../link/jetstream.js";
 import type { Link } from "../link/link.js";
 import { readStream } from "../link/stream-reader.js";
-import { Header } from "../message/header.js";
+import { until } from "../link/until.js";
 import { removeUnchanged } from "../objects/object-writer.js";
 import { type MethodBinding, methodNamed, type ServiceBinding } from "../schema/binding.js";
 import { nameOfSuffix } from "../schema/call-id.js";
@@ -27,23 +27,23 @@ export async function sweepObjects(
   service: ServiceBinding,
   olderThanMs: number,
 ): Promise<number> {
-  const subject = `$O.${service.payloadBucket}.>`;
-  const range = { subject, from: 0, headersOnly: true, lastPerSubject: true, batch };
+  const all = `$O.${service.payloadBucket}.>`;
+  const range = { subject: all, from: 0, headersOnly: true, lastPerSubject: true, batch };
   const removed = new Set<string>();
   const failures = new PassedOver();
-  for await (const message of readStream(link, bucketStream(service), range)) {
-    const { streamSequence, storedAtMs } = deliveryOf(message);
-    const name = objectOf(service, message.subject);
+  for await (const stored of readStream(link, bucketStream(service), range)) {
+    const { subject, sequence, storedAtMs } = stored;
+    const name = objectOf(service, subject);
     const owner = parseObjectName(name);
     if (!owner || Date.now() - storedAtMs < olderThanMs) {
       continue;
     }
     try {
-      if (await untilAnswered(link, () => isNeeded(link, service, owner))) {
+      if (await until(link, () => isNeeded(link, service, owner))) {
         continue;
       }
       // Whoever goes on with an upload meanwhile has changed it.
-      await removeUnchanged(link, service, name, message.subject, streamSequence);
+      await removeUnchanged(link, service, name, subject, sequence);
       removed.add(name);
     } catch (error) {
       if (!(error instanceof SequenceConflict)) {
@@ -65,9 +65,10 @@ async function isNeeded(link: Link, service: ServiceBinding, owner: ObjectOwner)
     // Another version of the schema knows better.
     return true;
   }
+  const call = nameOfSuffix(suffix);
   let found: FoundCall | undefined;
   try {
-    found = await findCall(link, method, nameOfSuffix(suffix));
+    found = await findCall(link, method, call);
   } catch (error) {
     if (isMalformed(error)) {
       // Its end, and its dead letter, are for its worker to write.
@@ -78,10 +79,8 @@ async function isNeeded(link: Link, service: ServiceBinding, owner: ObjectOwner)
   if (kind === "log") {
     return found !== undefined && mayBeNamed(method, base, found.last);
   }
-  const letter = await getLast(link, service.deadStream, `${method.deadSubject}.${suffix}`);
-  return [found?.request, letter].some((request) =>
-    request?.headers?.get(Header.objects)?.startsWith(`${base} `),
-  );
+  const letter = await findDeadLetter(link, method, call);
+  return [found?.request, letter].some((request) => request?.objectBase === base);
 }
 
 /** False for what an attempt left that did not end its unary call: the end names all that counts. */
@@ -89,6 +88,6 @@ function mayBeNamed({ desc }: MethodBinding, base: string, last: Entry | undefin
   if (desc.methodKind !== "unary" || last?.kind !== "end") {
     return true;
   }
-  const named = last.message.headers?.get(Header.objects)?.split(" ")[0];
+  const named = last.objects?.base;
   return last.outcome === "succeeded" && (!named || named === base);
 }

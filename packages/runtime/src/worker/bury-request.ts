@@ -1,15 +1,12 @@
 import type { ConnectError } from "@connectrpc/connect";
-import { type Msg, nuid } from "@nats-io/nats-core";
-import { buryCall } from "../ledger/bury-call.js";
-import { acceptedAt } from "../ledger/call-search.js";
-import { storeDeadLetter } from "../ledger/dead-letter.js";
+import { buryCall, buryStray } from "../ledger/dead-letters.js";
+import type { DeliveredRequest } from "../ledger/stored-request.js";
 import type { Link } from "../link/link.js";
 import type { MethodBinding } from "../schema/binding.js";
-import { anyOwner, parseCallSubject } from "../schema/call-id.js";
 import type { Logger } from "./log.js";
 
 /**
- * Makes a dead letter of a queued message that no worker can run, and removes it from the
+ * Makes a dead letter of a request that no worker can run, and removes it from its
  * queue: else it would be given out for ever. A call that it names gets its end; where it
  * names none, nobody can wait for it. Errors: those of buryCall().
  */
@@ -17,12 +14,10 @@ export async function buryRequest(
   link: Link,
   method: MethodBinding,
   log: Logger,
-  /** On which it is queued, or was to be. */
-  subject: string,
-  request: Msg,
+  request: DeliveredRequest,
   error: ConnectError,
 ): Promise<void> {
-  const call = parseCallSubject(method.service, subject);
+  const call = request.callOf(method.service);
   log({
     level: "error",
     message: call
@@ -32,11 +27,8 @@ export async function buryRequest(
     ...(call && { callId: call.callId }),
     error,
   });
-  if (call) {
-    await buryCall(link, method, call, request, error);
-  } else {
-    const suffix = `${anyOwner}.stray.${nuid.next()}`;
-    await storeDeadLetter(link, method, suffix, request, error, 0, acceptedAt(request));
-  }
-  link.publish(request.reply ?? "", "+TERM");
+  await (call
+    ? buryCall(link, method, call, request, error)
+    : buryStray(link, method, request, error));
+  request.remove();
 }

@@ -1,14 +1,13 @@
 import { Code, ConnectError } from "@connectrpc/connect";
-import type { Msg, Subscription } from "@nats-io/nats-core";
+import type { Subscription } from "@nats-io/nats-core";
+import { DeliveryCounts } from "../ledger/delivery-counts.js";
+import { RunningCall } from "../ledger/running.js";
+import { DeliveredRequest } from "../ledger/stored-request.js";
 import type { Link } from "../link/link.js";
 import { provisionMissing } from "../link/provision.js";
 import { SlotTable } from "../link/slot-table.js";
-import { Header, quote } from "../message/header.js";
-import { defectOf } from "../message/readable.js";
-import type { ServiceBinding } from "../schema/binding.js";
-import { type CallName, parseCallSubject } from "../schema/call-id.js";
+import { quote } from "../message/header.js";
 import { buryRequest } from "./bury-request.js";
-import { DeliveryCounts } from "./delivery-counts.js";
 import { DurableAttempt } from "./durable-attempt.js";
 import { PriorityPuller } from "./priority-puller.js";
 import { type Pulled, Puller } from "./puller.js";
@@ -126,9 +125,9 @@ export class DurableWorker {
     return {
       stream: method.service.stream,
       consumer,
-      run: async (request) => {
+      run: async (message) => {
         try {
-          await this.run(request);
+          await this.run(new DeliveredRequest(link, message));
         } catch (error) {
           // The server gives it out again.
           settings.log({
@@ -139,10 +138,8 @@ export class DurableWorker {
           });
         }
       },
-      giveBack: async (request) => {
-        if (parseCallSubject(method.service, request.subject)) {
-          await this.attemptOf(request).giveBack();
-        }
+      giveBack: async (message) => {
+        await this.runningCall(new DeliveredRequest(link, message))?.giveBack();
       },
       refused: async (why) => {
         const of = { method: method.desc.toString() };
@@ -158,40 +155,43 @@ export class DurableWorker {
     };
   }
 
-  private async run(request: Msg): Promise<void> {
-    const problem = problemOf(this.served.method.service, request);
-    if (!problem) {
-      const attempt = this.attemptOf(request);
+  private async run(request: DeliveredRequest): Promise<void> {
+    const { link, served } = this;
+    const running = this.runningCall(request);
+    const problem = problemOf(request, running);
+    if (running && !problem) {
+      const attempt = new DurableAttempt(link, served, running);
       const slot = this.attempts.add(attempt);
       try {
         await attempt.run();
       } finally {
         this.attempts.delete(slot);
       }
-    } else if (request.headers?.has(Header.withdrawn)) {
-      this.link.publish(request.reply ?? "", "+TERM");
+    } else if (request.withdrawn) {
+      request.remove();
     } else {
-      const { method, settings } = this.served;
-      await buryRequest(this.link, method, settings.log, request.subject, request, problem);
+      await buryRequest(link, served.method, served.settings.log, request, problem as ConnectError);
     }
   }
 
-  private attemptOf(request: Msg): DurableAttempt {
-    const { link, served } = this;
-    const call = parseCallSubject(served.method.service, request.subject);
-    return new DurableAttempt(link, served, request, call as CallName, this.counts);
+  /** Undefined for a message whose subject names no call. */
+  private runningCall(request: DeliveredRequest): RunningCall | undefined {
+    const { link, served, counts } = this;
+    const call = request.callOf(served.method.service);
+    return call && new RunningCall(link, served.method, call, request, counts);
   }
 }
 
 /** Why a queued message is no request that can be run; undefined when it is one. */
-function problemOf(service: ServiceBinding, request: Msg): ConnectError | undefined {
-  const { subject, headers } = request;
-  if (!parseCallSubject(service, subject)) {
+function problemOf(
+  { subject, defect, withdrawn }: DeliveredRequest,
+  running: RunningCall | undefined,
+): ConnectError | undefined {
+  if (!running) {
     return new ConnectError(`subject ${quote(subject)} names no call`, Code.InvalidArgument);
   }
-  const defect = headers && defectOf(request);
   // What withdraws a request is enough to end its call.
-  return defect && !headers.has(Header.withdrawn)
+  return defect && !withdrawn
     ? new ConnectError(`the request cannot be read: ${defect}`, Code.InvalidArgument)
     : undefined;
 }

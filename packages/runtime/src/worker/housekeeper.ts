@@ -1,13 +1,17 @@
 import { Code, ConnectError } from "@connectrpc/connect";
-import type { Msg } from "@nats-io/nats-core";
-import { acceptedAt, lastOfAny, storedAt } from "../ledger/call-search.js";
-import { copyRequestHeaders } from "../ledger/dead-letter.js";
-import { getNext, neverFits, publishStored, SequenceConflict } from "../link/jetstream.js";
-import { consumerInfo } from "../link/jetstream-admin.js";
+import {
+  type Floor,
+  hasLongEnded,
+  isOverdue,
+  nextLater,
+  nextRequest,
+  putInAgain,
+  readFloor,
+} from "../ledger/forgotten.js";
+import type { StoredRequest } from "../ledger/stored-request.js";
+import { neverFits } from "../link/jetstream.js";
 import type { Link } from "../link/link.js";
-import { Header, putAgain } from "../message/header.js";
-import { type MethodBinding, methodNamed, type ServiceBinding } from "../schema/binding.js";
-import { parseCallSubject } from "../schema/call-id.js";
+import type { MethodBinding, ServiceBinding } from "../schema/binding.js";
 import { type ConsumerSettings, describeInfrastructure } from "../schema/infrastructure.js";
 import type { Logger } from "./log.js";
 
@@ -25,12 +29,6 @@ const roundLimit = 500;
  * log, too. Most of these calls run.
  */
 const aboveLimit = 50;
-
-/** How late a call may start before its schedule counts as forgotten, in ms. */
-const overdueMs = 10_000;
-
-/** For how long a call has ended whose request should be gone, in ms. */
-const endedMs = 10_000;
 
 /** Looks for what is forgotten in one place, and tells whether there is more of it. */
 type Sweep = () => Promise<boolean>;
@@ -52,7 +50,7 @@ export class Housekeeper {
   /** Where the next round goes on among the calls that are to start later. */
   private cursor = 1;
   /** The floor that each consumer had, and where the next round goes on above it. */
-  private readonly floors = new Map<string, { floor: number; next: number }>();
+  private readonly floors = new Map<ConsumerSettings, { floor: number; next: number }>();
   private readonly sweeps: Set<Sweep>;
 
   constructor(
@@ -128,24 +126,21 @@ export class Housekeeper {
     }
   }
 
-  /** Whatever a consumer hands out and counts as acknowledged, and is still there. */
-  private async sweepConsumer(stream: string, { name, filter_subject = "" }: ConsumerSettings) {
+  /** Looks for requests that a consumer counts as acknowledged, and that are still there. */
+  private async sweepConsumer(stream: string, config: ConsumerSettings): Promise<boolean> {
     const { link } = this;
-    const info = await consumerInfo(link, stream, name);
-    const floor = info?.ack_floor.stream_seq ?? 0;
+    const floor = await readFloor(link, stream, config.name);
     let from = 1;
     for (let count = 0; count < roundLimit && !this.isStopping; count++) {
-      const request = await getNext(link, stream, filter_subject, from);
-      const sequence = sequenceOf(request);
-      if (!request || sequence > floor) {
-        const delivered = info?.delivered.stream_seq ?? 0;
-        if (delivered > floor) {
-          await this.sweepAbove(stream, filter_subject, floor, delivered);
+      const request = await nextRequest(link, stream, config, from);
+      if (!request || request.sequence > floor.acknowledged) {
+        if (floor.delivered > floor.acknowledged) {
+          await this.sweepAbove(stream, config, floor);
         }
         return false;
       }
-      await this.putAgain(request, sequence);
-      from = sequence + 1;
+      await this.putInAgain(request);
+      from = request.sequence + 1;
     }
     return true;
   }
@@ -154,97 +149,53 @@ export class Housekeeper {
    * A call that takes days keeps the floor low. What lies above it may be acknowledged as
    * well, and only the server knows: but a call that has ended runs nowhere.
    */
-  private async sweepAbove(stream: string, subject: string, floor: number, delivered: number) {
-    const last = this.floors.get(subject);
-    let next = last?.floor === floor ? Math.max(last.next, floor + 1) : 0;
+  private async sweepAbove(stream: string, config: ConsumerSettings, floor: Floor): Promise<void> {
+    const { link, service } = this;
+    const { acknowledged, delivered } = floor;
+    const last = this.floors.get(config);
+    let next = last?.floor === acknowledged ? Math.max(last.next, acknowledged + 1) : 0;
     for (let count = 0; next > 0 && count < aboveLimit && !this.isStopping; count++) {
-      const request = await getNext(this.link, stream, subject, next);
-      const sequence = sequenceOf(request);
-      next = request && sequence <= delivered ? sequence + 1 : 0;
-      if (request && next > 0 && (await this.hasLongEnded(request))) {
-        await this.putAgain(request, sequence);
+      const request = await nextRequest(link, stream, config, next);
+      next = request && request.sequence <= delivered ? request.sequence + 1 : 0;
+      if (request && next > 0 && (await hasLongEnded(link, service, request))) {
+        await this.putInAgain(request);
       }
     }
-    this.floors.set(subject, { floor, next });
+    this.floors.set(config, { floor: acknowledged, next });
   }
 
-  private async hasLongEnded(request: Msg): Promise<boolean> {
-    const { link, service } = this;
-    const stored = request.headers?.get(Header.subject) ?? "";
-    const call = parseCallSubject(service, stored);
-    const [, name = ""] = stored.slice(service.prefix.length + 1).split(".");
-    const method = methodNamed(service, name);
-    if (!call || !method || Date.now() - storedAt(request) < endedMs) {
-      return false;
-    }
-    const last = await lastOfAny(link, method, call);
-    return (
-      last.kind === "end" &&
-      last.message !== undefined &&
-      Date.now() - storedAt(last.message) > endedMs
-    );
-  }
-
-  /** What a schedule should have made due, some time ago. */
+  /** Looks for requests that a schedule should have made due. */
   private async sweepLater(): Promise<boolean> {
     const { link, service } = this;
     for (let count = 0; count < roundLimit && !this.isStopping; count++) {
-      const subject = `${service.prefix}.later.>`;
-      const request = await getNext(link, service.laterStream, subject, this.cursor);
+      const request = await nextLater(link, service, this.cursor);
       if (!request) {
         this.cursor = 1;
         return false;
       }
-      this.cursor = sequenceOf(request) + 1;
-      const at = Date.parse(request.headers?.get(Header.schedule).slice("@at ".length) ?? "");
-      if (Date.now() > at + overdueMs) {
-        await this.putAgain(request, sequenceOf(request));
+      this.cursor = request.sequence + 1;
+      if (isOverdue(request)) {
+        await this.putInAgain(request);
       }
     }
     // Most of these are only waiting for their time: the next ones are in no hurry.
     return false;
   }
 
-  /** Stores a request in its own place, unless that has changed. */
-  private async putAgain(request: Msg, sequence: number): Promise<void> {
-    const subject = request.headers?.get(Header.subject) ?? "";
-    const headers = copyRequestHeaders(request)
-      .add(Header.replay, putAgain)
-      .add(Header.accepted, acceptedAt(request));
-    const scheduler = request.headers?.get(Header.scheduler);
-    const place = scheduler || subject;
-    if (scheduler) {
-      // The server alone may say whose schedule it was: it makes the request due once more.
-      headers
-        .add(Header.expectedLastSubjectSequence, 0)
-        .add(Header.schedule, `@at ${new Date(0).toISOString()}`)
-        .add(Header.scheduleTarget, subject);
-    } else {
-      headers.add(Header.expectedLastSubjectSequence, sequence);
-      for (const name of [Header.withdrawn, Header.schedule, Header.scheduleTarget]) {
-        const value = request.headers?.get(name);
-        if (value) {
-          headers.add(name, value);
-        }
-      }
-    }
+  private async putInAgain(request: StoredRequest): Promise<void> {
     try {
-      await publishStored(this.link, place, request.data, headers);
-      const callId = parseCallSubject(this.service, place)?.callId;
-      const message = "a forgotten request was put in again";
-      this.log({ level: "warn", message, ...(callId && { callId }) });
+      if (await putInAgain(this.link, request)) {
+        const message = "a forgotten request was put in again";
+        const callId = request.callOf(this.service)?.callId;
+        this.log({ level: "warn", message, ...(callId && { callId }) });
+      }
     } catch (error) {
-      if (neverFits(error)) {
-        // One that stays keeps no other from being put in again.
-        const message = "a forgotten request cannot be put in again: purge its subject";
-        this.log({ level: "error", message, error });
-      } else if (!(error instanceof SequenceConflict)) {
+      if (!neverFits(error)) {
         throw error;
       }
+      // One that stays keeps no other from being put in again.
+      const message = "a forgotten request cannot be put in again: purge its subject";
+      this.log({ level: "error", message, error });
     }
   }
-}
-
-function sequenceOf(message: Msg | undefined): number {
-  return Number(message?.headers?.get(Header.sequence) ?? 0);
 }

@@ -1,5 +1,4 @@
 import { Code, ConnectError } from "@connectrpc/connect";
-import { storedAt } from "../ledger/call-search.js";
 import { callApi, getNext } from "../link/jetstream.js";
 import type { Link } from "../link/link.js";
 import type { MethodBinding, Queue } from "../schema/binding.js";
@@ -68,9 +67,9 @@ async function findOldest(
     );
     // What was delivered waits no longer.
     const from = info && info.delivered.stream_seq + 1;
-    const next = from && (await getNext(link, service.stream, `${subject}.>`, from));
+    const next = from ? await getNext(link, service.stream, `${subject}.>`, from) : undefined;
     // Not when it says that it was accepted: one client could keep off all others.
-    return next && storedAt(next);
+    return next?.storedAtMs;
   } catch (error) {
     if (ConnectError.from(error).code === Code.PermissionDenied) {
       blind.add(link);

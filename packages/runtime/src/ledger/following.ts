@@ -1,25 +1,24 @@
 import { Code, ConnectError } from "@connectrpc/connect";
-import { CallState, type Entry, entrySubject } from "../ledger/call-log.js";
+import { refuseOtherDomainOnce } from "../link/domain.js";
+import { SequenceConflict } from "../link/jetstream.js";
+import type { Link } from "../link/link.js";
+import { isTransient } from "../link/until.js";
+import type { MethodBinding } from "../schema/binding.js";
+import type { CallName } from "../schema/call-id.js";
+import { entrySubjectOf } from "../schema/call-subjects.js";
+import { endCall } from "./ending.js";
 import {
   deadlineOf,
   type FoundCall,
   findKnownCall,
   goneError,
   lagMs,
-  lastEntry,
   lostError,
   notFound,
-} from "../ledger/call-search.js";
-import { refuseOtherDomainOnce } from "../link/domain.js";
-import { isTransient, SequenceConflict } from "../link/jetstream.js";
-import type { Link } from "../link/link.js";
-import { Header, wholeNumber } from "../message/header.js";
-import type { MethodBinding } from "../schema/binding.js";
-import type { CallName } from "../schema/call-id.js";
-import { endCall } from "./end-call.js";
+} from "./found-call.js";
 import type { LiveListener, LiveRouter } from "./live-router.js";
+import { CallState, type Entry, lastEntry } from "./log.js";
 import { costOf, type Page, type SharedLog, type SharedLogs } from "./shared-log.js";
-import type { WaitingWatch } from "./waiting.js";
 
 /**
  * What live entries that wait for their reader may cost, in bytes. What comes above it
@@ -53,7 +52,13 @@ export interface Followed {
   readonly link: Link;
   readonly live: LiveRouter;
   readonly logs: SharedLogs;
-  readonly waiting: WaitingWatch | undefined;
+  readonly waiting: WaitingListener | undefined;
+}
+
+/** Is told of calls that are waited for, and that no worker runs. */
+export interface WaitingListener {
+  /** Somebody has waited since then, in ms since 1970. */
+  check(method: MethodBinding, call: CallName, since: number): void;
 }
 
 /**
@@ -170,7 +175,7 @@ export class CallFollower implements LiveListener {
       return;
     }
     const { sequence, messages } = this.state;
-    const before = wholeNumber(entry?.message.headers?.last(Header.lastSequence));
+    const before = entry?.previous;
     if (!entry || before === undefined) {
       this.isBehind = !this.endOnly;
       this.isInDoubt = this.endOnly;
@@ -221,7 +226,7 @@ export class CallFollower implements LiveListener {
         }
         await this.checkDomain();
         const { sequence } = this.state;
-        this.log ??= this.followed.logs.open(service, entrySubject(this.method, this.call));
+        this.log ??= this.followed.logs.open(service, entrySubjectOf(this.method, this.call));
         this.page = await this.log.read(sequence && sequence + 1);
         this.read = 0;
         if (this.failure) {

@@ -1,7 +1,6 @@
-import type { Entry } from "../ledger/call-log.js";
-import { readLog } from "../ledger/log-reader.js";
 import type { Link } from "../link/link.js";
 import type { ServiceBinding } from "../schema/binding.js";
+import { type Entry, readLog } from "./log.js";
 
 /** Entries that are read at once. */
 const pageSize = 64;

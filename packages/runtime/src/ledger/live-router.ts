@@ -1,8 +1,9 @@
 import { type Msg, nuid, type Subscription } from "@nats-io/nats-core";
-import { liveSubject as callSubject, type Entry, parseEntry } from "../ledger/call-log.js";
 import type { Link } from "../link/link.js";
 import type { MethodBinding } from "../schema/binding.js";
 import type { CallName } from "../schema/call-id.js";
+import { liveSubjectOf } from "../schema/call-subjects.js";
+import { type Entry, parseEntry } from "./log.js";
 
 /** Hears a call: entries of its log, parsed once for all who listen, and its progress. */
 export interface LiveListener {
@@ -37,7 +38,7 @@ export class LiveRouter {
       this.listenToSession(method);
       return this.add(call.callId, listener);
     }
-    const subject = callSubject(method, call);
+    const subject = liveSubjectOf(method, call);
     if (!this.callSubscriptions.has(subject)) {
       const subscription = this.link.subscribe(subject, (message) => this.tell(subject, message));
       this.callSubscriptions.set(subject, subscription);

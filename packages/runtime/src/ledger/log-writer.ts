@@ -1,29 +1,22 @@
 import { Code, type ConnectError } from "@connectrpc/connect";
-import {
-  isTransient,
-  NoStream,
-  pause,
-  publishStored,
-  SequenceConflict,
-} from "../link/jetstream.js";
+import { NoStream, SequenceConflict } from "../link/jetstream.js";
 import type { Link } from "../link/link.js";
 import { makeStreams } from "../link/provision.js";
-import { createSecret } from "../link/secret.js";
+import { isTransient, until } from "../link/until.js";
 import { causedError } from "../message/caused-error.js";
-import { Header, HeaderBlock } from "../message/header.js";
 import type { MethodBinding } from "../schema/binding.js";
 import type { CallName } from "../schema/call-id.js";
+import { entrySubjectOf } from "../schema/call-subjects.js";
 import {
+  appendEntries,
   CallState,
   type Claim,
-  type EntryKind,
-  entrySubject,
-  formatEntry,
   isSame,
+  lastEntry,
+  type NewEntry,
   type Outcome,
-} from "./call-log.js";
-import { lastEntry } from "./call-search.js";
-import { readLog } from "./log-reader.js";
+  readLog,
+} from "./log.js";
 
 /** The call is not this attempt's any more: it has ended, or a later attempt runs. */
 export class LostClaim extends Error {
@@ -50,16 +43,6 @@ const lostClaimTexts = {
   failed: "another attempt has ended the call",
 } as const;
 
-/** An entry that is to be stored. */
-export interface NewEntry {
-  readonly kind: EntryKind;
-  /** Of an `end`. */
-  readonly outcome?: Outcome;
-  readonly payload: Uint8Array;
-  /** Adds to the entry's headers. */
-  readonly headers?: (block: HeaderBlock) => HeaderBlock;
-}
-
 /** Messages and bytes that may wait for being stored before the handler has to. */
 const queueLimit = 512;
 const queueLimitBytes = 8 * 1024 * 1024;
@@ -71,35 +54,41 @@ const queueLimitBytes = 8 * 1024 * 1024;
 const batchFrom = 24;
 const batchLimit = 512;
 
-/** How long to try to reach the server before the attempt fails, in ms. */
-const patienceMs = 30_000;
-
 /**
  * Writes the log of a call for one attempt. Every append names the entry it
  * follows, so an attempt that lost its claim cannot write.
  */
-export class CallLogWriter {
-  /** Number of the attempt that writes. */
-  attempt = 1;
+export class LogWriter {
+  private number = 1;
   private readonly subject: string;
   private readonly queue: NewEntry[] = [];
   private queuedBytes = 0;
   private storing: Promise<void> | undefined;
   private failure: unknown;
+  /** Something of this attempt is stored, or about to be. */
+  private hasWritten = false;
   private sequence = 0;
   private stored = 0;
-  /** When the latest claim of the log was stored, by the server's clock, in ms since 1970. */
-  claimedAtMs = 0;
-  /** How many of the objects of each attempt the log names, by what their names begin with. */
+  /** How many of the objects of each attempt the log names, by their base. */
   readonly objects = new Map<string, number>();
 
   constructor(
     private readonly link: Link,
     private readonly method: MethodBinding,
     private readonly call: CallName,
-    private readonly claim: Claim,
+    readonly claim: Claim,
   ) {
-    this.subject = entrySubject(method, call);
+    this.subject = entrySubjectOf(method, call);
+  }
+
+  /** Number of the attempt that writes. */
+  get attempt(): number {
+    return this.number;
+  }
+
+  /** What is stored from now on is of another attempt. */
+  writeAs(attempt: number): void {
+    this.number = attempt;
   }
 
   /** Messages of the response that are stored. */
@@ -113,12 +102,9 @@ export class CallLogWriter {
     const range = { subject: this.subject, from: 0, headersOnly: true };
     for await (const entry of readLog(this.link, this.method.service, range)) {
       state.apply(entry);
-      if (entry.claim) {
-        this.claimedAtMs = entry.storedAtMs;
-      }
-      const [base, count] = entry.message.headers?.get(Header.objects).split(" ") ?? [];
-      if (base) {
-        this.objects.set(base, Number(count));
+      const { objects } = entry;
+      if (objects) {
+        this.objects.set(objects.base, objects.count);
       }
     }
     this.sequence = state.sequence;
@@ -134,6 +120,7 @@ export class CallLogWriter {
     if (this.failure) {
       throw this.failure;
     }
+    this.hasWritten = true;
     this.queue.push(entry);
     this.queuedBytes += entry.payload.length;
     this.storing ??= this.storeQueue();
@@ -144,6 +131,7 @@ export class CallLogWriter {
 
   /** Waits until all that was pushed is stored, then stores one more entry. */
   append(entry: NewEntry): Promise<void> {
+    this.hasWritten = true;
     return this.storing || this.failure ? this.appendLater(entry) : this.store([entry]);
   }
 
@@ -177,7 +165,7 @@ export class CallLogWriter {
     } catch (error) {
       if (error instanceof NoStream) {
         await makeStreams(this.link, this.method.service);
-      } else if (!mayRepeat(error)) {
+      } else if (!isTransient(error)) {
         throw error;
       }
     }
@@ -197,7 +185,8 @@ export class CallLogWriter {
 
   /** Stores that the attempt runs, unless something else of it is stored or is about to be. */
   announce(entry: NewEntry): void {
-    if (this.sequence === 0 && !this.storing) {
+    if (this.sequence === 0 && !this.hasWritten) {
+      this.hasWritten = true;
       this.storing = this.store([entry])
         .catch((error) => {
           this.failure = error;
@@ -211,9 +200,9 @@ export class CallLogWriter {
     }
   }
 
-  /** Stores once more that the attempt was made, in a log that has lost entries. */
-  async recall(entry: NewEntry): Promise<void> {
-    await this.store([entry]);
+  /** Stores an entry in a log that has lost entries, whatever of this attempt failed before. */
+  recall(entry: NewEntry): Promise<void> {
+    return this.store([entry]);
   }
 
   /** Looks whether the call is still this attempt's. */
@@ -251,46 +240,34 @@ export class CallLogWriter {
   }
 
   /** Stores entries, however often it takes. */
-  private async store(entries: readonly NewEntry[]): Promise<void> {
+  private store(entries: readonly NewEntry[]): Promise<void> {
+    const { link, method } = this;
     const isMessage = entries[0]?.kind === "message";
     const before = this.stored;
-    const giveUpAt = Date.now() + patienceMs;
     let isInDoubt = false;
-    for (let retry = 0; ; retry++) {
+    const tryToStore = async () => {
+      if (isInDoubt && (await this.areStored(entries, before))) {
+        return;
+      }
       try {
-        if (!this.link.connected) {
-          await this.link.whenConnected(giveUpAt - Date.now());
-        }
-        if (isInDoubt && (await this.areStored(entries, before))) {
-          return;
-        }
         // A batch is not atomic when the server is killed while it stores it.
         const rest = isMessage ? entries.slice(this.stored - before) : entries;
         this.sequence = await this.publish(rest);
         if (isMessage) {
           this.stored = before + entries.length;
         }
-        return;
-      } catch (thrown) {
-        let error = thrown;
-        if (error instanceof SequenceConflict && !isInDoubt) {
+      } catch (error) {
+        if (!(error instanceof SequenceConflict)) {
+          // It may be stored although its acknowledgement was lost.
+          isInDoubt = true;
+        } else if (!isInDoubt) {
           // It was sent once: what is there in its place is not of this attempt.
           await this.areStored([], before);
         }
-        if (error instanceof NoStream) {
-          error = await makeStreams(this.link, this.method.service).then(
-            () => thrown,
-            (e: unknown) => e,
-          );
-        }
-        if (!mayRepeat(error) || Date.now() >= giveUpAt || this.link.nats.isClosed()) {
-          throw error;
-        }
-        // It may be stored although its acknowledgement was lost.
-        isInDoubt ||= !(error instanceof SequenceConflict);
-        await pause(retry);
+        throw error;
       }
-    }
+    };
+    return until(link, tryToStore, { makeStream: () => makeStreams(link, method.service) });
   }
 
   /**
@@ -328,33 +305,7 @@ export class CallLogWriter {
   }
 
   private publish(entries: readonly NewEntry[]): Promise<number> {
-    const last = entries.length - 1;
-    const batchId = last > 0 ? createSecret() : "";
-    for (const [index, entry] of entries.entries()) {
-      const headers = new HeaderBlock().add(
-        Header.entry,
-        formatEntry(
-          entry.kind,
-          this.attempt,
-          entry.kind === "attempt" ? this.claim : entry.outcome,
-        ),
-      );
-      entry.headers?.(headers);
-      if (index === 0) {
-        headers.add(Header.expectedLastSubjectSequence, this.sequence);
-      }
-      if (last > 0) {
-        headers.add(Header.batchId, batchId).add(Header.batchSequence, index + 1);
-      }
-      if (index === last) {
-        if (last > 0) {
-          headers.add(Header.batchCommit, 1);
-        }
-        return publishStored(this.link, this.subject, entry.payload, headers);
-      }
-      this.link.nats.publish(this.subject, entry.payload, { headers: headers.asHeaders() });
-    }
-    return Promise.reject(new Error("nothing to store"));
+    return appendEntries(this.link, this.subject, this.sequence, this, entries);
   }
 }
 
@@ -369,9 +320,4 @@ function refuseLoss(isLoss: boolean): void {
   if (isLoss) {
     throw new LostEntries("the server has lost entries of the call log that it had confirmed");
   }
-}
-
-/** What JetStream calls a defect of ours stays one; batches that are cut short are Unavailable. */
-function mayRepeat(error: unknown): boolean {
-  return error instanceof SequenceConflict || isTransient(error);
 }

@@ -1,0 +1,95 @@
+import type { DescMessage, MessageInitShape } from "@bufbuild/protobuf";
+import { Code } from "@connectrpc/connect";
+import { nuid } from "@nats-io/nats-core";
+import type { AttemptObjects } from "../ledger/log.js";
+import type { ResponseEntry, RunningCall } from "../ledger/running.js";
+import type { Link } from "../link/link.js";
+import { checkSize, encode, type MessageLimits } from "../message/codec.js";
+import { type HeaderBlock, headerSize } from "../message/header.js";
+import { OutgoingBlobs } from "../objects/outgoing-blobs.js";
+import { isOversize, responseTtlMs } from "../objects/payload-store.js";
+import type { MethodBinding } from "../schema/binding.js";
+import { holdsBlobs } from "../schema/blob-fields.js";
+import { responseSpace } from "../schema/object-name.js";
+import type { Steps } from "./steps.js";
+
+/**
+ * Makes entries of the messages of a response, and stores elsewhere what is too large for
+ * one: payloads, and what Blobs hold.
+ */
+export class ResponseWriter {
+  private base = "";
+  private count = 0;
+
+  constructor(
+    private readonly link: Link,
+    private readonly method: MethodBinding,
+    private readonly running: RunningCall,
+    private readonly steps: Steps,
+    private readonly limits: MessageLimits,
+    /** Ends what is being stored. */
+    private readonly signal: () => AbortSignal | undefined,
+  ) {}
+
+  /** What was stored, or is being stored; undefined when that is nothing. */
+  get objects(): AttemptObjects | undefined {
+    return this.base ? { base: this.base, count: this.count } : undefined;
+  }
+
+  /** A promise only for what has to be stored elsewhere first. */
+  entry(
+    init: unknown,
+    metadata: () => HeaderBlock | undefined,
+  ): ResponseEntry | Promise<ResponseEntry> {
+    const { output } = this.method.desc;
+    const message = init as MessageInitShape<DescMessage>;
+    return holdsBlobs(output)
+      ? this.storeBlobs(new OutgoingBlobs(output, message, Code.Internal)).then((payload) =>
+          this.encoded(payload, metadata()),
+        )
+      : this.encoded(encode(output, message, Code.Internal), metadata());
+  }
+
+  private encoded(
+    payload: Uint8Array,
+    metadata: HeaderBlock | undefined,
+  ): ResponseEntry | Promise<ResponseEntry> {
+    const { link, method } = this;
+    checkSize(method.desc.output, payload, this.limits, "writeMaxBytes");
+    if (!isOversize(payload, headerSize(metadata), link.maxPayload)) {
+      return { payload, objects: this.objects, metadata };
+    }
+    return this.steps.run(async () => {
+      const name = await this.nameObjects(1);
+      const object = await link.payloads.put(method.service, name(0), payload, this.options());
+      return { payload: new Uint8Array(0), object, objects: this.objects, metadata };
+    });
+  }
+
+  /** Stores what the Blobs of a response hold; returns the response. */
+  private storeBlobs(blobs: OutgoingBlobs<DescMessage>): Promise<Uint8Array> {
+    const { link, method } = this;
+    return this.steps.run(async () => {
+      const names = await this.nameObjects(blobs.count);
+      return blobs.encode(await blobs.store(link, method.service, names, this.options()));
+    });
+  }
+
+  private options() {
+    return { ttlMs: responseTtlMs(this.method.service), signal: this.signal() };
+  }
+
+  private async nameObjects(count: number): Promise<(index: number) => string> {
+    // What is stored may be long on its way.
+    this.running.request.working();
+    if (!this.base) {
+      const base = nuid.next();
+      await this.running.announceObjects(base);
+      this.base = base;
+    }
+    const first = this.count;
+    this.count += count;
+    const prefix = `${responseSpace(this.method, this.running.call)}.${this.base}`;
+    return (index) => `${prefix}.${first + index}`;
+  }
+}
