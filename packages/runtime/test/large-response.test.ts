@@ -79,7 +79,8 @@ test("what an attempt has stored of its response goes when its worker is killed"
     await nats.connect(),
   );
   onTestFinished(() => worker.drain());
-  expect(await call.result()).toMatchObject({ index: 2 });
+  // On a busy machine the second attempt may be lost as well.
+  expect((await call.result()).index).toBeGreaterThanOrEqual(2);
   await until(async () => (await stored(root, "EDGE")) === 0);
 });
 
@@ -90,7 +91,10 @@ test("what an attempt has stored of its response goes when it fails", async () =
   await nats.worker({ limited: () => ({ data: new Uint8Array(6_000_000) }) }, { url });
   const client = await nats.client();
   await expect(client.limited({})).rejects.toMatchObject({
-    rawMessage: "attempt 2 took longer than 300 ms",
+    // On a busy machine the server may take a worker for lost.
+    rawMessage: expect.stringMatching(
+      /^attempt 2 took longer than 300 ms|^gave up after 2 attempts/,
+    ),
   });
   await until(async () => (await stored(root, "TEST")) === 0);
 });

@@ -72,7 +72,8 @@ const vectors: Record<string, () => string | Promise<string>> = {
   "its log": () => `\`${entrySubjectOf(method, invoice)}\` in \`${pdf.logStream}\``,
   "the same live": () => `\`${method.liveSubject}.${invoice.suffix}.entry\``,
   "its dead letter": () => `\`${method.deadSubject}.${invoice.suffix}\` in \`${pdf.deadStream}\``,
-  "the same call for later": () => `\`${laterSubjectOf(method, invoice)}\` in \`${pdf.laterStream}\``,
+  "the same call for later": () =>
+    `\`${laterSubjectOf(method, invoice)}\` in \`${pdf.laterStream}\``,
   "the same call when it is due": () =>
     `\`${dueSubjectOf(method, { subject: method.queueSubject }, invoice)}\` in \`${pdf.laterStream}\``,
   "call id `Vd9kXbTn0yYhGmBq3sJw2L.7`, owner `acme`": () =>

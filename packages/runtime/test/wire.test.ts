@@ -5,8 +5,8 @@ import { type Msg, MsgHdrsImpl } from "@nats-io/nats-core";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { CallState, type Entry, formatEntry, parseEntry } from "../src/ledger/log.js";
-import { readDelivery } from "../src/link/stored-message.js";
 import { SlotTable } from "../src/link/slot-table.js";
+import { readDelivery } from "../src/link/stored-message.js";
 import { HeaderBlock, readMetadata } from "../src/message/header.js";
 import { decodeStatus, encodeStatus, isStatus } from "../src/message/status.js";
 import { bindService } from "../src/schema/binding.js";
@@ -30,7 +30,9 @@ describe("subjects", () => {
     expect(`${binding.queueSubject}.${call.suffix}`).toBe(
       "test.v1.TestService.queue.Count._._.invoice-42",
     );
-    expect(entrySubjectOf(binding, call)).toBe("test.v1.TestService.log.Count._._.invoice-42.entry");
+    expect(entrySubjectOf(binding, call)).toBe(
+      "test.v1.TestService.log.Count._._.invoice-42.entry",
+    );
     expect(progressSubjectOf(binding, call)).toBe(
       "test.v1.TestService.progress.Count._._.invoice-42.progress",
     );

@@ -1,5 +1,6 @@
 import { Code, ConnectError } from "@connectrpc/connect";
-import { isFull, publishStored, SequenceConflict } from "../link/jetstream.js";
+import { publishStored } from "../link/jetstream.js";
+import { isFull, SequenceConflict } from "../link/jetstream-error.js";
 import type { Link } from "../link/link.js";
 import { provisionMissingOnce } from "../link/provision.js";
 import { until } from "../link/until.js";

@@ -1,5 +1,5 @@
 import { Code, type ConnectError } from "@connectrpc/connect";
-import { isFull } from "../link/jetstream.js";
+import { isFull } from "../link/jetstream-error.js";
 import type { Link } from "../link/link.js";
 import { until } from "../link/until.js";
 import { causedError } from "../message/caused-error.js";

@@ -1,6 +1,7 @@
 import { Code, ConnectError } from "@connectrpc/connect";
+import { Alarm } from "../link/alarm.js";
 import { refuseOtherDomainOnce } from "../link/domain.js";
-import { SequenceConflict } from "../link/jetstream.js";
+import { SequenceConflict } from "../link/jetstream-error.js";
 import type { Link } from "../link/link.js";
 import { isTransient } from "../link/until.js";
 import type { MethodBinding } from "../schema/binding.js";
@@ -12,13 +13,13 @@ import {
   type FoundCall,
   findKnownCall,
   goneError,
-  lagMs,
   lostError,
   notFound,
 } from "./found-call.js";
 import type { LiveListener, LiveRouter } from "./live-router.js";
 import { CallState, type Entry, lastEntry } from "./log.js";
-import { costOf, type Page, type SharedLog, type SharedLogs } from "./shared-log.js";
+import { isRunning, MissingParts } from "./missing-parts.js";
+import { costOf, LogReader, type SharedLogs } from "./shared-log.js";
 
 /**
  * What live entries that wait for their reader may cost, in bytes. What comes above it
@@ -35,8 +36,6 @@ const firstRetryMs = 250;
 const lastRetryMs = 2_000;
 
 const never = Number.POSITIVE_INFINITY;
-
-const nothingRead: Page = { entries: [], isLast: false };
 
 /** What a follower knows of its call when it begins. */
 export type FollowFrom =
@@ -74,10 +73,8 @@ export class CallFollower implements LiveListener {
   private isBehind: boolean;
   /** The log may hold such. */
   private isInDoubt: boolean;
-  private log: SharedLog | undefined;
-  private page = nothingRead;
-  private read = 0;
-  private wake: (() => void) | undefined;
+  private readonly pages: LogReader;
+  private readonly alarm = new Alarm();
   private failure: ConnectError | undefined;
   /** True when the call was there once. */
   private isKnown: boolean;
@@ -87,8 +84,7 @@ export class CallFollower implements LiveListener {
   private retryMs = firstRetryMs;
   /** When the call's time is over, in ms since 1970; undefined when that is not known. */
   private deadline: number | undefined;
-  /** Since when what the server has of the call does not add up, in ms since 1970. */
-  private oddSince: number | undefined;
+  private readonly parts: MissingParts;
   private beganAt = 0;
 
   constructor(
@@ -103,6 +99,8 @@ export class CallFollower implements LiveListener {
     this.isAccepted = from !== "new";
     this.isBehind = from === "unknown" && !endOnly;
     this.isInDoubt = from !== "new" && !this.isBehind;
+    this.parts = new MissingParts(method);
+    this.pages = new LogReader(followed.logs, method.service, entrySubjectOf(method, call));
   }
 
   /** Begins to listen. Called by next(); earlier for a call that is yet to be submitted. */
@@ -117,7 +115,7 @@ export class CallFollower implements LiveListener {
       link.onReconnect(() => {
         this.isInDoubt = true;
         this.pollMs = firstPollMs;
-        this.wake?.();
+        this.alarm.ring();
       }),
     ];
   }
@@ -131,7 +129,7 @@ export class CallFollower implements LiveListener {
   stop(error: ConnectError): void {
     this.failure ??= error;
     this.close();
-    this.wake?.();
+    this.alarm.ring();
   }
 
   /** Stops listening. */
@@ -140,7 +138,7 @@ export class CallFollower implements LiveListener {
       cleanup();
     }
     this.cleanups = [];
-    this.leaveLog();
+    this.pages.leave();
   }
 
   /**
@@ -179,10 +177,10 @@ export class CallFollower implements LiveListener {
     if (!entry || before === undefined) {
       this.isBehind = !this.endOnly;
       this.isInDoubt = this.endOnly;
-      this.wake?.();
+      this.alarm.ring();
     } else if (!this.endOnly && (before > sequence || this.bufferedBytes > bufferLimit)) {
       this.isBehind = true;
-      this.wake?.();
+      this.alarm.ring();
     } else if (messages > 0 && before < sequence && sequence < entry.sequence && !entry.outcome) {
       this.stop(this.cutError());
     } else {
@@ -194,7 +192,7 @@ export class CallFollower implements LiveListener {
     if (this.state.apply(entry) && (!this.endOnly || entry.kind === "end")) {
       this.buffer.push(entry);
       this.bufferedBytes += costOf(entry);
-      this.wake?.();
+      this.alarm.ring();
     }
   }
 
@@ -208,43 +206,29 @@ export class CallFollower implements LiveListener {
 
   /** Reads on in the log until an entry counts; undefined when its end is reached. */
   private async readStored(): Promise<Entry | undefined> {
-    const { service } = this.method;
     try {
       for (;;) {
-        for (const { entries } = this.page; this.read < entries.length; ) {
-          const entry = entries[this.read++] as Entry;
+        for (let entry = this.pages.take(); entry; entry = this.pages.take()) {
           if (this.state.apply(entry)) {
             return entry;
           }
         }
-        if (this.page.isLast) {
+        await this.checkDomain();
+        if (!(await this.pages.load(this.state.sequence))) {
           // What was accepted meanwhile shows up as a gap, or now.
-          this.leaveLog();
           this.isBehind = false;
           this.isInDoubt = true;
           return undefined;
         }
-        await this.checkDomain();
-        const { sequence } = this.state;
-        this.log ??= this.followed.logs.open(service, entrySubjectOf(this.method, this.call));
-        this.page = await this.log.read(sequence && sequence + 1);
-        this.read = 0;
         if (this.failure) {
           return undefined;
         }
       }
     } catch (error) {
-      this.leaveLog();
+      this.pages.leave();
       await this.waitAfter(error);
       return undefined;
     }
-  }
-
-  private leaveLog(): void {
-    this.log?.leave();
-    this.log = undefined;
-    this.page = nothingRead;
-    this.read = 0;
   }
 
   private async waitForEntry(): Promise<void> {
@@ -331,31 +315,20 @@ export class CallFollower implements LiveListener {
     }
   }
 
-  /**
-   * A part of the call may be gone: what was read of its log, or its request. Who answers
-   * may lag behind the rest of a cluster, so this has to last.
-   */
+  /** A part of the call may be gone: what was read of its log, or its request. */
   private checkParts(found: FoundCall, sequence: number): void {
-    const { last, request } = found;
     const { method, call, state } = this;
-    const isCut = (last?.sequence ?? 0) < sequence;
-    const isOrphan = last !== undefined && last.kind !== "end" && !request;
-    if (!isCut && !isOrphan) {
-      this.oddSince = undefined;
-      return;
-    }
-    this.oddSince ??= Date.now();
-    const oddMs = Date.now() - this.oddSince;
-    if (oddMs < lagMs) {
+    const missing = this.parts.check(found, sequence);
+    if (missing === "unsure") {
       // Soon enough to notice, and not while it is heard of.
       this.pollMs = firstPollMs;
-    } else if (isCut && state.messages > 0) {
+    } else if (missing === "log" && state.messages > 0) {
       this.stop(this.cutError());
-    } else if (isCut) {
+    } else if (missing === "log") {
       // Nothing was given to the reader yet: it reads what comes.
       this.state = new CallState();
-      this.take(last);
-    } else if (oddMs > (isRunning(found) ? attemptMs(method) : 0)) {
+      this.take(found.last);
+    } else if (missing === "request") {
       this.stop(lostError(method, call, "has lost its request, and cannot go on"));
     }
   }
@@ -385,19 +358,8 @@ export class CallFollower implements LiveListener {
   }
 
   /** True when something woke it before the time was over. */
-  private sleep(ms: number): Promise<boolean> {
-    if (this.failure) {
-      return Promise.resolve(true);
-    }
-    return new Promise((resolve) => {
-      const done = (heard: boolean) => {
-        clearTimeout(timer);
-        this.wake = undefined;
-        resolve(heard);
-      };
-      const timer = setTimeout(done, ms, false);
-      this.wake = () => done(true);
-    });
+  private async sleep(ms: number): Promise<boolean> {
+    return this.failure !== undefined || (await this.alarm.sleep(ms));
   }
 }
 
@@ -409,14 +371,4 @@ function mayPass(error: unknown, { code }: ConnectError): boolean {
     // No room for the end of a call, for now.
     code === Code.ResourceExhausted
   );
-}
-
-/** True when an attempt was made and is not known to have ended. */
-function isRunning({ last }: FoundCall): boolean {
-  return last?.kind === "attempt" || last?.kind === "message";
-}
-
-/** How long an attempt without its request may run, in ms. */
-function attemptMs({ timeoutMs, ackWaitMs }: MethodBinding): number {
-  return timeoutMs > 0 ? timeoutMs + ackWaitMs : never;
 }

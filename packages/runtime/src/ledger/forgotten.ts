@@ -1,5 +1,6 @@
-import { getNext, SequenceConflict } from "../link/jetstream.js";
+import { getNext } from "../link/jetstream.js";
 import { consumerInfo } from "../link/jetstream-admin.js";
+import { SequenceConflict } from "../link/jetstream-error.js";
 import type { Link } from "../link/link.js";
 import { Header, putAgain } from "../message/header.js";
 import { methodNamed, type ServiceBinding } from "../schema/binding.js";

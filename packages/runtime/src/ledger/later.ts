@@ -1,4 +1,5 @@
-import { getLast, SequenceConflict } from "../link/jetstream.js";
+import { getLast } from "../link/jetstream.js";
+import { SequenceConflict } from "../link/jetstream-error.js";
 import type { Link } from "../link/link.js";
 import { withStreams } from "../link/provision.js";
 import { Header, type HeaderBlock, readAccepted } from "../message/header.js";

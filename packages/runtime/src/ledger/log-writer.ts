@@ -1,5 +1,5 @@
 import { Code, type ConnectError } from "@connectrpc/connect";
-import { NoStream, SequenceConflict } from "../link/jetstream.js";
+import { NoStream, SequenceConflict } from "../link/jetstream-error.js";
 import type { Link } from "../link/link.js";
 import { makeStreams } from "../link/provision.js";
 import { isTransient, until } from "../link/until.js";

@@ -1,43 +1,20 @@
-import { Code, ConnectError } from "@connectrpc/connect";
+import type { ConnectError } from "@connectrpc/connect";
 import type { Link } from "../link/link.js";
-import { pause, until } from "../link/until.js";
 import { Header, type HeaderBlock } from "../message/header.js";
 import { addKind } from "../message/method-kind.js";
-import {
-  appendMetadata,
-  decodeStatus,
-  encodeStatus,
-  endError,
-  permanent,
-} from "../message/status.js";
+import { appendMetadata, decodeStatus, encodeStatus, endError } from "../message/status.js";
 import { countObjects, releaseObjects, removeObjects } from "../objects/payload-store.js";
 import type { MethodBinding } from "../schema/binding.js";
 import type { CallName } from "../schema/call-id.js";
 import { entrySubjectOf } from "../schema/call-subjects.js";
 import { responseSpace } from "../schema/object-name.js";
+import { attemptEntry, claimCall, type Doubts, doubtsOf } from "./claim.js";
 import { buryCall, storeCause, storeDeadLetter } from "./dead-letters.js";
 import type { DeliveryCounts } from "./delivery-counts.js";
 import { entryReserve, statusEnd, tellWorkers } from "./ending.js";
-import { findQueued } from "./found-call.js";
-import {
-  type AttemptObjects,
-  addOrigin,
-  type CallState,
-  type Claim,
-  isAsLate,
-  isSame,
-  type NewEntry,
-  type Outcome,
-  readLog,
-} from "./log.js";
-import { LogWriter, LostClaim } from "./log-writer.js";
+import { type AttemptObjects, addOrigin, type Outcome, readLog } from "./log.js";
+import { LogWriter, type LostClaim } from "./log-writer.js";
 import type { DeliveredRequest, Withdrawal } from "./stored-request.js";
-
-/**
- * By how many deliveries a claim may be ahead of the one that is at hand: that many were
- * made, at most, while a process stood still. One that is further ahead is not believed.
- */
-const mostAhead = 16;
 
 const nothing = new Uint8Array(0);
 
@@ -61,21 +38,17 @@ export class RunningCall {
   private readonly writer: LogWriter;
   /** Earlier attempts that count for nothing: their workers gave the call back. */
   private releases = 0;
-  /** The server may not know whether it handed out the request before. */
-  private readonly isUnsure: boolean;
-  /** Nor does an empty log tell whether it was begun. */
-  private readonly isDoubtful: boolean;
+  private readonly doubts: Doubts;
 
   constructor(
     private readonly link: Link,
     private readonly method: MethodBinding,
     readonly call: CallName,
     readonly request: DeliveredRequest,
-    private readonly counts: DeliveryCounts,
+    counts: DeliveryCounts,
   ) {
-    const { storedAtMs, sequence, delivery } = request;
-    this.isDoubtful = storedAtMs <= counts.doubtfulUntil;
-    this.isUnsure = this.isDoubtful || storedAtMs <= counts.unsureUntil;
+    const { sequence, delivery } = request;
+    this.doubts = doubtsOf(request, counts);
     this.writer = new LogWriter(link, method, call, { request: sequence, delivery });
   }
 
@@ -91,88 +64,15 @@ export class RunningCall {
 
   /** False for the first delivery of a new call: nobody else can have begun it. */
   get needsClaim(): boolean {
-    return this.request.delivery > 1 || this.isUnsure || this.request.isReplay;
+    return this.doubts.isUnsure || this.request.isReplay;
   }
 
-  /**
-   * Makes the call this attempt's own, and tells how many messages of its response are stored.
-   *
-   * Expects: the last entry of the log, as it was read.
-   * Writes: `attempt`.
-   * May be answered: 10071 or 10164, the attempt before it has written; then it looks again.
-   *
-   * Throws LostClaim when the call has ended or a later attempt runs, and Internal, permanently,
-   * when its attempts are used up.
-   */
+  /** Makes the call this attempt's own. Returns how many messages of its response are stored. Errors: see {@link claimCall}. */
   async claim(): Promise<number> {
-    const { link, method, call, writer } = this;
-    for (let isMade = false, retry = 0; ; retry++) {
-      const state = await until(link, () => writer.readState());
-      if (state.hasEnded) {
-        throw new LostClaim(state.outcome);
-      }
-      if (state.claim && isAsLate(state.claim, writer.claim)) {
-        if (isMade && isSame(state.claim, writer.claim)) {
-          // A worker that was taken for lost, and is not, hears that it has lost its claim.
-          tellWorkers(link, method, call);
-          return writer.messages;
-        }
-        if (!(await this.isVoid(state.claim, state))) {
-          // A later delivery was begun while this one lay in a process that stood still.
-          throw new LostClaim(undefined);
-        }
-      }
-      if (state.sequence === 0 && this.mayBeFirst) {
-        return 0;
-      }
-      this.refuseFurther(state);
-      // The first attempt leaves no entry when its worker is lost.
-      writer.writeAs(Math.max(1, state.attempt) + 1);
-      if (retry > 0) {
-        await pause(retry - 1);
-      }
-      isMade = true;
-      await writer.claimAfter(state.attempt, this.attemptEntry());
-    }
-  }
-
-  /** Throws when the attempts of a call are used up by workers that died without a word. */
-  private refuseFurther({ attempt, releases, sequence }: CallState): void {
+    const { link, method, call, request, writer, doubts } = this;
+    const { resumeFrom, releases } = await claimCall(link, method, call, request, writer, doubts);
     this.releases = releases;
-    const made = Math.max(1, attempt);
-    const spent = made - releases;
-    // An attempt that only may have been made ends no call.
-    const isCertain = sequence > 0 || this.isRepeated;
-    if (spent >= this.method.maxAttempts && isCertain) {
-      this.writer.writeAs(made);
-      const text = `gave up after ${spent} attempts: the last worker was lost while it ran the call`;
-      throw permanent(new ConnectError(text, Code.Internal));
-    }
-  }
-
-  /**
-   * True for a claim as late as this one that no attempt can have made: clients may write
-   * to their logs, and a consumer that was made anew counts its deliveries from 1. To obey
-   * it would be to drop the request each time it comes.
-   */
-  private async isVoid({ request, delivery }: Claim, { claimedAtMs }: CallState): Promise<boolean> {
-    const { link, method, call, counts, writer } = this;
-    const own = writer.claim;
-    if (request === own.request) {
-      return claimedAtMs <= counts.unsureUntil || delivery - own.delivery > mostAhead;
-    }
-    const queued = await until(link, () => findQueued(link, method, call));
-    return Math.max(0, ...queued.map(({ sequence }) => sequence)) === own.request;
-  }
-
-  /** True when the request was handed out before. */
-  private get isRepeated(): boolean {
-    return this.request.delivery > 1 || this.request.isPutAgain;
-  }
-
-  /** True when no other attempt can have begun that has left no entry yet. */
-  private get mayBeFirst(): boolean {
-    return !this.isRepeated && !this.isDoubtful;
+    return resumeFrom;
   }
 
   /** Looks whether the call is still this attempt's. */
@@ -182,7 +82,7 @@ export class RunningCall {
 
   /** Stores that the attempt runs, unless the log tells so. Not waited for. */
   announce(): void {
-    this.writer.announce(this.attemptEntry());
+    this.writer.announce(attemptEntry(this.request));
   }
 
   /**
@@ -190,20 +90,7 @@ export class RunningCall {
    * stored: if this attempt is lost, the worker that makes the next one removes them.
    */
   announceObjects(base: string): Promise<void> {
-    return this.writer.append(this.attemptEntry(`${base} 0`));
-  }
-
-  private attemptEntry(objects?: string): NewEntry {
-    return {
-      kind: "attempt",
-      payload: nothing,
-      headers: (block) => {
-        if (objects) {
-          block.add(Header.objects, objects);
-        }
-        return addOrigin(block, this.request);
-      },
-    };
+    return this.writer.append(attemptEntry(this.request, `${base} 0`));
   }
 
   /**
@@ -264,7 +151,7 @@ export class RunningCall {
   async giveBack(): Promise<void> {
     try {
       const { sequence } = await this.writer.readState();
-      if (sequence === 0 && this.mayBeFirst) {
+      if (sequence === 0 && this.doubts.mayBeFirst) {
         await this.writer.append({ kind: "release", payload: nothing });
       }
     } catch {
@@ -354,7 +241,7 @@ export class RunningCall {
    * request back: else the attempts before would be made once more.
    */
   async recall(): Promise<void> {
-    await this.writer.recall(this.attemptEntry());
+    await this.writer.recall(attemptEntry(this.request));
     this.request.giveBack();
   }
 

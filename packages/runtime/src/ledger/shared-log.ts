@@ -147,3 +147,44 @@ export class SharedLogs {
     return log;
   }
 }
+
+/** Reads the log of one call for one follower, entry by entry. */
+export class LogReader {
+  private log: SharedLog | undefined;
+  private page: Page | undefined;
+  private read = 0;
+
+  constructor(
+    private readonly logs: SharedLogs,
+    private readonly service: ServiceBinding,
+    private readonly subject: string,
+  ) {}
+
+  /** The next entry that is loaded; undefined when it is time to {@link load} more. */
+  take(): Entry | undefined {
+    return this.page?.entries[this.read++];
+  }
+
+  /**
+   * Loads entries after a sequence, 0 for the whole log. False when the log holds no more; then
+   * it has left. Errors: those of {@link readLog}.
+   */
+  async load(sequence: number): Promise<boolean> {
+    if (this.page?.isLast) {
+      this.leave();
+      return false;
+    }
+    this.log ??= this.logs.open(this.service, this.subject);
+    this.page = await this.log.read(sequence && sequence + 1);
+    this.read = 0;
+    return true;
+  }
+
+  /** Holds nothing of the log any more. */
+  leave(): void {
+    this.log?.leave();
+    this.log = undefined;
+    this.page = undefined;
+    this.read = 0;
+  }
+}

@@ -1,5 +1,5 @@
 import { Code, ConnectError } from "@connectrpc/connect";
-import { permanent } from "../message/status.js";
+import { isPermanent, permanent } from "../message/status.js";
 
 /** The expected last sequence of a subject was not the last one: someone else wrote. */
 export class SequenceConflict extends Error {}
@@ -100,4 +100,23 @@ export function toError(error: ApiError, subject: string): Error {
 
 function byStatus(code: number): Code {
   return code === 503 || code === 429 ? Code.Unavailable : Code.Internal;
+}
+
+/** True when a stream refused a message because it is full, or has its subject already. */
+export function isFull(error: unknown): boolean {
+  return (
+    error instanceof ConnectError &&
+    error.code === Code.ResourceExhausted &&
+    // That is a message that is too large.
+    !isPermanent(error)
+  );
+}
+
+/** True when a message can never be stored, however often it is sent: it is too large, or wrong. */
+export function neverFits(error: unknown): boolean {
+  return (
+    error instanceof ConnectError &&
+    (error.code === Code.InvalidArgument ||
+      (error.code === Code.ResourceExhausted && isPermanent(error)))
+  );
 }

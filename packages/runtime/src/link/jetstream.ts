@@ -2,14 +2,11 @@ import { Code, ConnectError } from "@connectrpc/connect";
 import type { Msg, MsgHdrs } from "@nats-io/nats-core";
 import { causedError } from "../message/caused-error.js";
 import { Header, HeaderBlock, wholeNumber } from "../message/header.js";
-import { isPermanent } from "../message/status.js";
 import { otherDomain } from "./domain.js";
 import { type ApiError, NoStream, SequenceConflict, toError } from "./jetstream-error.js";
 import { isNoResponders, type Link } from "./link.js";
 import { createSecret } from "./secret.js";
 import { StoredMessage } from "./stored-message.js";
-
-export { NoStream, SequenceConflict } from "./jetstream-error.js";
 
 /** How long a server may take for one answer of JetStream's API, in ms. */
 const apiTimeoutMs = 5_000;
@@ -96,25 +93,6 @@ export function publishFenced(
     link.nats.publish(subject, payload, { headers: headers.asHeaders() });
   }
   return Promise.resolve(expected);
-}
-
-/** True when a stream refused a message because it is full, or has its subject already. */
-export function isFull(error: unknown): boolean {
-  return (
-    error instanceof ConnectError &&
-    error.code === Code.ResourceExhausted &&
-    // That is a message that is too large.
-    !isPermanent(error)
-  );
-}
-
-/** True when a message can never be stored, however often it is sent: it is too large, or wrong. */
-export function neverFits(error: unknown): boolean {
-  return (
-    error instanceof ConnectError &&
-    (error.code === Code.InvalidArgument ||
-      (error.code === Code.ResourceExhausted && isPermanent(error)))
-  );
 }
 
 /** Calls JetStream's API. Returns undefined when what was asked for does not exist. */

@@ -4,8 +4,8 @@ import type { MethodBinding, ServiceBinding } from "../schema/binding.js";
 import { findDifferences } from "../schema/difference.js";
 import { describeInfrastructure, type StreamSettings } from "../schema/infrastructure.js";
 import { refuseOtherDomain } from "./domain.js";
-import { NoStream } from "./jetstream.js";
 import { consumerInfo, createStream, putConsumer, streamInfo } from "./jetstream-admin.js";
+import { NoStream } from "./jetstream-error.js";
 import type { Link } from "./link.js";
 import { isTransient, until } from "./until.js";
 

@@ -1,7 +1,7 @@
 import { findDeadLetter } from "../ledger/dead-letters.js";
 import { type FoundCall, findCall } from "../ledger/found-call.js";
 import { type Entry, isMalformed } from "../ledger/log.js";
-import { SequenceConflict } from "../link/jetstream.js";
+import { SequenceConflict } from "../link/jetstream-error.js";
 import type { Link } from "../link/link.js";
 import { readStream } from "../link/stream-reader.js";
 import { until } from "../link/until.js";

@@ -1,7 +1,7 @@
 import { Code, ConnectError } from "@connectrpc/connect";
 import { isDueByItself, queueDue } from "../ledger/later.js";
 import { DeliveredRequest } from "../ledger/stored-request.js";
-import { neverFits } from "../link/jetstream.js";
+import { neverFits } from "../link/jetstream-error.js";
 import type { Link } from "../link/link.js";
 import { provisionMissing } from "../link/provision.js";
 import type { MethodBinding } from "../schema/binding.js";

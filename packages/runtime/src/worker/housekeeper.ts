@@ -9,7 +9,7 @@ import {
   readFloor,
 } from "../ledger/forgotten.js";
 import type { StoredRequest } from "../ledger/stored-request.js";
-import { neverFits } from "../link/jetstream.js";
+import { neverFits } from "../link/jetstream-error.js";
 import type { Link } from "../link/link.js";
 import type { MethodBinding, ServiceBinding } from "../schema/binding.js";
 import { type ConsumerSettings, describeInfrastructure } from "../schema/infrastructure.js";

@@ -1,4 +1,5 @@
 import type { Msg } from "@nats-io/nats-core";
+import { Alarm } from "../link/alarm.js";
 import type { Link } from "../link/link.js";
 import { Pull, type PullEnd, type PullListener } from "../link/pull.js";
 import { type Pulled, refusedPauseMs } from "./puller.js";
@@ -23,7 +24,7 @@ export class PriorityPuller {
   private readonly running: Running;
   private isStopping = false;
   private turn = 0;
-  private wake: (() => void) | undefined;
+  private readonly alarm = new Alarm();
   private loop: Promise<void> | undefined;
 
   constructor(
@@ -31,7 +32,7 @@ export class PriorityPuller {
     private readonly concurrency: number,
     queues: readonly Pulled[],
   ) {
-    this.running = new Running(link, () => this.wake?.());
+    this.running = new Running(link, () => this.alarm.ring());
     this.lanes = queues.map(
       (queue) => new Lane(link, queue, (message) => this.take(queue, message)),
     );
@@ -44,7 +45,7 @@ export class PriorityPuller {
   /** Takes nothing new; what is on its way is given back. What runs keeps running. */
   async stop(): Promise<void> {
     this.isStopping = true;
-    this.wake?.();
+    this.alarm.ring();
     await Promise.all(this.lanes.map((lane) => lane.leave()));
     await this.loop;
   }
@@ -58,13 +59,13 @@ export class PriorityPuller {
     while (!this.isStopping) {
       try {
         if (!this.link.connected || this.running.count >= this.concurrency) {
-          await this.pause(lookMs);
+          await this.alarm.sleep(lookMs);
         } else if (!(await this.takeNow())) {
           await this.waitForAny();
         }
       } catch (error) {
         this.link.fault(error);
-        await this.pause(refusedPauseMs);
+        await this.alarm.sleep(refusedPauseMs);
       }
     }
   }
@@ -104,23 +105,11 @@ export class PriorityPuller {
     if (typeof end !== "object") {
       return end === "taken";
     }
-    await this.pause(refusedPauseMs);
+    await this.alarm.sleep(refusedPauseMs);
     if (!this.isStopping && this.link.connected) {
       await lane.queue.refused(end.refused);
     }
     return false;
-  }
-
-  private pause(ms: number): Promise<void> {
-    return new Promise((resolve) => {
-      const done = () => {
-        clearTimeout(timer);
-        this.wake = undefined;
-        resolve();
-      };
-      const timer = setTimeout(done, ms);
-      this.wake = done;
-    });
   }
 }
 

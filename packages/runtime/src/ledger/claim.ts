@@ -1,0 +1,154 @@
+import { Code, ConnectError } from "@connectrpc/connect";
+import type { Link } from "../link/link.js";
+import { pause, until } from "../link/until.js";
+import type { HeaderBlock } from "../message/header.js";
+import { Header } from "../message/header.js";
+import { permanent } from "../message/status.js";
+import type { MethodBinding } from "../schema/binding.js";
+import type { CallName } from "../schema/call-id.js";
+import type { DeliveryCounts } from "./delivery-counts.js";
+import { tellWorkers } from "./ending.js";
+import { findQueued } from "./found-call.js";
+import { addOrigin, type CallState, type Claim, isAsLate, isSame, type NewEntry } from "./log.js";
+import { type LogWriter, LostClaim } from "./log-writer.js";
+import type { DeliveredRequest, StoredRequest } from "./stored-request.js";
+
+/**
+ * By how many deliveries a claim may be ahead of the one that is at hand: that many were
+ * made, at most, while a process stood still. One that is further ahead is not believed.
+ */
+const mostAhead = 16;
+
+/** What is not certain of a request that was handed out. */
+export interface Doubts {
+  /** It was handed out before, or the server may not know whether it was. */
+  readonly isUnsure: boolean;
+  /** It surely was handed out before. */
+  readonly isRepeated: boolean;
+  /** No other attempt can have begun that has left no entry yet. */
+  readonly mayBeFirst: boolean;
+  /** A claim that was stored by then, in ms since 1970, is of an earlier consumer. */
+  readonly unsureUntil: number;
+}
+
+/** Tells what is not certain of a request: what the server counts, it may have forgotten. */
+export function doubtsOf(request: DeliveredRequest, counts: DeliveryCounts): Doubts {
+  const { delivery, storedAtMs, isPutAgain } = request;
+  const isDoubtful = storedAtMs <= counts.doubtfulUntil;
+  const isRepeated = delivery > 1 || isPutAgain;
+  return {
+    isUnsure: delivery > 1 || isDoubtful || storedAtMs <= counts.unsureUntil,
+    isRepeated,
+    mayBeFirst: !isRepeated && !isDoubtful,
+    unsureUntil: counts.unsureUntil,
+  };
+}
+
+/** A call that is the attempt's own. */
+export interface Claimed {
+  /** How many messages of its response are stored. */
+  readonly resumeFrom: number;
+  /** Earlier attempts that count for nothing: their workers gave the call back. */
+  readonly releases: number;
+}
+
+/** The entry that makes a call an attempt's own, with the objects that it is about to store. */
+export function attemptEntry(request: StoredRequest, objects?: string): NewEntry {
+  return {
+    kind: "attempt",
+    payload: new Uint8Array(0),
+    headers: (block: HeaderBlock) => {
+      if (objects) {
+        block.add(Header.objects, objects);
+      }
+      return addOrigin(block, request);
+    },
+  };
+}
+
+/**
+ * Makes a call this attempt's own, and tells how many messages of its response are stored.
+ *
+ * Expects: the last entry of the log, as it was read.
+ * Writes: `attempt`; nothing where the log is empty and this is the first attempt for sure.
+ * May be answered: 10071 or 10164, the attempt before it has written; then it looks again.
+ *
+ * Throws LostClaim when the call has ended or a later attempt runs, and Internal, permanently,
+ * when its attempts are used up.
+ */
+export async function claimCall(
+  link: Link,
+  method: MethodBinding,
+  call: CallName,
+  request: DeliveredRequest,
+  writer: LogWriter,
+  doubts: Doubts,
+): Promise<Claimed> {
+  for (let isMade = false, retry = 0; ; retry++) {
+    const state = await until(link, () => writer.readState());
+    const { claim, releases } = state;
+    if (state.hasEnded) {
+      throw new LostClaim(state.outcome);
+    }
+    if (claim && isAsLate(claim, writer.claim)) {
+      if (isMade && isSame(claim, writer.claim)) {
+        // A worker that was taken for lost, and is not, hears that it has lost its claim.
+        tellWorkers(link, method, call);
+        return { resumeFrom: writer.messages, releases };
+      }
+      const isVoid =
+        claim.request === writer.claim.request
+          ? state.claimedAtMs <= doubts.unsureUntil ||
+            claim.delivery - writer.claim.delivery > mostAhead
+          : await isNewest(link, method, call, writer.claim);
+      if (!isVoid) {
+        // A later delivery was begun while this one lay in a process that stood still.
+        throw new LostClaim(undefined);
+      }
+    }
+    if (state.sequence === 0 && doubts.mayBeFirst) {
+      return { resumeFrom: 0, releases: 0 };
+    }
+    refuseFurther(method, state, writer, doubts);
+    // The first attempt leaves no entry when its worker is lost.
+    writer.writeAs(Math.max(1, state.attempt) + 1);
+    if (retry > 0) {
+      await pause(retry - 1);
+    }
+    isMade = true;
+    await writer.claimAfter(state.attempt, attemptEntry(request));
+  }
+}
+
+/**
+ * True when no later request of the call is queued: no attempt can have made a claim of one.
+ * Clients may write to their logs. To obey such a claim would be to drop the request each
+ * time it comes.
+ */
+async function isNewest(
+  link: Link,
+  method: MethodBinding,
+  call: CallName,
+  { request }: Claim,
+): Promise<boolean> {
+  const queued = await until(link, () => findQueued(link, method, call));
+  return Math.max(0, ...queued.map(({ sequence }) => sequence)) === request;
+}
+
+/** Throws when the attempts of a call are used up by workers that died without a word. */
+function refuseFurther(
+  { maxAttempts }: MethodBinding,
+  { attempt, releases, sequence }: CallState,
+  writer: LogWriter,
+  { isRepeated }: Doubts,
+): void {
+  const made = Math.max(1, attempt);
+  const spent = made - releases;
+  // An attempt that only may have been made ends no call.
+  const isCertain = sequence > 0 || isRepeated;
+  if (spent >= maxAttempts && isCertain) {
+    writer.writeAs(made);
+    const text = `gave up after ${spent} attempts: the last worker was lost while it ran the call`;
+    throw permanent(new ConnectError(text, Code.Internal));
+  }
+}
