@@ -34,7 +34,7 @@ export interface AttemptStatus {
   readonly startedAt?: Date;
   /** When it failed or was given back. */
   readonly endedAt?: Date;
-  /** What it failed with; without details. */
+  /** Its error, without details. */
   readonly error?: ConnectError;
   /** When the next attempt follows at the earliest. */
   readonly retryAt?: Date;
@@ -56,7 +56,7 @@ export interface CallStatus {
   readonly messages: number;
   /** The last report of the handler. */
   readonly progress?: Progress;
-  /** What the call ended with, when it did not succeed; without details. */
+  /** The error of a call that did not succeed, without details. */
   readonly error?: ConnectError;
   /**
    * Of a call that waits for a worker, `queued` or `retrying`: how many running workers
@@ -111,7 +111,7 @@ async function workersOf(link: Link, method: MethodBinding): Promise<number | un
   try {
     return (await countWorkers(link, method.service)).get(method.desc.name) ?? 0;
   } catch {
-    // Who may not ask learns less.
+    // Credentials that may not ask learn less.
     return undefined;
   }
 }

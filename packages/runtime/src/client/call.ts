@@ -15,7 +15,7 @@ export interface SubmitOptions
   /** The call starts at this time or later, by the server's clock. Default: at once. */
   notBefore?: Date | undefined;
   /**
-   * Who has the next free slot of a worker. A method whose option `priorities` is
+   * Decides which call has the next free slot of a worker. A method whose option `priorities` is
    * not set knows only `normal`. Default: `normal`.
    */
   priority?: Priority | undefined;
@@ -25,19 +25,19 @@ export interface SubmitOptions
   // accepted the call is then not known.
 }
 
-/** What ends a wait; the call itself goes on. */
+/** Ends a wait; the call itself goes on. */
 export interface SignalOptions {
   /** Ends the wait with Canceled. */
   signal?: AbortSignal | undefined;
 }
 
-/** What can be done with every durable call. */
+/** A durable call, of whichever kind. */
 export interface Call {
   /** Identifies the call: give it to `attach()`. */
   readonly id: string;
 
   /**
-   * What the call's handler reports of its progress: the last report, if there
+   * The reports of progress of the call's handler: the last one, if there
    * is one, then each as it comes, until the call ends. Reports may be skipped;
    * the last one never is. Throws NotFound when there is no such call, or none any more.
    */

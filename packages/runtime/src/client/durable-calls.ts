@@ -317,7 +317,7 @@ export class DurableCalls {
       .catch((error) => end({ error }));
     follower
       .next()
-      // What was reported while the connection was lost was not heard.
+      // A report was not heard while the connection was lost.
       .then(readStored)
       .then(
         () => end({}),
@@ -348,7 +348,7 @@ export class DurableCalls {
   }
 }
 
-/** What ends a wait whose reader has left; nobody sees it. */
+/** Ends a wait whose reader has left; nobody sees it. */
 const left = new ConnectError("the reader has left", Code.Canceled);
 
 /** How the messages of a call are read. */

@@ -34,7 +34,7 @@ export class Submission {
   /** The request; empty while its Blobs are not stored. */
   private bytes: Uint8Array = new Uint8Array(0);
   private digest: string | undefined;
-  /** What was found of the call when it was last looked for. */
+  /** All that was found of the call when it was last looked for. */
   private found: FoundCall | undefined;
   /** The objects that hold parts of the request; their names say what they are of. */
   private base = "";

@@ -5,7 +5,7 @@ import { Interruptible } from "../link/interruptible.js";
 const window = 256;
 const uploadWindow = 8;
 
-/** What became of one of many submissions: the call, or why it was not accepted. */
+/** The result of one of many submissions: the call, or why it was not accepted. */
 export type Submitted<C> =
   | { readonly call: C; readonly error?: undefined }
   | { readonly call?: undefined; readonly error: ConnectError };
@@ -44,7 +44,7 @@ async function* submitEach<T, C>(
     if (!end && underWay.length < most) {
       coming ??= take(source);
     }
-    // Who makes the requests may wait for what became of the last one.
+    // The source of the requests may wait for the result of the last one.
     const step = await Promise.race(
       [coming, underWay[0]].filter((promise) => promise !== undefined),
     );
@@ -70,7 +70,7 @@ async function* submitEach<T, C>(
   }
 }
 
-/** What a source gave, or why it gives no more. */
+/** The next request of a source, or why it gives no more. */
 interface Given<T> {
   readonly next: IteratorResult<T> | undefined;
   readonly failure?: unknown;

@@ -53,7 +53,7 @@ export class WaitingWatch {
           });
         }
       },
-      // Who may not ask is told nothing.
+      // Credentials that may not ask are told nothing.
       () => undefined,
     );
   }

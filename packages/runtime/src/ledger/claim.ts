@@ -19,7 +19,7 @@ import type { DeliveredRequest, StoredRequest } from "./stored-request.js";
  */
 const mostAhead = 16;
 
-/** What is not certain of a request that was handed out. */
+/** How certain it is that a request was not handed out before. */
 export interface Doubts {
   /** It was handed out before, or the server may not know whether it was. */
   readonly isUnsure: boolean;
@@ -31,7 +31,7 @@ export interface Doubts {
   readonly unsureUntil: number;
 }
 
-/** Tells what is not certain of a request: what the server counts, it may have forgotten. */
+/** Tells how certain that is: a server may have forgotten its count of deliveries. */
 export function doubtsOf(request: DeliveredRequest, counts: DeliveryCounts): Doubts {
   const { delivery, storedAtMs, isPutAgain } = request;
   const isDoubtful = storedAtMs <= counts.doubtfulUntil;

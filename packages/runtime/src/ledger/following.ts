@@ -1,9 +1,8 @@
 import { Code, ConnectError } from "@connectrpc/connect";
 import { Alarm } from "../link/alarm.js";
 import { refuseOtherDomainOnce } from "../link/domain.js";
-import { SequenceConflict } from "../link/jetstream-error.js";
 import type { Link } from "../link/link.js";
-import { isTransient } from "../link/until.js";
+import { mayRepeat } from "../link/until.js";
 import type { MethodBinding } from "../schema/binding.js";
 import type { CallName } from "../schema/call-id.js";
 import { entrySubjectOf } from "../schema/call-subjects.js";
@@ -16,16 +15,11 @@ import {
   lostError,
   notFound,
 } from "./found-call.js";
+import { LiveBuffer } from "./live-buffer.js";
 import type { LiveListener, LiveRouter } from "./live-router.js";
 import { CallState, type Entry, lastEntry } from "./log.js";
 import { isRunning, MissingParts } from "./missing-parts.js";
-import { costOf, LogReader, type SharedLogs } from "./shared-log.js";
-
-/**
- * What live entries that wait for their reader may cost, in bytes. What comes above it
- * is dropped and read from the log later: the log is the buffer of slow readers.
- */
-const bufferLimit = 8 * 1024 * 1024;
+import { LogReader, type SharedLogs } from "./shared-log.js";
 
 /** Wait before the log is looked at although nothing was heard, in ms: doubled each time. */
 const firstPollMs = 1_000;
@@ -37,7 +31,7 @@ const lastRetryMs = 2_000;
 
 const never = Number.POSITIVE_INFINITY;
 
-/** What a follower knows of its call when it begins. */
+/** The knowledge that a follower has of its call when it begins. */
 export type FollowFrom =
   /** Made by this client just now: nothing is in its log, and it is not accepted yet. */
   | "new"
@@ -46,7 +40,7 @@ export type FollowFrom =
   /** Known by its id only: it may not exist. */
   | "unknown";
 
-/** What the followers of a connection share. */
+/** The parts that all followers of a connection share. */
 export interface Followed {
   readonly link: Link;
   readonly live: LiveRouter;
@@ -67,8 +61,7 @@ export interface WaitingListener {
  */
 export class CallFollower implements LiveListener {
   private state = new CallState();
-  private readonly buffer: Entry[] = [];
-  private bufferedBytes = 0;
+  private readonly buffer = new LiveBuffer();
   /** The log holds entries that were neither heard nor read. */
   private isBehind: boolean;
   /** The log may hold such. */
@@ -153,7 +146,7 @@ export class CallFollower implements LiveListener {
       if (this.failure) {
         throw this.failure;
       }
-      const entry = this.takeBuffered() ?? (this.isBehind ? await this.readStored() : undefined);
+      const entry = this.buffer.take() ?? (this.isBehind ? await this.readStored() : undefined);
       if (!entry) {
         await this.waitForEntry();
         continue;
@@ -178,7 +171,7 @@ export class CallFollower implements LiveListener {
       this.isBehind = !this.endOnly;
       this.isInDoubt = this.endOnly;
       this.alarm.ring();
-    } else if (!this.endOnly && (before > sequence || this.bufferedBytes > bufferLimit)) {
+    } else if (!this.endOnly && (before > sequence || this.buffer.isFull)) {
       this.isBehind = true;
       this.alarm.ring();
     } else if (messages > 0 && before < sequence && sequence < entry.sequence && !entry.outcome) {
@@ -190,18 +183,9 @@ export class CallFollower implements LiveListener {
 
   private accept(entry: Entry): void {
     if (this.state.apply(entry) && (!this.endOnly || entry.kind === "end")) {
-      this.buffer.push(entry);
-      this.bufferedBytes += costOf(entry);
+      this.buffer.add(entry);
       this.alarm.ring();
     }
-  }
-
-  private takeBuffered(): Entry | undefined {
-    const entry = this.buffer.shift();
-    if (entry) {
-      this.bufferedBytes -= costOf(entry);
-    }
-    return entry;
   }
 
   /** Reads on in the log until an entry counts; undefined when its end is reached. */
@@ -215,7 +199,7 @@ export class CallFollower implements LiveListener {
         }
         await this.checkDomain();
         if (!(await this.pages.load(this.state.sequence))) {
-          // What was accepted meanwhile shows up as a gap, or now.
+          // Entries that were accepted meanwhile show up as a gap, or now.
           this.isBehind = false;
           this.isInDoubt = true;
           return undefined;
@@ -232,7 +216,7 @@ export class CallFollower implements LiveListener {
   }
 
   private async waitForEntry(): Promise<void> {
-    if (this.isBehind || this.buffer.length > 0 || this.failure) {
+    if (this.isBehind || !this.buffer.isEmpty || this.failure) {
       return;
     }
     try {
@@ -290,7 +274,7 @@ export class CallFollower implements LiveListener {
   private async look(): Promise<void> {
     const { link, waiting } = this.followed;
     if (!this.isAccepted) {
-      // Who submits it says when that fails.
+      // submit() tells when that fails.
       await this.lookAtLog();
       return;
     }
@@ -333,7 +317,7 @@ export class CallFollower implements LiveListener {
     }
   }
 
-  /** What follows in a log that was emptied may be what was read before. */
+  /** Entries that follow in a log that was emptied may be the ones that were read before. */
   private cutError(): ConnectError {
     return lostError(this.method, this.call, "has lost what was read of its log");
   }
@@ -349,7 +333,9 @@ export class CallFollower implements LiveListener {
   private async waitAfter(error: unknown): Promise<void> {
     const { link } = this.followed;
     const failure = ConnectError.from(error);
-    if (!mayPass(error, failure) || link.nats.isClosed()) {
+    // No room for the end of a call may be so for now only.
+    const mayPass = mayRepeat(error) || failure.code === Code.ResourceExhausted;
+    if (!mayPass || link.nats.isClosed()) {
       this.stop(failure);
       return;
     }
@@ -361,14 +347,4 @@ export class CallFollower implements LiveListener {
   private async sleep(ms: number): Promise<boolean> {
     return this.failure !== undefined || (await this.alarm.sleep(ms));
   }
-}
-
-/** True for what may be gone a moment later. All else ends the wait. */
-function mayPass(error: unknown, { code }: ConnectError): boolean {
-  return (
-    isTransient(error) ||
-    error instanceof SequenceConflict ||
-    // No room for the end of a call, for now.
-    code === Code.ResourceExhausted
-  );
 }

@@ -9,7 +9,7 @@ import { dueSubjectOf, laterSubjectOf, queueSubjectOf } from "../schema/call-sub
 import { type Entry, lastEntry } from "./log.js";
 import { StoredRequest } from "./stored-request.js";
 
-/** What the server has of a call. */
+/** All that the server has of a call. */
 export interface FoundCall {
   /** Last entry of its log. */
   readonly last: Entry | undefined;

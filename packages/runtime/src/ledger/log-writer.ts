@@ -25,7 +25,7 @@ export class LostClaim extends Error {
     super(lostClaimTexts[outcome ?? "running"]);
   }
 
-  /** What the handler's signal gives as its reason. */
+  /** The reason that the handler's signal gives. */
   toConnectError(): ConnectError {
     const code = this.outcome === "cancelled" ? Code.Canceled : Code.Aborted;
     return causedError(this.message, code, this);
@@ -86,7 +86,7 @@ export class LogWriter {
     return this.number;
   }
 
-  /** What is stored from now on is of another attempt. */
+  /** Entries from now on are those of another attempt. */
   writeAs(attempt: number): void {
     this.number = attempt;
   }

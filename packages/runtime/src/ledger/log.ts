@@ -19,7 +19,7 @@ import type { CallName } from "../schema/call-id.js";
 import { entrySubjectOf } from "../schema/call-subjects.js";
 
 /**
- * What an entry of a call log says:
+ * The kinds of entries of a call log:
  * - `attempt`: a worker claims the call; older attempts are stale from here on.
  * - `message`: a message of a streamed response.
  * - `retry`: an attempt failed, and another one follows.
@@ -52,7 +52,7 @@ export function isSame(claim: Claim | undefined, other: Claim): boolean {
 
 /** Objects that an attempt has stored. */
 export interface AttemptObjects {
-  /** What their names have in common. */
+  /** The part that their names have in common. */
   readonly base: string;
   readonly count: number;
 }
@@ -82,7 +82,7 @@ export class Entry {
     return readAccepted(this.message.headers);
   }
 
-  /** What tells the request of the call from another one, where the entry says so. */
+  /** Tells the request of the call from another one, where the entry says so. */
   get digest(): string | undefined {
     return readDigest(this.message.headers);
   }
@@ -92,7 +92,7 @@ export class Entry {
     return wholeNumber(this.message.headers?.get(Header.delay)) ?? 0;
   }
 
-  /** What its attempt had stored; undefined when that was nothing. */
+  /** The objects that its attempt had stored; undefined when there were none. */
   get objects(): AttemptObjects | undefined {
     const [base, count] = this.message.headers?.get(Header.objects).split(" ") ?? [];
     return base ? { base, count: Number(count) } : undefined;
@@ -124,7 +124,7 @@ const entryPattern =
  */
 export function parseEntry(
   message: Msg,
-  // Whoever stored it may have written such a header too: the server's is the last.
+  // A writer may have added such a header too: the server's is the last.
   sequence = wholeNumber(message.headers?.last(Header.sequence)),
   storedAtMs = 0,
 ): Entry {
@@ -251,13 +251,13 @@ export function appendEntries(
   return publishFenced(link, subject, expected, messages);
 }
 
-/** What entries tell of a request, for when that is gone. */
+/** The part of a request that entries keep: the log outlives the request. */
 export interface Origin {
   readonly digest: string | undefined;
   readonly acceptedAtMs: number;
 }
 
-/** Adds what an `attempt` or an `end` tells of the request. */
+/** Adds the part of the request that an `attempt` or an `end` keeps. */
 export function addOrigin(block: HeaderBlock, { digest, acceptedAtMs }: Origin): HeaderBlock {
   if (digest) {
     block.add(Header.digest, digest);

@@ -19,7 +19,8 @@ const blind = new WeakSet<Link>();
 
 /**
  * Throws ResourceExhausted when the oldest call of a queue has waited for too long.
- * Who may not read the queue keeps no limit: to see the oldest request is to see all.
+ * Credentials that may not read the queue keep no limit: a user who may see the oldest
+ * request may see all.
  */
 export async function checkQueueAge(
   link: Link,
@@ -65,7 +66,7 @@ async function findOldest(
       `CONSUMER.INFO.${service.stream}.${consumer}`,
       {},
     );
-    // What was delivered waits no longer.
+    // A request that was delivered waits no longer.
     const from = info && info.delivered.stream_seq + 1;
     const next = from ? await getNext(link, service.stream, `${subject}.>`, from) : undefined;
     // Not when it says that it was accepted: one client could keep off all others.

@@ -15,7 +15,7 @@ export interface QueueCounts {
   readonly pausedUntil: Date | undefined;
 }
 
-/** What JetStream says of a consumer, as far as it is of use. */
+/** The fields of JetStream's CONSUMER.INFO that are used here. */
 interface ConsumerInfo {
   readonly num_pending: number;
   readonly num_ack_pending: number;

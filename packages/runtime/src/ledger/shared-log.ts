@@ -11,7 +11,7 @@ const keptBytes = 8 * 1024 * 1024;
 /** Bytes that an entry takes besides its payload: its message, its headers, and itself. */
 const entryBytes = 1024;
 
-/** What it costs to hold an entry, in bytes. */
+/** The bytes that an entry takes in memory. */
 export function costOf({ message }: Entry): number {
   return message.data.length + entryBytes;
 }
@@ -39,7 +39,7 @@ export class SharedLog {
   /** By the sequence that they begin with. */
   private readonly pages = new Map<number, KeptPage>();
   private cost = 0;
-  /** What has read all before a sequence, and can go on there. */
+  /** Readers that have read all before a sequence, and can go on there. */
   private readonly waiting = new Map<number, AsyncGenerator<Entry>>();
 
   constructor(

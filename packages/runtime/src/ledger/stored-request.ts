@@ -82,7 +82,7 @@ export class StoredRequest extends StoredMessage {
     return wholeNumber(this.headers?.get(Header.letter));
   }
 
-  /** What the names of its objects have in common; undefined when it has none. */
+  /** The part that the names of its objects have in common; undefined when it has none. */
   get objectBase(): string | undefined {
     return this.headers?.get(Header.objects)?.split(" ")[0] || undefined;
   }

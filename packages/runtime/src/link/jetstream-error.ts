@@ -17,7 +17,7 @@ export interface ApiError {
 const enable = ": enable JetStream on the server, for this account";
 
 /**
- * What JetStream's error codes mean to a caller, by errors.json of nats-server. The rest
+ * The meaning of JetStream's error codes to a caller, by errors.json of nats-server. The rest
  * goes by the HTTP-like code: 503 and 429 pass, everything else is a defect of ours.
  */
 const codes = new Map<number, Code>([

@@ -130,7 +130,7 @@ export async function callApi<T>(link: Link, api: string, body: object): Promise
 const leastCost = 16 * 1024;
 const firstCost = 256 * 1024;
 
-/** What the next message is taken for: as the largest ones before it, and less each time. */
+/** The assumed size of the next message: that of the largest ones before it, and less each time. */
 const costs = new WeakMap<Link, number>();
 
 /** Reads one message: as many at once as may come without being too much. */
@@ -167,7 +167,7 @@ export async function getNext(
 }
 
 /**
- * What a stream has answered. Throws Unavailable when it exists and did not answer, and
+ * The message that a stream has answered with. Throws Unavailable when it exists and did not answer, and
  * DataLoss for what is no stored message.
  */
 async function found(link: Link, stream: string, reply: Msg): Promise<StoredMessage | undefined> {
@@ -195,7 +195,7 @@ async function found(link: Link, stream: string, reply: Msg): Promise<StoredMess
 const added = [Header.subject, Header.sequence, Header.timestamp];
 
 function storedMessage(stream: string, message: Msg, headers: MsgHdrs): StoredMessage {
-  // Whoever stored it may have written such headers too: the server's are the last.
+  // A writer may have added such headers too: the server's are the last.
   for (const name of added) {
     headers.set(name, headers.last(name));
   }

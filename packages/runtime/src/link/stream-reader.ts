@@ -12,14 +12,14 @@ const batchTimeoutMs = 10_000;
 /** The same where messages may be removed meanwhile. */
 const shrinkingTimeoutMs = 1_000;
 
-/** What a batch should have, and a message is taken for before one was seen, in bytes. */
+/** The size that a batch should have, and the assumed size of the first message, in bytes. */
 const batchBytes = 1024 * 1024;
 const firstBytes = 128 * 1024;
 
-/** What a message takes besides its payload, in bytes. */
+/** The bytes that a message takes besides its payload. */
 const overheadBytes = 512;
 
-/** What {@link readStream} reads. */
+/** The messages that {@link readStream} reads. */
 export interface StreamRange {
   /** Subject of the messages; it may have wildcards. */
   readonly subject: string;
@@ -67,7 +67,7 @@ export async function* readStream(
     const { lastPerSubject } = range;
     const batch =
       wanted > 0 ? pullBounded(link, source, wanted, size * wanted, lastPerSubject) : undefined;
-    // Whoever waits for it hears of its failure.
+    // Its failure is told where it is awaited.
     batch?.catch(() => undefined);
     return batch;
   };

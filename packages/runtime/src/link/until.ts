@@ -59,7 +59,8 @@ async function failureOf(work: () => Promise<unknown>, otherwise: unknown): Prom
   }
 }
 
-function mayRepeat(error: unknown): boolean {
+/** True when the same request may succeed a moment later, or a look tells why it was refused. */
+export function mayRepeat(error: unknown): boolean {
   return error instanceof SequenceConflict || isTransient(error);
 }
 

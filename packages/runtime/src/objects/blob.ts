@@ -9,7 +9,7 @@ import { readObject } from "./object-reader.js";
 import type { OpenSource } from "./object-writer.js";
 
 /**
- * Where the bytes of a Blob come from. What can be read again, a function or bytes,
+ * Where the bytes of a Blob come from. A source that can be read again, a function or bytes,
  * is gone on with by whoever submits the same call again after a crash.
  */
 export type BlobSource = Uint8Array | BlobStream | (() => BlobStream);
@@ -17,7 +17,7 @@ export type BlobSource = Uint8Array | BlobStream | (() => BlobStream);
 /** A stream of bytes, split in any way. */
 export type BlobStream = AsyncIterable<Uint8Array> | ReadableStream<Uint8Array>;
 
-/** What a Blob says of itself. */
+/** The fields that describe a Blob. */
 export interface BlobInfo {
   /** Media type, such as `video/mp4`. Default: empty. */
   contentType?: string | undefined;
@@ -25,7 +25,7 @@ export interface BlobInfo {
   fileName?: string | undefined;
 }
 
-/** What is attached to a Blob, unseen. */
+/** The parts that are attached to a Blob, unseen. */
 interface Source {
   readonly open: OpenSource;
   readonly isRereadable: boolean;
@@ -67,7 +67,7 @@ export function blobOf(from: BlobSource, { contentType = "", fileName = "" }: Bl
 
 /**
  * Reads a Blob, no faster than its bytes are taken, and through lost connections.
- * What was read is right only when the loop ends without an error.
+ * The bytes are right only when the loop ends without an error.
  *
  * Throws DataLoss when its object is gone or damaged, Unavailable when the server
  * does not answer for a minute, PermissionDenied when its object is not of the call

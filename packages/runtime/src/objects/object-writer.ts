@@ -1,4 +1,4 @@
-import { Code, ConnectError } from "@connectrpc/connect";
+import { Code } from "@connectrpc/connect";
 import { getLast, publishFenced, publishStored } from "../link/jetstream.js";
 import type { Link } from "../link/link.js";
 import { provisionBucket } from "../link/provision.js";
@@ -8,6 +8,8 @@ import { Header, HeaderBlock, wholeNumber } from "../message/header.js";
 import { createSha256, digestText } from "../message/sha256.js";
 import type { ServiceBinding } from "../schema/binding.js";
 import { bucketStream, chunkSubject, metaSubject, parseObjectName } from "../schema/object-name.js";
+import { inChunks } from "./chunks.js";
+import { removeObject } from "./remove-object.js";
 
 /** Largest chunk, in bytes: what other clients of Object Store write. */
 const chunkBytes = 128 * 1024;
@@ -27,7 +29,7 @@ const batchMs = 250;
 /** How long to try to store the same chunks, in ms. */
 const patienceMs = 60_000;
 
-/** What reads bytes anew each time that it is called. */
+/** Reads bytes anew each time that it is called. */
 export type OpenSource = () => AsyncIterable<Uint8Array>;
 
 /** An object that is stored. */
@@ -135,7 +137,7 @@ class ObjectWriter {
       if (batch.length >= this.most) {
         await storing;
         storing = this.store(batch);
-        // Whoever awaits it hears of its failure.
+        // Its failure is told where it is awaited.
         storing.catch(() => undefined);
         batch = [];
       }
@@ -164,7 +166,7 @@ class ObjectWriter {
     });
   }
 
-  /** What is there must be what the source yields at that place. */
+  /** The bytes that are there must be the ones that the source yields at that place. */
   private checkTail(chunk: Uint8Array): void {
     const { tail, position, stored } = this;
     if (tail && position >= stored) {
@@ -178,7 +180,7 @@ class ObjectWriter {
     }
   }
 
-  /** What is there is of no use: it is written anew. */
+  /** The object that is there is of no use: it is written anew. */
   private startOver(why: string): never {
     this.sequence = 0;
     removeObject(this.link, this.service, this.name);
@@ -293,85 +295,4 @@ class ObjectWriter {
       makeStream: () => provisionBucket(link, service),
     });
   }
-}
-
-/** Cuts what a source yields into chunks of the same size, in spare buffers where there are. */
-async function* inChunks(
-  source: AsyncIterable<Uint8Array>,
-  size: number,
-  spare: Uint8Array[],
-): AsyncGenerator<Uint8Array, void, undefined> {
-  const next = () => spare.pop() ?? new Uint8Array(size);
-  let chunk = next();
-  let used = 0;
-  for await (const piece of source) {
-    if (!(piece instanceof Uint8Array)) {
-      throw new ConnectError(
-        `the source of a Blob gave a ${typeof piece}: it must give Uint8Arrays`,
-        Code.InvalidArgument,
-      );
-    }
-    for (let at = 0; at < piece.length; ) {
-      const part = piece.subarray(at, at + size - used);
-      chunk.set(part, used);
-      used += part.length;
-      at += part.length;
-      if (used === size) {
-        yield chunk;
-        chunk = next();
-        used = 0;
-      }
-    }
-  }
-  if (used > 0) {
-    yield chunk.subarray(0, used);
-  }
-}
-
-/** How long what takes the place of a removed object stays there, in s. */
-const removedSeconds = 1;
-
-/**
- * Removes an object: an empty message takes the place of its chunks, and goes by
- * itself. The permission to publish is enough for that. Not waited for: what is
- * lost on the way is for `sweepPayloads()`.
- */
-export function removeObject(link: Link, service: ServiceBinding, name: string): void {
-  if (link.connected) {
-    for (const subject of [chunkSubject(service, name), metaSubject(service, name)]) {
-      link.publish(subject, removedPayload(service, subject, name), {
-        headers: removal().asHeaders(),
-      });
-    }
-  }
-}
-
-/**
- * Removes an object unless its chunks changed since a sequence. Errors: those of
- * {@link publishStored}.
- */
-export async function removeUnchanged(
-  link: Link,
-  service: ServiceBinding,
-  name: string,
-  subject: string,
-  sequence: number,
-): Promise<void> {
-  await publishFenced(link, subject, sequence, [
-    { payload: removedPayload(service, subject, name), headers: removal() },
-  ]);
-}
-
-function removal(): HeaderBlock {
-  return new HeaderBlock().add(Header.rollup, "sub").add(Header.ttl, `${removedSeconds}s`);
-}
-
-/** Other clients of Object Store see that it is gone. */
-function removedPayload(service: ServiceBinding, subject: string, name: string): Uint8Array {
-  if (subject === chunkSubject(service, name)) {
-    return new Uint8Array(0);
-  }
-  const { payloadBucket: bucket } = service;
-  const info = { name, bucket, nuid: name, size: 0, chunks: 0, digest: "", deleted: true };
-  return new TextEncoder().encode(JSON.stringify(info));
 }

@@ -13,13 +13,9 @@ import { createSha256, digestText } from "../message/sha256.js";
 import type { ServiceBinding } from "../schema/binding.js";
 import { blobsIn } from "../schema/blob-fields.js";
 import { sourceOf } from "./blob.js";
-import {
-  removeObject,
-  type StoredObject,
-  type WriteOptions,
-  writeObject,
-} from "./object-writer.js";
+import { type StoredObject, type WriteOptions, writeObject } from "./object-writer.js";
 import { maxObjects } from "./payload-store.js";
+import { removeObject } from "./remove-object.js";
 
 /** A message that goes out, and the Blobs in it. */
 export class OutgoingBlobs<D extends DescMessage> {
@@ -39,7 +35,7 @@ export class OutgoingBlobs<D extends DescMessage> {
         code,
       );
     }
-    // What has no source is refused before anything is stored.
+    // A Blob without a source is refused before anything is stored.
     this.blobs.forEach(sourceOf);
   }
 
@@ -68,8 +64,8 @@ export class OutgoingBlobs<D extends DescMessage> {
   }
 
   /**
-   * Stores each Blob as the object that is named for its number. What an upload that
-   * failed left is removed, unless it is to be gone on with.
+   * Stores each Blob as the object that is named for its number. When an upload fails, its
+   * objects are removed, unless a later upload goes on with them.
    */
   async store(
     link: Link,

@@ -15,12 +15,8 @@ import {
   requestSpace,
 } from "../schema/object-name.js";
 import { readObject } from "./object-reader.js";
-import {
-  removeObject,
-  type StoredObject,
-  type WriteOptions,
-  writeObject,
-} from "./object-writer.js";
+import { type StoredObject, type WriteOptions, writeObject } from "./object-writer.js";
+import { removeObject } from "./remove-object.js";
 
 const dayMs = 24 * 3_600_000;
 
@@ -46,7 +42,7 @@ export class PayloadStore {
 
   /** Stores the payload of a direct call and returns its reference. */
   putDirect(method: MethodBinding, payload: Uint8Array): Promise<string> {
-    // Whoever is done with it removes it; the server does where both have crashed.
+    // The caller removes it after the call; the server does where both have crashed.
     const ttlMs = method.timeoutMs + dayMs;
     return this.put(method.service, `${directSpace(method)}.${createSecret()}`, payload, { ttlMs });
   }
@@ -128,7 +124,7 @@ function parseReference(reference: string): StoredObject {
 
 /** The objects of one submission of a request. */
 export interface RequestObjects {
-  /** What their names begin with, before the dot and their number. */
+  /** The beginning of their names, before the dot and their number. */
   readonly prefix: string;
   readonly count: number;
 }

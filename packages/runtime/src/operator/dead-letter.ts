@@ -53,7 +53,7 @@ export class DeadLetter {
   }
 
   /**
-   * What the handler threw, with its stack, where that was no ConnectError: the caller was
+   * The text of the error of the handler, with its stack, where that was no ConnectError: the caller was
    * told "internal error". Undefined for any other error.
    */
   async cause(): Promise<string | undefined> {
@@ -118,7 +118,7 @@ export class DeadLetter {
 
   /**
    * Makes the call queue anew, with the same id: its log begins from nothing, its
-   * attempts are counted from 1. Whoever followed it saw it fail.
+   * attempts are counted from 1. Its followers saw it fail.
    *
    * Errors: Unimplemented when the schema does not have its method,
    * ResourceExhausted when the queue is full, Unavailable.
@@ -135,7 +135,7 @@ export class DeadLetter {
     await discardCall(link, service, binding, method, call, stored);
   }
 
-  /** What the names of the request's objects begin with. */
+  /** The beginning of the names of the request's objects. */
   private get space(): string {
     return requestSpace({ desc: { name: this.method } }, this.call);
   }

@@ -34,7 +34,7 @@ export interface QueueInfo {
   readonly pausedUntil?: Date;
 }
 
-/** What operators of a service do. It needs an administrator's permissions on JetStream. */
+/** The acts of an operator of a service. It needs an administrator's permissions on JetStream. */
 export interface Operator {
   /** Calls that failed for good, the oldest first. */
   deadLetters(filter?: DeadLetterFilter): AsyncIterable<DeadLetter>;
@@ -62,7 +62,7 @@ export interface Operator {
 
 /** Options of `sweepPayloads()`. */
 export interface SweepOptions {
-  /** What is younger stays: it may be of an upload under way. In ms; default: 1 day. */
+  /** A younger object stays: it may be of an upload under way. In ms; default: 1 day. */
   olderThanMs?: number | undefined;
 }
 
@@ -187,7 +187,7 @@ class ServiceOperator implements Operator {
       logSubject: `${prefix}.log.${name}`,
     };
     const call = request.callOf(service);
-    // Whoever waits for it has the schema that knows its method.
+    // A client that waits for it has the schema that knows its method.
     await (call && name === method
       ? buryCall(link, gone, call, request, error)
       : buryStray(link, gone, request, error));

@@ -8,7 +8,7 @@ import { inDomain, joinRights, type Rights } from "./rights.js";
 import { administrator, client, observer, operator, worker } from "./roles.js";
 
 /**
- * What a user is of a service; docs/security.md says what each may do.
+ * The role of a user in a service; docs/security.md says what each may do.
  *
  * - `administrator`: makes and changes streams, consumers and buckets.
  * - `worker`: runs calls.
@@ -18,7 +18,7 @@ import { administrator, client, observer, operator, worker } from "./roles.js";
  */
 export type Role = "administrator" | "worker" | "client" | "operator" | "observer";
 
-/** What a user may be of one service. */
+/** The role of a user in one service. */
 export interface Grant {
   role: Role;
   service: DescService;
@@ -27,7 +27,7 @@ export interface Grant {
   /** Of a client: whose durable calls it makes. Default: `_`. */
   owner?: string | undefined;
   /**
-   * Of a client: it may submit with `notBefore`. Who may do that can remove the
+   * Of a client: it may submit with `notBefore`. A user who may do that can remove the
    * delayed calls of others, and read their requests. Default: false.
    */
   mayDelay?: boolean | undefined;
@@ -48,14 +48,14 @@ export interface Permissions {
   readonly subscribe: PermissionList;
 }
 
-/** Subjects with wildcards. What `allow` lacks is denied. */
+/** Subjects with wildcards. A subject that `allow` lacks is denied. */
 export interface PermissionList {
   readonly allow: readonly string[];
   readonly deny: readonly string[];
 }
 
 /**
- * What the inboxes of a user begin with: nobody else may listen there. The user's
+ * The beginning of a user's inboxes: nobody else may listen there. The user's
  * connections need it as `inboxPrefix`, or as `NATS_INBOX_PREFIX`.
  * Throws InvalidArgument for an impossible name.
  */
@@ -86,7 +86,7 @@ export function permissionsOf({ name, grants, domain }: User): Permissions {
   return { publish: { allow: publish, deny: [] }, subscribe: { allow: subscribe, deny: [] } };
 }
 
-/** What a grant means, without the user's inbox. Errors: those of {@link permissionsOf}. */
+/** The permissions of a grant, without the user's inbox. Errors: those of {@link permissionsOf}. */
 export function rightsOf(grant: Grant): Rights {
   const { role, owner = anyOwner, mayDelay = false } = grant;
   const service = bindService(grant.service);

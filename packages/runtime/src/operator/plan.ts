@@ -39,7 +39,7 @@ export interface PlannedChange {
   readonly what: string;
   /** Empty for what is made or removed as a whole. */
   readonly differences: readonly Difference[];
-  /** What a person has to know of it. */
+  /** Facts that a person has to know of it. */
   readonly reasons: readonly string[];
 }
 
@@ -51,7 +51,7 @@ export interface ApplyOptions {
   onApplied?: ((change: PlannedChange) => void) | undefined;
 }
 
-/** What has to be done on the server until it is as the schema of a service says. */
+/** The changes after which the server is as the schema of a service says. */
 export interface ServicePlan {
   /** Full name of the service. */
   readonly service: string;
@@ -77,7 +77,7 @@ interface Step extends PlannedChange {
 
 /**
  * Compares the streams, consumers and the bucket of a service with its schema.
- * Changes nothing. What else is on the server is left alone.
+ * Changes nothing. Anything else on the server is left alone.
  *
  * Errors: InvalidArgument for impossible options, PermissionDenied when these
  * credentials may not look, FailedPrecondition when the account has no JetStream, or
@@ -181,7 +181,7 @@ async function planStream(link: Link, wanted: StreamSettings): Promise<Step[]> {
     ];
   }
   const differences = findDifferences(wanted, info.config);
-  // What the schema does not say is for administrators.
+  // A setting that the schema lacks is for administrators.
   const run = () => updateStream(link, { ...info.config, ...wanted });
   return differences.length > 0
     ? [{ ...judgeStream(differences, wanted, info), what, differences, run }]

@@ -34,7 +34,7 @@ export function readLast(stream: string, pattern: string): string {
 }
 
 /**
- * Reading all messages of a pattern, and no other. What was created is pulled and
+ * Reading all messages of a pattern, and no other. A consumer that was created is pulled from and
  * deleted by its name, a secret of who created it.
  */
 export function readAll(stream: string, pattern: string): string[] {
@@ -50,7 +50,7 @@ export function consume(stream: string, consumer: string): string[] {
   return [api("CONSUMER.MSG.NEXT", stream, consumer), `${acks}${stream}.${consumer}.>`];
 }
 
-/** What subjects of acknowledgements begin with. */
+/** The beginning of the subjects of acknowledgements. */
 const acks = "$JS.ACK.";
 
 /**

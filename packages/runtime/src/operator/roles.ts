@@ -183,7 +183,7 @@ function durableClient(method: MethodBinding, owner: string, mayDelay: boolean):
   return {
     publish: [
       ...useObjects(service, { written: [own(`queue.${name}`)], read: [own(`log.${name}`)] }),
-      // Who cancels removes what no dead letter has.
+      // A client that cancels removes objects that no dead letter has.
       readLast(service.deadStream, own(method.deadSubject)),
       ...method.queues.flatMap(({ subject }) => [
         own(subject),
@@ -193,7 +193,7 @@ function durableClient(method: MethodBinding, owner: string, mayDelay: boolean):
       ...[method.laterSubject, ...dueSubjects(method)].map((subject) =>
         readLast(service.laterStream, own(subject)),
       ),
-      // Who cancels writes the end of the call.
+      // A client that cancels writes the end of the call.
       own(method.logSubject),
       method.cancelSubject,
       readLast(service.logStream, own(method.logSubject)),

@@ -5,7 +5,7 @@ import { SequenceConflict } from "../link/jetstream-error.js";
 import type { Link } from "../link/link.js";
 import { readStream } from "../link/stream-reader.js";
 import { until } from "../link/until.js";
-import { removeUnchanged } from "../objects/object-writer.js";
+import { removeUnchanged } from "../objects/remove-object.js";
 import { type MethodBinding, methodNamed, type ServiceBinding } from "../schema/binding.js";
 import { nameOfSuffix } from "../schema/call-id.js";
 import {
@@ -42,7 +42,7 @@ export async function sweepObjects(
       if (await until(link, () => isNeeded(link, service, owner))) {
         continue;
       }
-      // Whoever goes on with an upload meanwhile has changed it.
+      // An upload that went on meanwhile has changed it.
       await removeUnchanged(link, service, name, subject, sequence);
       removed.add(name);
     } catch (error) {

@@ -2,10 +2,10 @@ import type { ConsumerInfo, StreamInfo } from "@nats-io/jetstream";
 import type { Difference } from "../schema/difference.js";
 import type { StreamSettings } from "../schema/infrastructure.js";
 
-/** What comes of changing something on the server as the schema says. */
+/** The consequences of a change on the server. */
 export interface Verdict {
   readonly kind: "change" | "destructive" | "impossible";
-  /** What a person has to know of it. */
+  /** Facts that a person has to know of it. */
   readonly reasons: readonly string[];
 }
 

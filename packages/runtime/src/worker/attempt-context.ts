@@ -19,7 +19,7 @@ export interface Attempt {
   expire(): void;
 }
 
-/** What the handler of one attempt of a durable call is given. */
+/** The context that the handler of one attempt of a durable call is given. */
 export class AttemptContext extends LazyHandlerContext implements DurableHandlerContext {
   private pending: CheckedReport | undefined;
   private progressTimer: ReturnType<typeof setTimeout> | undefined;

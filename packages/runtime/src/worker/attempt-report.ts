@@ -7,7 +7,7 @@ import type { LogLevel } from "./log.js";
 import type { ServedMethod } from "./settings.js";
 import { textWithStack } from "./thrown-text.js";
 
-/** What its handler has left of an attempt. */
+/** The part of an attempt that its handler leaves behind. */
 export interface AttemptRemains {
   /** Undefined when no handler was called. */
   readonly context: AttemptContext | undefined;
@@ -15,7 +15,7 @@ export interface AttemptRemains {
   readonly isHeaderStored: boolean;
 }
 
-/** Carries out what follows from the result of an attempt, and logs it. */
+/** Carries out the verdict on an attempt, and logs it. */
 export class AttemptReporter {
   constructor(
     private readonly served: ServedMethod,

@@ -6,12 +6,12 @@ import { endError, isConnectError, isRetried, retryDelayOf, toDelayMs } from "..
 import type { MethodBinding } from "../schema/binding.js";
 import { toCallerError } from "./caller-error.js";
 
-/** What an attempt came to: its response, or what its handler, or what stopped it, threw. */
+/** The result of an attempt: its response, or the error of its handler, or why it was stopped. */
 export type AttemptResult =
   | { readonly kind: "answered"; readonly response: ResponseEntry }
   | { readonly kind: "threw"; readonly thrown: unknown };
 
-/** What follows from the result of an attempt. */
+/** The act that follows from the result of an attempt. */
 export type Verdict =
   /** The call ends with its response. */
   | { readonly kind: "succeed"; readonly response: ResponseEntry }
@@ -45,14 +45,14 @@ export class Expired extends Error {
   }
 }
 
-/** What of an attempt decides whether another one follows. */
+/** The facts of an attempt that decide whether another one follows. */
 export interface Attempted {
   /** Its number, from 1. */
   readonly attempt: number;
   readonly hasAttemptsLeft: boolean;
 }
 
-/** Decides what follows from the result of an attempt, by the options of its method. */
+/** Decides by the options of its method which act follows from the result of an attempt. */
 export function verdictOf(
   result: AttemptResult,
   method: MethodBinding,

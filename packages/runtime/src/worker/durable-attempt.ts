@@ -143,7 +143,7 @@ export class DurableAttempt implements Attempt {
 
   /** Does what follows from the result; true when the call has its response. */
   private report(result: AttemptResult): Promise<boolean> {
-    // What it ends with tells that it ran.
+    // Its next entry tells that it ran.
     this.announceAt = never;
     return this.reporter.report(result, {
       context: this.context,

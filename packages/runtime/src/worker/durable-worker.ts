@@ -190,7 +190,7 @@ function problemOf(
   if (!running) {
     return new ConnectError(`subject ${quote(subject)} names no call`, Code.InvalidArgument);
   }
-  // What withdraws a request is enough to end its call.
+  // A withdrawn request is enough to end its call.
   return defect && !withdrawn
     ? new ConnectError(`the request cannot be read: ${defect}`, Code.InvalidArgument)
     : undefined;

@@ -38,8 +38,8 @@ type Sweep = () => Promise<boolean>;
  * waits for ever (docs/decisions/0011):
  *
  * - A server that was killed may bring back a request whose consumer counts it as
- *   acknowledged, queued or due. Whoever gets it again reads in the log whether its call
- *   has ended.
+ *   acknowledged, queued or due. The worker that gets it again reads in the log whether its
+ *   call has ended.
  * - A server whose store was full when a call was due drops the call's schedule.
  */
 export class Housekeeper {
@@ -113,7 +113,7 @@ export class Housekeeper {
     }
   }
 
-  /** What may not be read is left to workers of all methods: docs/security.md. */
+  /** A stream that may not be read is left to workers of all methods: docs/security.md. */
   private async unlessDenied(sweep: Sweep): Promise<boolean> {
     try {
       return await sweep();
@@ -146,8 +146,8 @@ export class Housekeeper {
   }
 
   /**
-   * A call that takes days keeps the floor low. What lies above it may be acknowledged as
-   * well, and only the server knows: but a call that has ended runs nowhere.
+   * A call that takes days keeps the floor low. A request above it may be acknowledged
+   * as well, and only the server knows: but a call that has ended runs nowhere.
    */
   private async sweepAbove(stream: string, config: ConsumerSettings, floor: Floor): Promise<void> {
     const { link, service } = this;

@@ -4,7 +4,7 @@ export type LogLevel = "debug" | "info" | "warn" | "error";
 /** Something that an operator may want to know, in fields for machines. */
 export interface LogRecord {
   readonly level: LogLevel;
-  /** What happened, in words that never vary. */
+  /** The event, in words that never vary. */
   readonly message: string;
   readonly method?: string;
   readonly callId?: string;

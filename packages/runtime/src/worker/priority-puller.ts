@@ -20,7 +20,7 @@ const turns = [0, 0, 0, 1, 0, 0, 2, 0, 1, 0] as const;
 /** Pulls from the queues of a method by their priority, the highest first. */
 export class PriorityPuller {
   private readonly lanes: readonly Lane[];
-  /** What runs or is given back. */
+  /** Counts the messages that run or are given back. */
   private readonly running: Running;
   private isStopping = false;
   private turn = 0;
@@ -42,7 +42,7 @@ export class PriorityPuller {
     this.loop = this.run();
   }
 
-  /** Takes nothing new; what is on its way is given back. What runs keeps running. */
+  /** Takes nothing new; what is on its way is given back. A message that runs keeps running. */
   async stop(): Promise<void> {
     this.isStopping = true;
     this.alarm.ring();
@@ -70,7 +70,7 @@ export class PriorityPuller {
     }
   }
 
-  /** What was on its way when another queue had the slot may come when none is free. */
+  /** A message may come when no slot is free: it was on its way when another queue had the slot. */
   private take(queue: Pulled, message: Msg): void {
     const isTaken = !this.isStopping && this.running.count < this.concurrency;
     this.running.add(isTaken ? queue.run(message) : queue.giveBack(message));

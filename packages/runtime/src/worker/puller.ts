@@ -8,7 +8,7 @@ const expiresMs = 30_000;
 /** Wait before a pull that the server refused is repeated, in ms. */
 export const refusedPauseMs = 500;
 
-/** What a {@link Puller} pulls, and what it does with it. */
+/** The consumer that a {@link Puller} pulls from, and how it handles a message. */
 export interface Pulled extends PullSource {
   /** Handles a message. */
   run(message: Msg): Promise<void>;
@@ -23,7 +23,7 @@ export interface Pulled extends PullSource {
  * none waits in a process that has no time for it.
  */
 export class Puller implements PullListener {
-  /** What runs or is given back. */
+  /** Counts the messages that run or are given back. */
   private readonly running: Running;
   private readonly pulls: Pull[] = [];
   private stopListening: (() => void) | undefined;
@@ -43,7 +43,7 @@ export class Puller implements PullListener {
     this.pull();
   }
 
-  /** Takes nothing new; what is on its way is given back. What runs keeps running. */
+  /** Takes nothing new; what is on its way is given back. A message that runs keeps running. */
   async stop(): Promise<void> {
     this.isStopping = true;
     this.stopListening?.();
@@ -55,7 +55,7 @@ export class Puller implements PullListener {
     return this.running.idle();
   }
 
-  /** What comes of a pull that was given up may be more than there are slots for. */
+  /** A pull that was given up may bring more messages than there are slots. */
   message(message: Msg): void {
     const isTaken = !this.isStopping && this.running.count < this.concurrency;
     this.running.add(isTaken ? this.pulled.run(message) : this.pulled.giveBack(message));

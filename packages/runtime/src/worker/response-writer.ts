@@ -14,8 +14,8 @@ import { responseSpace } from "../schema/object-name.js";
 import type { Steps } from "./steps.js";
 
 /**
- * Makes entries of the messages of a response, and stores elsewhere what is too large for
- * one: payloads, and what Blobs hold.
+ * Makes entries of the messages of a response. A payload that is too large for one, and the
+ * bytes of Blobs, become objects.
  */
 export class ResponseWriter {
   private base = "";
@@ -27,16 +27,16 @@ export class ResponseWriter {
     private readonly running: RunningCall,
     private readonly steps: Steps,
     private readonly limits: MessageLimits,
-    /** Ends what is being stored. */
+    /** Ends an upload that is under way. */
     private readonly signal: () => AbortSignal | undefined,
   ) {}
 
-  /** What was stored, or is being stored; undefined when that is nothing. */
+  /** The objects that were stored, or are being stored; undefined when there are none. */
   get objects(): AttemptObjects | undefined {
     return this.base ? { base: this.base, count: this.count } : undefined;
   }
 
-  /** A promise only for what has to be stored elsewhere first. */
+  /** A promise only where an object has to be stored first. */
   entry(
     init: unknown,
     metadata: () => HeaderBlock | undefined,
@@ -66,7 +66,7 @@ export class ResponseWriter {
     });
   }
 
-  /** Stores what the Blobs of a response hold; returns the response. */
+  /** Stores the bytes of the Blobs of a response; returns the response. */
   private storeBlobs(blobs: OutgoingBlobs<DescMessage>): Promise<Uint8Array> {
     const { link, method } = this;
     return this.steps.run(async () => {
@@ -80,7 +80,7 @@ export class ResponseWriter {
   }
 
   private async nameObjects(count: number): Promise<(index: number) => string> {
-    // What is stored may be long on its way.
+    // An object may be long on its way.
     this.running.request.working();
     if (!this.base) {
       const base = nuid.next();
