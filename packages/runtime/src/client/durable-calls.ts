@@ -7,19 +7,14 @@ import type {
 } from "@bufbuild/protobuf";
 import { Code, ConnectError, type Interceptor } from "@connectrpc/connect";
 import type { Msg } from "@nats-io/nats-core";
-import type { Progress } from "../gen/jetrpc/v1/call_pb.js";
 import { endCall } from "../ledger/ending.js";
 import { CallFollower, type Followed, type FollowFrom } from "../ledger/following.js";
 import { LiveRouter } from "../ledger/live-router.js";
 import type { Entry } from "../ledger/log.js";
-import { lastProgress, parseProgress, progressSequence } from "../ledger/progress.js";
 import { SharedLogs } from "../ledger/shared-log.js";
-import { refuseOtherDomainOnce } from "../link/domain.js";
 import { Interruptible } from "../link/interruptible.js";
 import type { Link } from "../link/link.js";
-import { checkTimeoutMs, startTimer } from "../link/timer.js";
 import { until } from "../link/until.js";
-import { causedError } from "../message/caused-error.js";
 import { checkSize, decode, type MessageLimits } from "../message/codec.js";
 import { readMetadata, toHeaders } from "../message/header.js";
 import { kindConflict, otherKind } from "../message/method-kind.js";
@@ -31,7 +26,6 @@ import { responseSpace } from "../schema/object-name.js";
 import type {
   Call,
   MessagesOptions,
-  SignalOptions,
   StreamingCall,
   SubmitOptions,
   UnaryCall,
@@ -39,6 +33,8 @@ import type {
 } from "./call.js";
 import { readStatus } from "./call-status.js";
 import { interceptSubmit } from "./intercept.js";
+import { left, limitWait } from "./limit-wait.js";
+import { progressReports } from "./progress-reports.js";
 import { Submission } from "./submission.js";
 import { untilAborted } from "./until-aborted.js";
 import { type WaitingCall, WaitingWatch } from "./waiting.js";
@@ -220,7 +216,7 @@ export class DurableCalls {
     const { link } = this;
     return {
       id: call.callId,
-      progress: (options) => this.progress(method, call, from, options),
+      progress: (options) => progressReports(this.followed, method, call, from, options),
       status: ({ signal } = {}) =>
         untilAborted(signal, () => until(link, () => readStatus(link, method, call))),
       cancel: ({ signal } = {}) =>
@@ -275,81 +271,7 @@ export class DurableCalls {
       release();
     }
   }
-
-  private progress(
-    method: MethodBinding,
-    call: CallName,
-    from: FollowFrom,
-    options: SignalOptions = {},
-  ): Interruptible<Progress> {
-    const follower = new CallFollower(this.followed, method, call, from, true);
-    return new Interruptible(this.reports(method, call, follower, options), () =>
-      follower.stop(left),
-    );
-  }
-
-  private async *reports(
-    method: MethodBinding,
-    call: CallName,
-    follower: CallFollower,
-    options: SignalOptions,
-  ): AsyncGenerator<Progress, void, undefined> {
-    const { link } = this;
-    let latest: Msg | undefined;
-    let shown = 0;
-    let wake: (() => void) | undefined;
-    let ended: { error?: unknown } | undefined;
-    const take = (message: Msg | undefined) => {
-      if (message && progressSequence(message) > shown) {
-        latest = message;
-        wake?.();
-      }
-    };
-    const end = (how: { error?: unknown }) => {
-      ended ??= how;
-      wake?.();
-    };
-    const readStored = () => until(link, async () => take(await lastProgress(link, method, call)));
-    const release = limitWait(follower, options);
-    const stopListening = this.followed.live.listen(method, call, { progress: take });
-    refuseOtherDomainOnce(link, method)
-      .then(readStored)
-      .catch((error) => end({ error }));
-    follower
-      .next()
-      // A report was not heard while the connection was lost.
-      .then(readStored)
-      .then(
-        () => end({}),
-        (error) => end({ error }),
-      );
-    try {
-      for (;;) {
-        const report = latest;
-        if (report) {
-          latest = undefined;
-          shown = progressSequence(report);
-          yield parseProgress(report);
-        } else if (ended) {
-          if (ended.error) {
-            throw ended.error;
-          }
-          return;
-        } else {
-          await new Promise<void>((resolve) => {
-            wake = resolve;
-          });
-        }
-      }
-    } finally {
-      stopListening();
-      release();
-    }
-  }
 }
-
-/** Ends a wait whose reader has left; nobody sees it. */
-const left = new ConnectError("the reader has left", Code.Canceled);
 
 /** How the messages of a call are read. */
 interface ReadOptions extends WaitOptions {
@@ -358,43 +280,4 @@ interface ReadOptions extends WaitOptions {
   /** Sees each entry before its message. */
   readonly onEntry?: (entry: Entry) => void;
   readonly onTimeout?: () => void;
-}
-
-/** Ends a follower's wait by signal or time; returns what undoes it. */
-export function limitWait(
-  follower: CallFollower,
-  options: WaitOptions = {},
-  onTimeout?: () => void,
-): () => void {
-  const { signal, timeoutMs } = options;
-  checkTimeoutMs(timeoutMs);
-  const abort = () => {
-    const reason: unknown = signal?.reason;
-    follower.stop(
-      reason instanceof ConnectError
-        ? reason
-        : causedError(
-            "the wait for the call was canceled; the call goes on",
-            Code.Canceled,
-            reason,
-          ),
-    );
-  };
-  if (signal?.aborted) {
-    abort();
-  }
-  signal?.addEventListener("abort", abort);
-  const stopTimer =
-    timeoutMs !== undefined && timeoutMs > 0
-      ? startTimer(() => {
-          const text = `the call did not end within ${timeoutMs} ms`;
-          follower.stop(new ConnectError(text, Code.DeadlineExceeded));
-          onTimeout?.();
-        }, timeoutMs)
-      : undefined;
-  return () => {
-    stopTimer?.();
-    signal?.removeEventListener("abort", abort);
-    follower.close();
-  };
 }

@@ -23,8 +23,9 @@ import { appendMetadata, neverRan } from "../message/status.js";
 import { bindMethod, type MethodBinding } from "../schema/binding.js";
 import { type CallArguments, callDirect } from "./direct-call.js";
 import { callDirectStream } from "./direct-stream.js";
-import { type DurableCalls, limitWait } from "./durable-calls.js";
+import type { DurableCalls } from "./durable-calls.js";
 import { interceptStream, interceptUnary } from "./intercept.js";
+import { limitWait } from "./limit-wait.js";
 import { LazyUnaryResponse } from "./unary-response.js";
 
 /** What applies to all calls of a transport. */

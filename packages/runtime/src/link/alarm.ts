@@ -1,22 +1,25 @@
-/** A sleep that can be ended early. One sleeps at a time. */
+/** A sleep that can be ended early. Several may sleep at once. */
 export class Alarm {
-  private wake: (() => void) | undefined;
+  private readonly sleepers = new Set<() => void>();
 
   /** Sleeps for so many ms. True when {@link ring} ended it before. */
   sleep(ms: number): Promise<boolean> {
     return new Promise((resolve) => {
-      const done = (wasRung: boolean) => {
+      const end = (wasRung: boolean) => {
         clearTimeout(timer);
-        this.wake = undefined;
+        this.sleepers.delete(wake);
         resolve(wasRung);
       };
-      const timer = setTimeout(done, ms, false);
-      this.wake = () => done(true);
+      const wake = () => end(true);
+      const timer = setTimeout(end, ms, false);
+      this.sleepers.add(wake);
     });
   }
 
-  /** Ends a sleep; does nothing when nobody sleeps. */
+  /** Ends all sleeps. */
   ring(): void {
-    this.wake?.();
+    for (const wake of [...this.sleepers]) {
+      wake();
+    }
   }
 }

@@ -1,0 +1,47 @@
+import { Code, ConnectError } from "@connectrpc/connect";
+import type { CallFollower } from "../ledger/following.js";
+import { checkTimeoutMs, startTimer } from "../link/timer.js";
+import { causedError } from "../message/caused-error.js";
+import type { WaitOptions } from "./call.js";
+
+/** Ends a follower's wait by signal or time. Returns a function that stops listening. */
+export function limitWait(
+  follower: CallFollower,
+  options: WaitOptions = {},
+  onTimeout?: () => void,
+): () => void {
+  const { signal, timeoutMs } = options;
+  checkTimeoutMs(timeoutMs);
+  const abort = () => {
+    const reason: unknown = signal?.reason;
+    follower.stop(
+      reason instanceof ConnectError
+        ? reason
+        : causedError(
+            "the wait for the call was canceled; the call goes on",
+            Code.Canceled,
+            reason,
+          ),
+    );
+  };
+  if (signal?.aborted) {
+    abort();
+  }
+  signal?.addEventListener("abort", abort);
+  const stopTimer =
+    timeoutMs !== undefined && timeoutMs > 0
+      ? startTimer(() => {
+          const text = `the call did not end within ${timeoutMs} ms`;
+          follower.stop(new ConnectError(text, Code.DeadlineExceeded));
+          onTimeout?.();
+        }, timeoutMs)
+      : undefined;
+  return () => {
+    stopTimer?.();
+    signal?.removeEventListener("abort", abort);
+    follower.close();
+  };
+}
+
+/** Ends a wait whose reader has left; nobody sees it. */
+export const left = new ConnectError("the reader has left", Code.Canceled);
