@@ -44,6 +44,7 @@ const checks = [
     [`publint of ${name(folder)}`, "publint", [folder, "--strict"]],
     [`types as published of ${name(folder)}`, "attw", ["--pack", folder, "--profile", "node16"]],
   ]),
+  ["API reference", "node", ["scripts/api.mjs", "--check"]],
   ["generated files are up to date", "node", ["scripts/generate.mjs"], unchanged],
 ];
 

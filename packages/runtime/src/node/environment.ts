@@ -11,9 +11,9 @@ import { causedError } from "../message/caused-error.js";
  * - `NATS_TOKEN`, or `NATS_USER` and `NATS_PASSWORD`, or `NATS_NKEY_SEED`, or
  *   `NATS_CREDS` (path of a .creds file): who connects.
  * - `NATS_TLS_CA`, `NATS_TLS_CERT`, `NATS_TLS_KEY`: paths of PEM files.
- * - `NATS_INBOX_PREFIX`: see {@link ConnectionOptions.inboxPrefix}.
- * - `JETRPC_OWNER`: see {@link ConnectionOptions.owner}.
- * - `JETRPC_DOMAIN`: see {@link ConnectionOptions.domain}.
+ * - `NATS_INBOX_PREFIX`: see `inboxPrefix` of `ConnectionOptions`.
+ * - `JETRPC_OWNER`: see `owner` of `ConnectionOptions`.
+ * - `JETRPC_DOMAIN`: see `domain` of `ConnectionOptions`.
  */
 export type Environment = Readonly<Record<string, string | undefined>>;
 
