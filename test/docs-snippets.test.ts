@@ -12,6 +12,7 @@ afterAll(() => rmSync(folder, { recursive: true }));
 
 const pages = [
   "README.md",
+  "packages/runtime/README.md",
   "packages/testing/README.md",
   ...readdirSync(join(top, "docs"))
     .filter((name) => name.endsWith(".md"))
@@ -31,15 +32,19 @@ declare global {
   type Interceptor = runtime.Interceptor;
   const Code: typeof runtime.Code;
   const ConnectError: typeof runtime.ConnectError;
+  const connect: typeof node.connect;
   const checkHealth: typeof runtime.checkHealth;
   const createClient: typeof runtime.createClient;
   const describeService: typeof runtime.describeService;
   const listServices: typeof runtime.listServices;
   const serve: typeof node.serve;
 
+  const createPdfClient: typeof pdfs.createPdfClient;
   const PdfService: typeof pdfs.PdfService;
   const LetterService: typeof pdfs.PdfService;
   const document: Uint8Array;
+  const documents: Uint8Array[];
+  function mergeDocuments(documents: Uint8Array[]): Uint8Array;
   function pages(document: Uint8Array): { number: number; count: number; text: string }[];
 
   const VideoService: typeof videos.VideoService;
