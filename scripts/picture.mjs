@@ -28,7 +28,7 @@ const lines = [
 
 /** A line, or a part of it, in the colour of what it tells. */
 function colored(line) {
-  const text = escape(line);
+  const text = escaped(line);
   if (line.startsWith("$ ")) {
     return `<tspan class="prompt">$</tspan> <tspan class="command">${text.slice(2)}</tspan>`;
   }
@@ -43,7 +43,7 @@ function colored(line) {
     .replace(/░+/, '<tspan class="left">$&</tspan>');
 }
 
-function escape(text) {
+function escaped(text) {
   return text.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");
 }
 
