@@ -20,7 +20,7 @@ const top = fileURLToPath(new URL("..", import.meta.url));
 const generator = "@jetrpc/protoc-gen-jetrpc";
 const stamps = join(top, "node_modules", ".cache", "jetrpc-build");
 
-/** What a package has beside its sources. */
+/** The files of a package beside its sources. */
 const noSource = new Set(["node_modules", "dist", "test", "out", "coverage"]);
 
 /**
@@ -242,7 +242,7 @@ function limit(count) {
 
 /**
  * Runs an action while no other process runs one under the same name for this
- * folder. What a killed process left locked is opened again.
+ * folder. The lock of a killed process is removed.
  */
 export async function withLock(name, report, action) {
   const place = createHash("sha256").update(top).digest("hex").slice(0, 16);

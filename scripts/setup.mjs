@@ -1,5 +1,5 @@
 // `npm run setup`: all that a bare clone needs for its demo and its tests.
-// What is there already is only looked at, which takes less than a second.
+// When everything is there already, it takes less than a second.
 import { spawn } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";

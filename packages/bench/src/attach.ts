@@ -76,7 +76,7 @@ async function measure(
       all.push(await Finished.make(load, calls));
     }
     for (const each of all) {
-      // What V8 has not optimised yet tells nothing.
+      // Code that V8 has not optimised yet tells nothing.
       await each.attach();
       await each.attach();
     }

@@ -8,7 +8,7 @@ import {
   type CopyResponseSchema,
 } from "./gen/bench/v1/bench_pb.js";
 
-/** What a client answers. */
+/** A client's answer. */
 export interface CopyReply {
   readonly uploadSeconds: number;
   readonly seconds: number;

@@ -6,7 +6,7 @@ import { client, start } from "./subjects/jetrpc.js";
 /** Messages of one streamed call. */
 const streamedMessages = 10;
 
-/** What becomes of calls of both kinds. */
+/** A value for each of the two kinds of calls. */
 export interface ByKind<T> {
   readonly unary: T;
   readonly streamed: T;
@@ -19,7 +19,7 @@ export interface SubmitRequest extends ByKind<number> {
   readonly sample: number;
 }
 
-/** What it answers when the server has accepted all of them. */
+/** The answer when the server has accepted all of them. */
 export interface SubmitReply {
   readonly seconds: number;
   readonly callIds: ByKind<string[]>;
@@ -28,10 +28,10 @@ export interface SubmitReply {
 /** Asks a process `attach` to attach to calls, one after the other. */
 export type AttachRequest = ByKind<string[]>;
 
-/** What it answers: how long each took, in ms. */
+/** The answer: how long each took, in ms. */
 export type AttachReply = ByKind<number[]>;
 
-/** What any of them answers when a call fails. */
+/** The answer of any of them when a call fails. */
 export interface LoadFailure {
   readonly error: string;
 }

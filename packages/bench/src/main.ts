@@ -104,7 +104,7 @@ async function measure(settings: Settings, report: (line: string) => void): Prom
       }
     }
     for (const each of started) {
-      // What V8 has not optimised yet tells nothing.
+      // Code that V8 has not optimised yet tells nothing.
       const inFlight = each.subject.suite === "stream" ? 1 : 64;
       await each.run({ payloadBytes: 128, inFlight, ms: settings.warmUpMs });
     }

@@ -2,14 +2,14 @@
 // `process.js <serve|connect> <index of the subject> <NATS URL> [address]`.
 import { subjects } from "./subjects/index.js";
 
-/** What main.ts asks of a client. */
+/** A request of main.ts to a client. */
 export interface RunRequest {
   readonly payloadBytes: number;
   readonly inFlight: number;
   readonly ms: number;
 }
 
-/** What a client answers. */
+/** A client's answer. */
 export interface RunReply {
   readonly calls: number;
   readonly seconds: number;
@@ -18,7 +18,7 @@ export interface RunReply {
   readonly usage: Usage;
 }
 
-/** What a client answers when calls fail. */
+/** A client's answer when calls fail. */
 export interface RunFailure {
   readonly error: string;
 }

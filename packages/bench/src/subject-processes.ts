@@ -3,7 +3,7 @@ import type { RunFailure, RunReply, RunRequest, Usage } from "./process.js";
 import { type Subject, streamMessages } from "./subject.js";
 import { subjects } from "./subjects/index.js";
 
-/** What one round measured. */
+/** The measurements of one round. */
 export interface Round {
   readonly callsPerSecond: number;
   readonly p50Ms: number;

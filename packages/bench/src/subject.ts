@@ -1,7 +1,7 @@
 /** Where a subject's server is to be found: what its start() gave its clients. */
 type Address = string;
 
-/** What is measured. */
+/** A subject of the measurements. */
 export interface Subject {
   /** As the tables and the rows of `--json` name it. */
   readonly name: string;
@@ -18,7 +18,7 @@ export interface Way {
   connect(natsUrl: string, address: Address): Promise<(payload: Uint8Array) => Promise<void>>;
 }
 
-/** What a suite measures. */
+/** The suites. */
 export type SuiteName = "unary" | "durable" | "stream";
 
 /** Messages of one call of the suite `stream`. */

@@ -6,7 +6,7 @@ import { JournalReader } from "./journal.js";
 import type { Said, Upload } from "./message.js";
 import { TcpProxy } from "./tcp-proxy.js";
 
-/** What a {@link Member} is. */
+/** The part that a {@link Member} plays. */
 export interface Part {
   readonly script: "worker" | "client";
   /** Of its log and its journal. */
@@ -70,7 +70,7 @@ export class Member {
     }
   }
 
-  /** What it has said since it was asked last. */
+  /** The lines that it has said since the last call of this. */
   hear(): Said[] {
     this.read();
     return this.heard.splice(0);

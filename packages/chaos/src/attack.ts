@@ -92,7 +92,7 @@ class Attack {
       (line) => this.evidence.note(line),
       (why) => {
         this.report(why);
-        // What it removed cannot be told from what was lost.
+        // Calls that it removed cannot be told from calls that were lost.
         checker.miss("lost", why);
       },
     );

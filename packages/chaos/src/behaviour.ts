@@ -2,7 +2,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import { Code, ConnectError } from "@jetrpc/runtime";
 import { Kind, Part, type WorkRequest, WorkResponseSchema } from "./gen/chaos/v1/chaos_pb.js";
 
-/** What of a handler's context a behaviour needs. */
+/** The parts of a handler's context that a behaviour needs. */
 interface Attempt {
   readonly attempt: number;
   readonly signal: AbortSignal;
@@ -49,7 +49,7 @@ export async function behave(
   }
 }
 
-/** What a handler answers. */
+/** The response of a handler. */
 export function responseOf({ kind, value, size, part }: WorkRequest) {
   return {
     value: kind === Kind.BROKEN ? noNumber : value,

@@ -5,12 +5,12 @@ import { type NatsServer, startNats, startNatsCluster } from "@jetrpc/testing";
 /** Greatest message: so little that it costs little to exceed it. */
 const maxPayloadBytes = 256 * 1024;
 
-/** Who may store beside the calls, in an account of its own. */
+/** A user that stores beside the calls, in an account of its own. */
 export const filler = { user: "filler", pass: "filler" };
 
 /**
  * Starts one nats-server, or a cluster of three, with real files, and room for so
- * many MB: so little that a fault can fill it. Who gives no user has the account of
+ * many MB: so little that a fault can fill it. A connection without a user is in the account of
  * the calls.
  */
 export async function startBrokers(

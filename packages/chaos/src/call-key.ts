@@ -5,7 +5,7 @@ function suffixOf({ callId }: Pick<CallName, "callId">): string {
   return callId.includes(".") ? `_.${callId}` : `_._.${callId}`;
 }
 
-/** What names a call in this program: `<Method>.<owner>.<session>.<id>`. */
+/** The name of a call in this program: `<Method>.<owner>.<session>.<id>`. */
 export function callKey(call: CallName): string {
   return `${call.method}.${suffixOf(call)}`;
 }

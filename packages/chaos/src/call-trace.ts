@@ -9,7 +9,7 @@ import {
 } from "./gen/chaos/v1/chaos_pb.js";
 import type { Expected } from "./message.js";
 
-/** What the log of a call shows. Never changed: most calls share one. */
+/** The trace of a call in its log. It is never changed: most calls share one. */
 export interface CallTrace {
   readonly ends: readonly string[];
   /** The last attempt that has left an entry. */
@@ -18,9 +18,9 @@ export interface CallTrace {
   readonly messages: number;
   /** Attempts that were given back: they count for nothing. */
   readonly released: readonly number[];
-  /** What is wrong with the result. */
+  /** The fault of the result, if there is one. */
   readonly problem?: string | undefined;
-  /** What is wrong with the order of the messages. */
+  /** The fault of the order of the messages, if there is one. */
   readonly disorder?: string | undefined;
 }
 

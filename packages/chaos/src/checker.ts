@@ -10,7 +10,7 @@ import type { Accepted, Expected, Said } from "./message.js";
 import { streamSubjects } from "./stream-subjects.js";
 import type { Failure, Findings, Verdict } from "./verdict.js";
 
-/** What most calls come to: nothing but one attempt has begun. */
+/** The attempts of most calls: one has begun. */
 const firstAttempt: readonly number[] = [1];
 
 /** Messages of a log that are asked for at once. */
@@ -27,7 +27,7 @@ export class Checker {
   private readonly began = new Map<string, readonly number[]>();
   /** Calls whose result a client has read. */
   private readonly read = new Set<string>();
-  /** What clients and workers found wrong. */
+  /** The failures that clients and workers found. */
   private readonly wrong: Failure[] = [];
 
   constructor(

@@ -13,7 +13,7 @@ exec 4<&-
 exec "$@"
 `;
 
-/** What is kept of the last words of a process, in characters. */
+/** The last output of a process is kept up to this length, in characters. */
 const lastWords = 2_000;
 
 /** A worker or client in a process of its own. */
@@ -93,7 +93,7 @@ export class Child {
   /** A call may have it killed; everything else that ends it unasked is a mistake. */
   private judgeExit(code: number | null): void {
     if (code !== null && (code !== 0 || !this.isExpected)) {
-      // What it threw, without what it logged before.
+      // The error that it threw, without its log records.
       const words = this.words.split("\n").filter((line) => !/^(\{|\s*$)|"time":/.test(line));
       this.crashed(`ended by itself with exit code ${code}: ${words.join("\n")}`);
     }

@@ -39,7 +39,7 @@ const wanted = new RegExp(CHAOS_KINDS);
 /** Submissions that may be under way: a server that is down for long makes it wait. */
 const mostUnderWay = 1_500;
 
-/** What a call may be refused with: servers cannot be reached, or have no room. */
+/** Codes with which a call may be refused: servers cannot be reached, or have no room. */
 const refusals = [Code.Unavailable, Code.DeadlineExceeded, Code.ResourceExhausted];
 
 let next = 0;
@@ -49,7 +49,7 @@ let followers = 0;
 
 const newId = () => `${CHAOS_NAME}-${next++}`;
 
-/** What all methods of the service have in common. */
+/** The shape that all methods of the service share. */
 interface AnyMethod {
   submit(request: Plan["request"], options: SubmitOptions): Promise<Call>;
   submitAll(

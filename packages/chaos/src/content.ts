@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
 import { Random } from "./random.js";
 
-/** What is read or written at once: chunks do not begin where pieces do. */
+/** The size of a read or a write: chunks do not begin where pieces do. */
 const pieceBytes = 50_000;
 
 /** The bytes of a file that a seed repeats, in pieces. */

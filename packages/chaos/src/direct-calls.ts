@@ -4,10 +4,10 @@ import { Kind, Part } from "./gen/chaos/v1/chaos_pb.js";
 import type { Random } from "./random.js";
 import type { ChaosClient } from "./service.js";
 
-/** What a direct call may end with whenever something crashes, or a large payload finds no room. */
+/** Codes of a direct call after a crash, or when a large payload finds no room. */
 const outages = [Code.Unavailable, Code.DeadlineExceeded, Code.ResourceExhausted];
 
-/** What it ends with when its handler fails, or gives what cannot be sent. */
+/** Codes of a direct call whose handler fails, or returns a message that cannot be sent. */
 const failures = [Code.InvalidArgument, Code.Internal];
 
 /** Makes a direct call, of which nothing is promised but an answer: tells what is wrong with it. */

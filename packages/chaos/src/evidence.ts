@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { NatsServer } from "@jetrpc/testing";
 
-/** What one file of a log may hold; the one before it is kept as well. */
+/** The size of one file of a log; the file before it is kept as well. */
 const logLimitBytes = 8 * 1024 * 1024;
 
 /** A log that keeps its last 8 to 16 MB. */

@@ -8,7 +8,7 @@ const explainedEach = 3;
 /** Reasons that are explained. */
 const explainedReasons = 20;
 
-/** What is shown of a reason, in characters. */
+/** The length at which a reason is cut, in characters. */
 const longestReason = 1_500;
 
 /** Tells what the servers have of what is not as it has to be. */

@@ -58,7 +58,7 @@ function parse(line: string): Said | undefined {
   try {
     return JSON.parse(line) as Said;
   } catch {
-    // Whoever wrote it was killed before its end.
+    // Its writer was killed before the end of the line.
     return undefined;
   }
 }

@@ -44,7 +44,7 @@ export function judge(call: Evidence): Judgement {
     return { verdict: "exceeded", why: excess };
   }
   if (end === undefined) {
-    // What no client knows to be accepted, and no worker has begun, may never have been there.
+    // A call that no client knows to be accepted, and no worker has begun, may never have been stored.
     const isUnknown = !call.expected && began.length === 0 && !isDead;
     return isUnknown
       ? { verdict: "none" }
@@ -70,7 +70,7 @@ function judgeEnd(call: Evidence, end: string): Judgement {
   return trace?.problem ? { verdict: "lost", why: trace.problem } : { verdict: "done" };
 }
 
-/** Whoever has used up the attempts may fail. */
+/** A call that has used up its attempts may fail. */
 function isRight({ expected, trace, maxAttempts }: Evidence, end: string): boolean {
   const spent = (trace?.attempt ?? 0) - (trace?.released.length ?? 0);
   return (

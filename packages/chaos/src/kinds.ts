@@ -195,7 +195,7 @@ export const callKinds: readonly CallKind[] = [
       work(
         random,
         { kind: Kind.QUICK, part: Part.METADATA, size: anySize(random, 100_000) },
-        // What no message can carry is the handler's mistake.
+        // A result that no message can carry is the handler's mistake.
         { ends: ["succeeded", "failed"] },
       ),
   },

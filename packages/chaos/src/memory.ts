@@ -9,7 +9,7 @@ const warmMs = 60_000;
 /** The least of so long is compared: how much is garbage changes with every sample. */
 const windowMs = 60_000;
 
-/** What is no growth: what comes and goes with the calls under way. */
+/** Memory that comes and goes with the calls under way is no growth. */
 const slackFactor = 1.5;
 const slackBytes = 48 * 1024 * 1024;
 
@@ -33,7 +33,7 @@ export class MemoryWatch {
     this.processes.set(sample.pid, samples);
   }
 
-  /** What has grown, a line for each process; a short life shows nothing. */
+  /** The processes that have grown, a line each; a short life shows nothing. */
   grown(): string[] {
     return [...this.processes.values()].flatMap((samples) => {
       const lastMs = samples.at(-1)?.ageMs ?? 0;

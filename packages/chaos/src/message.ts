@@ -10,10 +10,10 @@ export interface CallName {
   readonly callId: string;
 }
 
-/** What has to come of a call. */
+/** The end that a call must have. */
 export interface Expected {
   readonly method: MethodName;
-  /** What its response holds: a value, how many messages, or the digest of a file. */
+  /** The content of its response: a value, how many messages, or the digest of a file. */
   readonly result: number | string;
   /** The ends that are right. One that has used up its attempts may fail besides. */
   readonly ends: readonly Outcome[];
@@ -37,7 +37,7 @@ export interface Upload {
   readonly size: number;
 }
 
-/** What a process has in memory, in bytes. */
+/** The memory of a process, in bytes. */
 export interface MemorySample {
   readonly pid: number;
   /** How long it has lived, in ms. */
@@ -46,7 +46,7 @@ export interface MemorySample {
   readonly heap: number;
 }
 
-/** What a client or worker process says, a line of its journal each. */
+/** An event of a client or worker process: a line of its journal. */
 export type Said =
   /** It is connected, and works. */
   | { readonly ready: true }
@@ -54,7 +54,7 @@ export type Said =
   /** It has read the whole result. */
   | { readonly read: CallName }
   | { readonly wrong: string; readonly call: CallName }
-  /** What it uploads from now on, or has uploaded. */
+  /** A file that it uploads from now on, or has uploaded. */
   | { readonly uploads: Upload; readonly isDone: boolean }
   /** A handler has begun. */
   | { readonly began: CallName; readonly attempt: number }

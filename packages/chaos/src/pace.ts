@@ -3,7 +3,7 @@ import type { CallKind } from "./kinds.js";
 
 const tickMs = 20;
 
-/** What was missed while the process stood still is not made up for beyond that, in ms. */
+/** After a standstill, calls of at most this time are made up for, in ms. */
 const longestTickMs = 250;
 
 /** So many calls of a kind. */

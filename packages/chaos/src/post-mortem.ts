@@ -4,10 +4,10 @@ import { callKey } from "./call-key.js";
 import type { CallName } from "./message.js";
 import { storedMessages } from "./stored-messages.js";
 
-/** What is shown of a header, in characters. */
+/** The length at which a header is cut, in characters. */
 const longestHeader = 200;
 
-/** What the servers have of a call, a line for each message. */
+/** The messages that the servers have of a call, a line each. */
 export async function describeCall(
   nats: NatsConnection,
   binding: ServiceBinding,
@@ -76,7 +76,7 @@ interface StreamInfo {
     readonly messages: number;
     readonly first_seq: number;
     readonly last_seq: number;
-    /** What the server found missing when it started. */
+    /** The messages that the server missed when it started. */
     readonly lost?: { readonly msgs: readonly number[] | null };
   };
 }

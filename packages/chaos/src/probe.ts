@@ -6,7 +6,7 @@ import { type ChaosClient, serviceFor } from "./service.js";
 /** How long a call may take when everything is well, in ms. */
 const patienceMs = 60_000;
 
-/** What every response has to hold. */
+/** The value in every response. */
 const value = 1000;
 
 /**

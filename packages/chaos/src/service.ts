@@ -46,7 +46,7 @@ function replicated(replicas: number): DescService {
 
 type Work = DurableUnaryMethod<typeof WorkRequestSchema, typeof WorkResponseSchema>;
 
-/** What the generator would write. */
+/** The code that the generator would write. */
 export interface ChaosClient {
   work: Work;
   rank: Work;

@@ -12,7 +12,7 @@ export const usage = `npm run chaos -- [options]
                 conversion (with Blobs) and direct
   --json FILE   writes the verdict to FILE`;
 
-/** What an attack is to be. */
+/** The settings of an attack. */
 export interface Settings {
   readonly seconds: number;
   readonly seed: number;

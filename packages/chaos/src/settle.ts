@@ -7,7 +7,7 @@ import type { Findings } from "./verdict.js";
 /** How long nothing more may end before what is left counts as stuck, in ms. */
 const graceMs = 90_000;
 
-/** What one look misses another may see: servers of a cluster lag behind one another. */
+/** A second look may see more than the first: servers of a cluster lag behind one another. */
 const looksAtMost = 4;
 
 /**

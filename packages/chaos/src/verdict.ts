@@ -1,6 +1,6 @@
 import type { CallName } from "./message.js";
 
-/** What became of the calls. */
+/** The outcome of the calls. */
 export interface Verdict {
   accepted: number;
   /** Ended as they should: with their result, or cancelled, or expired. */
@@ -15,7 +15,7 @@ export interface Verdict {
   doubled: number;
   /** Not ended although everything is well again. */
   stuck: number;
-  /** What is there of calls that have no need of it any more: objects, dead letters, progress. */
+  /** Objects, dead letters and progress of calls that do not need them any more. */
   left: number;
   /** Handlers that ran more often, or more of them at once, than the schema allows. */
   exceeded: number;
@@ -35,7 +35,7 @@ export interface Failure {
   readonly why: string;
 }
 
-/** What was found, and how it is counted. */
+/** The findings, and how they are counted. */
 export interface Findings {
   readonly verdict: Verdict;
   readonly failures: readonly Failure[];

@@ -88,7 +88,7 @@ async function convert(request: ConvertRequest, context: DurableHandlerContext) 
     throw new ConnectError("no file", Code.DataLoss);
   }
   const pieces = openBlob(file);
-  // What goes wrong does so while one file is read and the other one is written.
+  // Failures happen while one file is read and the other one is written.
   async function* result() {
     let isBegun = false;
     for await (const piece of turned(pieces)) {

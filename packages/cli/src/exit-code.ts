@@ -8,5 +8,5 @@ export class Exit extends Error {
   }
 }
 
-/** What was asked for cannot be: the text says what to write instead. */
+/** The command line asks for something impossible; the text says what to write instead. */
 export class UsageError extends Error {}

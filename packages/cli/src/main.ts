@@ -10,7 +10,7 @@ const { version } = createRequire(import.meta.url)("../package.json") as { versi
 /** Runs `jetrpc` with the given arguments, and returns its exit code. */
 export async function main(args: readonly string[]): Promise<number> {
   process.stdout.on("error", () => {
-    // Who reads has had enough: `jetrpc dead list | head`.
+    // The reader of the output has closed it: `jetrpc dead list | head`.
     process.exit();
   });
   const asJson = args.includes("--json");

@@ -133,7 +133,7 @@ function select(registry: FileRegistry, names: readonly string[]): DescService[]
   return chosen.sort((a, b) => (a.typeName < b.typeName ? -1 : 1));
 }
 
-/** What one of them changes the other would change back. */
+/** Two services that share a stream would undo each other's changes. */
 function refuseSharedStreams(services: readonly DescService[]): void {
   const owners = new Map<string, DescService>();
   for (const desc of services) {

@@ -4,7 +4,7 @@ import type { Command } from "commander";
 import { UsageError } from "./exit-code.js";
 import { loadSchema, type Schema, type SchemaOptions } from "./schema.js";
 
-/** What every command that talks to a server takes. */
+/** The options of every command that talks to a server. */
 export interface SessionOptions extends SchemaOptions {
   server?: string;
   domain?: string;

@@ -1,2 +1,2 @@
-/** What a person has to mend in their .proto files or options; the text says where and how. */
+/** A mistake in the .proto files or the options; the text says where it is and how to mend it. */
 export class GenerationError extends Error {}

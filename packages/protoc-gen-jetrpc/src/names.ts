@@ -8,7 +8,7 @@ import type {
 import { nestedTypes } from "@bufbuild/protobuf/reflect";
 import type { GeneratedFile } from "@bufbuild/protoplugin";
 
-/** What is generated for a service, by the names that its package exports. */
+/** The generated code of a service, by the names that its package exports. */
 export interface ServiceNames {
   /** Its descriptor, which protoc-gen-es generates. */
   readonly service: string;
@@ -78,7 +78,7 @@ function namesFor(base: string): [string, string, string, string] {
 }
 
 /**
- * What protoc-gen-es exports from the code of the files of a package. Within a file, it
+ * The names that protoc-gen-es exports from the files of a package. Within a file, it
  * names types first, and adds a `$` to a name that is taken. So does the package, where
  * two of its files export the same name.
  */

@@ -1,6 +1,6 @@
 import { GenerationError } from "./generation-error.js";
 
-/** What the user chooses. */
+/** The options that the user chooses. */
 export interface Options {
   /** Scope of the packages' names, with its `@`; empty for none. */
   readonly npmScope: string;

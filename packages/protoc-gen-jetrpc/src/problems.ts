@@ -21,7 +21,7 @@ const reservedTypes = "any as infer keyof never readonly symbol undefined unique
 );
 /** The same, of values that CommonJS exports. */
 const reservedValues = ["__esModule", "__proto__"];
-/** What no message, enum, service or extension may be called, by its kind. */
+/** The names that no message, enum, service or extension may have, by its kind. */
 const reservedOf: Partial<Record<Exported["kind"], readonly string[]>> = {
   message: [...reserved, ...reservedTypes],
   // In CommonJS, an enum `exports` would take the place of all exports.
@@ -46,7 +46,7 @@ export function findProblems(packages: readonly ProtoPackage[]): string[] {
   ];
 }
 
-/** What npm cannot take, and what no module can export. */
+/** The names that npm cannot take, and those that no module can export. */
 function findPackageProblems(pkg: ProtoPackage, others: readonly ProtoPackage[]): string[] {
   const problems: string[] = [];
   const at = pkg.files[0] ? locate(pkg.files[0]) : "";
@@ -72,7 +72,7 @@ function findPackageProblems(pkg: ProtoPackage, others: readonly ProtoPackage[])
   return problems;
 }
 
-/** What is wrong in one service. */
+/** The problems of one service. */
 function findServiceProblems(desc: DescService): string[] {
   const own = checkService(desc);
   const problems = own.map((its) => `${locate(its.desc, its.field)}: ${its.message}`);
@@ -98,7 +98,7 @@ function findServiceProblems(desc: DescService): string[] {
   return problems;
 }
 
-/** What two services cannot share. */
+/** The subjects and streams that two services share and must not. */
 function findConflicts(service: ServiceBinding, other: ServiceBinding): string[] {
   const conflicts: string[] = [];
   const rival = other.desc.typeName;

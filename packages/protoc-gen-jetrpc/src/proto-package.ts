@@ -12,10 +12,10 @@ export interface ProtoPackage {
   readonly folder: string;
   /** Name of the npm package: `@acme/pdf-v1-client`. */
   readonly npmName: string;
-  /** What the npm package exports; printed last. */
+  /** The exports of the npm package; printed last. */
   readonly index: GeneratedFile;
   readonly files: readonly DescFile[];
-  /** What protoc-gen-es exports from the code of the files. */
+  /** The names that protoc-gen-es exports from the files. */
   readonly exports: readonly Export[];
   readonly names: ReadonlyMap<DescService, ServiceNames>;
 }

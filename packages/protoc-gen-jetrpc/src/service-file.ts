@@ -8,7 +8,7 @@ const runtime = "@jetrpc/runtime";
 
 /**
  * A name that stands for something else than what is imported: a global, a
- * parameter. What is imported under the same name gets an alias then.
+ * parameter. An import of the same name gets an alias then.
  */
 type Local = (name: string) => Printable;
 

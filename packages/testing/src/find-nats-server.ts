@@ -51,7 +51,7 @@ const debianSuites = ["sid", "forky"];
  * 4. an official release, whose SHA-256 is pinned here,
  * 5. Debian's package, whose signature apt-get checks, when there is an apt-get.
  *
- * What fails is told to `onProgress`, and the next is tried. When all fail, it
+ * Tells each failure to `onProgress` and tries the next one. When all fail, it
  * rejects with an Error that gives each one's reason and says what to install.
  * Works on Linux and macOS.
  */

@@ -33,7 +33,7 @@ exec 3<&-
 exec "$@"
 `;
 
-/** What a {@link NatsProcess} runs. */
+/** The binary, the configuration and the files of a {@link NatsProcess}. */
 export interface NatsProcessOptions {
   /** Path of nats-server. */
   readonly binary: string;
@@ -137,7 +137,7 @@ async function endOf(child: ChildProcess): Promise<string> {
   return signal ?? `exit code ${code}`;
 }
 
-/** What --ports_file_dir writes. */
+/** The ports, as nats-server writes them for --ports_file_dir. */
 interface Ports {
   readonly nats: [string];
   readonly monitoring?: [string];

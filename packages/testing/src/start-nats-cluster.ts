@@ -94,7 +94,7 @@ class Cluster implements NatsCluster {
   }
 }
 
-/** What a server says of the things that it leads, as /jsz does. */
+/** The streams and consumers that a server leads, as /jsz shows them. */
 interface Led {
   readonly name: string;
   readonly cluster?: {

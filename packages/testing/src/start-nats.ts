@@ -18,7 +18,7 @@ export interface NatsOptions {
   binary?: string | undefined;
 }
 
-/** What ends a nats-server. */
+/** A signal that ends a nats-server. */
 export type StopSignal = "SIGTERM" | "SIGINT" | "SIGUSR2";
 
 /** A nats-server with JetStream, of one's own. */
@@ -38,7 +38,7 @@ export interface NatsServer {
    * cluster first. A server that does not end within 10 s (SIGUSR2: 2 min) is killed.
    */
   stop(signal?: StopSignal): Promise<void>;
-  /** Ends the server as a crash does, by SIGKILL. What it stored stays for `restart()`. */
+  /** Ends the server as a crash does, by SIGKILL. The store stays for `restart()`. */
   kill(): Promise<void>;
   /**
    * Starts the server again, on the same port and store; when it runs it is ended

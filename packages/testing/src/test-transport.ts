@@ -32,7 +32,7 @@ export interface TestProgress extends ProgressReport {
 
 /** A transport to handlers in the same process. */
 export interface TestTransport extends Transport {
-  /** What the handlers reported so far, in order. */
+  /** The reports of the handlers so far, in order. */
   readonly progress: readonly TestProgress[];
 }
 

@@ -16,7 +16,7 @@ import {
 import { streamMessages, type Way } from "../subject.js";
 import { count, drain } from "./count.js";
 
-/** What the generator would write. */
+/** The code that the generator would write. */
 interface BenchClient {
   echo: UnaryMethod<typeof EchoRequestSchema, typeof EchoResponseSchema>;
   echoDurably: DurableUnaryMethod<typeof EchoRequestSchema, typeof EchoResponseSchema>;

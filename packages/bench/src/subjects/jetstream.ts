@@ -7,7 +7,7 @@ const subject = "hand.jobs";
 const consumer = "worker";
 
 /**
- * What people write by hand: a work queue, `js.publish()` awaited, `consume()`, the
+ * The code that people write by hand: a work queue, `js.publish()` awaited, `consume()`, the
  * answer published to the caller's inbox, then the ack. The answer is not stored.
  */
 export const handWritten: Way = {

@@ -23,7 +23,7 @@ export async function withConnection<T>(
   }
 }
 
-/** Sends a request. What is not answered is left at that. */
+/** Sends a request, and does not repeat it when there is no answer. */
 export function ask(
   servers: readonly NatsServer[],
   subject: string,

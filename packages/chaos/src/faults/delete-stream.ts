@@ -32,7 +32,7 @@ export async function deleteStream(
   }
 }
 
-/** What a stream has, up to a sequence, and what it stores from then on. */
+/** The messages of a stream up to a sequence, and those that it stores from then on. */
 interface Known {
   readonly subjects: ReadonlySet<string>;
   readonly lastSequence: number;

@@ -3,7 +3,7 @@ import type { NatsServer } from "@jetrpc/testing";
 import type { Member } from "../arena.js";
 import type { Random } from "../random.js";
 
-/** What an administrator has removed, calls by `<Method>.<owner>.<session>.<id>`. */
+/** The calls that an administrator has removed, by `<Method>.<owner>.<session>.<id>`. */
 export interface Removed {
   /** Calls of which a deleted log had something. */
   readonly logs: Set<string>;
@@ -17,9 +17,9 @@ export interface Targets {
   readonly workers: readonly Member[];
   readonly clients: readonly Member[];
   readonly binding: ServiceBinding;
-  /** What the servers may store. */
+  /** The limit of the servers' store. */
   readonly storeMegabytes: number;
-  /** What a fault adds to that removes something for good. */
+  /** A fault that removes something for good adds it here. */
   readonly removed: Removed;
 }
 

@@ -18,7 +18,7 @@ const blocks = [
   "NATS/1.0 999 Nonsense\r\nbad name: x\r\n\r\n",
 ];
 
-/** What a client with the rights of its role may publish, although no client of ours does. */
+/** Messages that the rights of a client allow, although no client of ours sends them. */
 export const poisonFaults: FaultSource = (random, { servers, binding }) => {
   const { prefix, methods } = binding;
   const server = random.pick(servers);

@@ -12,7 +12,7 @@ const emptyLimitMs = 120_000;
 /** How long calls may take that need every slot, in ms. */
 const callLimitMs = 60_000;
 
-/** What a process may need at the end: so many times its memory at first, and so much more. */
+/** How much a process may grow: to so many times its memory at first, and so much more. */
 const growth = 2;
 const slackBytes = 150 * 1024 * 1024;
 

@@ -19,7 +19,7 @@ const flushLimitMs = 60_000;
 /** A server, a worker, a client and whoever looks after them: what messages are sent to. */
 export class Arena {
   readonly live = new Live();
-  /** What went wrong first. */
+  /** The first problem. */
   problem: string | undefined;
   private hasProblem: () => void = () => undefined;
   /** Resolves when something has gone wrong. */

@@ -1,6 +1,6 @@
 // The client that is fuzzed: it calls all the time, over two connections. Nothing that
-// belongs to the first one is forged, so what it gets must be right. What the second one
-// gets may be anything, but it must come.
+// belongs to the first one is forged, so what it gets must be right. The second one
+// may get anything, but it must come.
 import { setTimeout as delay } from "node:timers/promises";
 import {
   type Blob,

@@ -50,7 +50,7 @@ const json = Buffer.from(
   JSON.stringify({ number: 7, text: "fuzz", data: "AQID", labels: { a: "b" }, items: [{}] }),
 );
 
-/** What a template says of its message; the rest is empty. */
+/** The parts of a message that a template sets; the others are empty. */
 interface Part extends Partial<Omit<Draft, "label" | "headers">> {
   readonly subject: string;
   readonly headers?: readonly [string, string | number][];

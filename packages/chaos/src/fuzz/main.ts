@@ -54,7 +54,7 @@ async function fuzz(settings: Settings, folder: string): Promise<Outcome> {
     if (settings.only) {
       await send(arena, seed, indexes);
       await arena.flush();
-      // What is queued runs later.
+      // Queued calls run later.
       await arena.or(delay(3_000));
     }
     let taken: Promise<void> = Promise.resolve();
@@ -174,7 +174,7 @@ async function main(): Promise<void> {
   report(`logs are in ${folder}`);
 }
 
-/** What goes wrong when these messages are sent to new processes. */
+/** The problem that these messages cause in new processes, if any. */
 async function trial(
   seed: number,
   indexes: readonly number[],

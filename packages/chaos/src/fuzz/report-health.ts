@@ -1,7 +1,7 @@
 /** How often a process tells how it is, in ms. */
 const intervalMs = 500;
 
-/** What a process tells the fuzzer. */
+/** A report of a process to the fuzzer. */
 export interface Told {
   /** It serves or calls now. */
   readonly isReady?: boolean;
@@ -11,7 +11,7 @@ export interface Told {
   readonly rss?: number;
   /** Calls that it made, and what became of them. */
   readonly outcomes?: Readonly<Record<string, number>>;
-  /** What is not as it has to be. */
+  /** The fault, if there is one. */
   readonly wrong?: string;
 }
 

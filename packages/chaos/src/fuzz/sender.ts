@@ -14,9 +14,9 @@ export class Sender {
   private socket: Socket | undefined;
   private nextAsk = 0;
   private readonly asked = new Map<number, () => void>();
-  /** Whoever asks again when the connection is lost. */
+  /** Callbacks that ask again when the connection is lost. */
   private readonly asking = new Map<number, () => void>();
-  /** Whoever waits until the socket takes more. */
+  /** Callbacks that wait until the socket takes more. */
   private readonly waiting: (() => void)[] = [];
   private isOver = false;
 

@@ -14,7 +14,7 @@ import type {
 
 type I = typeof ItemSchema;
 
-/** What the generator would write. */
+/** The code that the generator would write. */
 export interface FuzzClient {
   echo: UnaryMethod<I, I>;
   limited: UnaryMethod<I, I>;

@@ -9,7 +9,7 @@ export const usage = `npm run fuzz -- [options]
   --only N,N,...  sends these messages alone
   --no-shrink     does not look for the messages that a failure needs`;
 
-/** What a run is to be. */
+/** The settings of a run. */
 export interface Settings {
   readonly seed: number;
   /** Index of the first message. */

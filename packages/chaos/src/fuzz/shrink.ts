@@ -1,7 +1,7 @@
 /** How long to look for the messages that a failure needs, in ms. */
 const patienceMs = 600_000;
 
-/** What tells two failures apart: who failed, and with what error. */
+/** The signature of a failure: the process that failed, and its error. */
 function signatureOf(problem: string): string {
   const error = /^(\w*Error\b[^\n]*|.*\bwarning\b.*)$/im.exec(problem)?.[1] ?? problem;
   return error

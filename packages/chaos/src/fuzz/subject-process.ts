@@ -66,7 +66,7 @@ export class SubjectProcess {
 /** How many lines of what is no record are kept. */
 const noiseLimit = 40;
 
-/** What a process writes to stderr: records, and what Node prints of itself. */
+/** The stderr of a process: log records, and the lines that Node prints itself. */
 export class ProcessLog extends BoundedLog {
   /** Lines that are no records: warnings, stacks of what nobody caught. */
   readonly noise: string[] = [];

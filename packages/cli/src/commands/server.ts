@@ -60,7 +60,7 @@ async function server(options: Options): Promise<void> {
     print("Put into .env:\n");
     print(`NATS_URL=${env.NATS_URL}`);
   }
-  // Whoever started it may be killed, and then has ended nothing.
+  // The process that started this one may be killed, and then ends nothing itself.
   while (!asked.signal.aborted && callers.every(isAlive)) {
     if (!isAlive(running.pid)) {
       throw new ConnectError("nats-server has ended by itself", Code.Aborted);

@@ -1,6 +1,6 @@
 import type { Command } from "commander";
 
-/** What may follow the words of a command. */
+/** The words that may follow those of a command. */
 export interface Words {
   /** `dead list`; empty for the program itself. */
   readonly command: string;
@@ -14,7 +14,7 @@ interface Word {
   readonly description: string;
 }
 
-/** What may follow each command of a program. */
+/** The words that may follow each command of a program. */
 export function wordsOf(program: Command): Words[] {
   const visit = (command: Command, path: readonly string[]): Words[] => {
     const help = command.createHelp();

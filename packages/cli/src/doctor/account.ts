@@ -23,7 +23,7 @@ export function checkServer({ info }: NatsConnection): Finding[] {
   ];
 }
 
-/** What came of looking at an account. */
+/** The result of a look at an account. */
 interface AccountCheck {
   readonly findings: Finding[];
   /** False when nothing else can be found out. */

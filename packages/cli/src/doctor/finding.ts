@@ -1,9 +1,9 @@
-/** What the doctor has found. */
+/** A finding of the doctor. */
 export interface Finding {
   /** `note`: could not be looked at. */
   readonly level: "ok" | "note" | "warning" | "error";
   readonly title: string;
-  /** What to do; none when all is well. */
+  /** The mend; absent when all is well. */
   readonly mend?: string;
 }
 

@@ -41,7 +41,7 @@ export async function askJetStream<T>(
   return answer.error ? undefined : answer;
 }
 
-/** What JetStream tells of an account. */
+/** JetStream's figures of an account. */
 export interface AccountInfo extends Usage {
   readonly streams: number;
   readonly consumers: number;
@@ -58,7 +58,7 @@ interface Limits {
   readonly max_storage: number;
 }
 
-/** What JetStream tells of a stream. */
+/** JetStream's figures of a stream. */
 export interface StreamState {
   /** The time of the server. */
   readonly ts: string;

@@ -3,10 +3,10 @@ import type { Connection } from "@jetrpc/runtime";
 import { findRefused, type Grant, type Role } from "@jetrpc/runtime/operator";
 import { error, type Finding, ok, warning } from "./finding.js";
 
-/** Who may need credentials. */
+/** The roles that may need credentials. */
 export const roles: readonly Role[] = ["client", "worker", "administrator", "operator", "observer"];
 
-/** What of a role is refused: all of it, or some of its methods. */
+/** The refused part of a role: all of it, or some of its methods. */
 interface Lack {
   readonly role: Role;
   /** For what nothing is refused; a whole role has no methods. */

@@ -19,7 +19,7 @@ export async function checkStreams(
   let clock: Finding | undefined;
   for (const { name } of [...streams, payloads]) {
     const askedAt = Date.now();
-    // What these credentials may not look at is told by others.
+    // Other findings tell that these credentials may not look at a stream.
     const state = await askJetStream<StreamState>(connection, `STREAM.INFO.${name}`).catch(
       () => undefined,
     );

@@ -4,7 +4,7 @@ import { error, type Finding, note, ok, warning } from "./finding.js";
 /** How long servers may take to tell of themselves, in ms. */
 const timeoutMs = 1_000;
 
-/** What a server tells of itself (varz). */
+/** The part of a server's /varz that is read here. */
 interface Varz {
   readonly server_name?: string;
   readonly jetstream?: {
