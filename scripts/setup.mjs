@@ -42,7 +42,7 @@ function report(line) {
   console.log(`${seconds.padStart(6)} s  ${line}`);
 }
 
-/** True when node_modules holds what package-lock.json asks for, whoever installed it. */
+/** True when node_modules holds what package-lock.json asks for; it does not matter how that was installed. */
 function isInstalled() {
   let present;
   try {

@@ -44,6 +44,14 @@ test("every link within the repository leads somewhere", () => {
   expect(dead).toEqual([]);
 });
 
+test("the index of docs/ names every page of it", () => {
+  const index = proseOf("docs/README.md");
+  const missing = pages
+    .map((page) => /^docs\/([\w-]+\.md)$/.exec(page)?.[1])
+    .filter((name) => name !== undefined && name !== "README.md" && !index.includes(`(${name}`));
+  expect(missing).toEqual([]);
+});
+
 test("every row of a table has as many cells as its heading", () => {
   const broken = pages.flatMap((page) =>
     [...proseOf(page).matchAll(/(?:^ *\|.*\|\s*$\n?)+/gm)].flatMap(([table]) => {

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Makes a CA of one's own and certificates that it signs: one for each server of a
-# cluster, say. Makes them anew when they exist already, keeping owner and mode.
+# cluster, say. Replaces them when they exist already, keeping owner and mode.
 set -euo pipefail
 umask 077
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)

@@ -3,8 +3,8 @@
 
 usage="setup.sh [options]: sets up a nats-server for jetrpc on Debian or Ubuntu.
 
-What it says goes to standard error; to standard output goes what a client's
-.env needs. Running it again with the same options changes nothing.
+Messages go to standard error. Standard output gets only the lines for a client's
+.env. Running it again with the same options changes nothing.
 
   --host HOST,...          what clients call this machine (default: its name)
   --listen ADDRESS         where clients are heard (default: 0.0.0.0, all interfaces)

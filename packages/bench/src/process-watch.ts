@@ -48,7 +48,7 @@ export class ProcessWatch {
     try {
       this.samples.push(readRss(this.pid));
     } catch {
-      // The process is gone: whoever talks to it finds out.
+      // The process is gone: its next request fails.
     }
   }
 }

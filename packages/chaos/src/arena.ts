@@ -13,7 +13,7 @@ export interface Part {
   readonly name: string;
   /** True when it is never killed, so that its memory can be watched. */
   readonly isSpared: boolean;
-  /** Its environment, made anew for each of its processes. */
+  /** Its environment, made for each of its processes. */
   env(): Record<string, string>;
 }
 

@@ -18,7 +18,7 @@ const kinds = [
 /** How many of its calls get an id of the caller. */
 const namedShare = 0.7;
 
-/** Makes calls with Blobs, slowly enough that whoever is killed has one half done. */
+/** Makes calls with Blobs, slowly enough that a killed process has one half done. */
 export class Conversions {
   /** `unfinished` are what a client uploaded that was killed: these are gone on with. */
   constructor(

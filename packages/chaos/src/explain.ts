@@ -40,7 +40,7 @@ export async function explain(
   }
 }
 
-/** Failures with the same words are alike, whatever names and numbers are in these. */
+/** Failures with the same words are alike; names and numbers in them do not count. */
 function byReason(failures: readonly Failure[]): Failure[][] {
   const groups = new Map<string, Failure[]>();
   for (const failure of failures) {

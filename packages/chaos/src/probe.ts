@@ -10,8 +10,8 @@ const patienceMs = 60_000;
 const value = 1000;
 
 /**
- * Makes a call of each sort when the attack is over: whatever was deleted is needed once
- * more, and new calls have to work. Resolves with what is to be known of them.
+ * Makes a call of each sort when the attack is over: they need everything that was deleted,
+ * and they have to work. Resolves with the events of these calls.
  */
 export async function probe(connection: Connection, nodes: number): Promise<Said[]> {
   const client = createClient<ChaosClient>(serviceFor(nodes), connection);

@@ -10,7 +10,7 @@ const formats = [
 /**
  * Builds a generated package: `dist` gets its index and all files that this imports, at
  * their paths below `root`, as ES modules and CommonJS with declarations. Each file is
- * translated by itself, and by our own TypeScript: whatever else is installed does not
+ * translated by itself, and by our own TypeScript: other installed versions do not
  * matter. Throws an Error that names a file that is missing or is no TypeScript.
  */
 export function buildPackage(packageFolder: string, root: string): void {

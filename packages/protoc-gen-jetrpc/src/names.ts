@@ -18,7 +18,7 @@ export interface ServiceNames {
   readonly binding: string;
 }
 
-/** Whatever protoc-gen-es exports something for. */
+/** A descriptor for which protoc-gen-es exports a name. */
 export type Exported = DescFile | DescMessage | DescEnum | DescExtension | DescService;
 
 /** Something that protoc-gen-es exports from the code of a file. */

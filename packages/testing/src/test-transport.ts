@@ -39,7 +39,7 @@ export interface TestTransport extends Transport {
 /**
  * Makes a Connect transport that calls the handlers of a worker in the same
  * process, without NATS: for tests of what the handlers do. Nothing is stored
- * and nothing tried again; whatever depends on that needs `startNats()`.
+ * and nothing tried again; tests of these need `startNats()`.
  *
  * A method that is not implemented answers with Code.Unimplemented. Throws
  * InvalidArgument when the service's options contradict each other, and for a handler

@@ -8,6 +8,6 @@ export async function* count(messages: number) {
 /** Reads a stream to its end. */
 export async function drain(messages: AsyncIterable<unknown>): Promise<void> {
   for await (const _ of messages) {
-    // Only counted, by who asked for so many.
+    // Only counted, by the client that asked for so many.
   }
 }

@@ -16,7 +16,7 @@ const config = "max_control_line: 16KB";
 /** How long the worker may take for what was sent to it, in ms. */
 const flushLimitMs = 60_000;
 
-/** A server, a worker, a client and whoever looks after them: what messages are sent to. */
+/** A server, a worker, a client and their supervisors: the targets of the messages. */
 export class Arena {
   readonly live = new Live();
   /** The first problem. */

@@ -5,7 +5,7 @@ import { setTimeout as delay } from "node:timers/promises";
 /** Where answers to the fuzzer's own questions come. */
 const ackPrefix = "fuzz.ack.";
 
-/** Writes messages into a socket as they are. A connection that the server closes is made anew. */
+/** Writes messages into a socket as they are. It opens a new connection when the server closes one. */
 export class Sender {
   /** How often the server closed the connection. */
   closed = 0;

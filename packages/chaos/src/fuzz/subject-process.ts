@@ -63,7 +63,7 @@ export class SubjectProcess {
   }
 }
 
-/** How many lines of what is no record are kept. */
+/** How many lines that are no log record are kept. */
 const noiseLimit = 40;
 
 /** The stderr of a process: log records, and the lines that Node prints itself. */

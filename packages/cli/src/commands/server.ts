@@ -121,7 +121,7 @@ async function start(
   }
 }
 
-/** Its parent; where that is npm or npx, which outlive whoever started them, that one, too. */
+/** Its parent; and if that is npm or npx, which outlive their own parent, that parent too. */
 function findCallers(): number[] {
   const callers: number[] = [];
   // npm has a shell between.
