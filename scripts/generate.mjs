@@ -21,6 +21,7 @@ try {
   run("buf", "generate", "--template", "packages/chaos/buf.gen.yaml");
   run("node", "scripts/build.mjs", "@jetrpc/protoc-gen-jetrpc");
   run("buf", "generate");
+  run("buf", "generate", "--template", "examples/buf.gen.yaml");
 } catch (error) {
   // The command that failed has said why.
   process.exitCode = error.status ?? 1;

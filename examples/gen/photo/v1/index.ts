@@ -1,0 +1,2 @@
+export * from "./photo_jetrpc.js";
+export * from "./photo_pb.js";
