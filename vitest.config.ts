@@ -42,6 +42,7 @@ const long = [
     "backup",
     "big-documents",
     "cluster",
+    "examples",
     "first-hour",
     "infrastructure",
     "install",

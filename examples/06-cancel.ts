@@ -45,3 +45,10 @@ await worker.drain();
 await connection.close();
 
 // Prints:
+// sea.jpg: begun
+// cancel the queued one: true
+// cancel the running one: true
+// sea.jpg: stopped, [canceled] the call was canceled
+// cancel it again: false
+// result: [canceled] the call was canceled
+// states: cancelled, cancelled

@@ -32,3 +32,8 @@ await worker.drain();
 await connection.close();
 
 // Prints:
+// the handler runs
+// first time: 800-sea.jpg
+// second time: 800-sea.jpg
+// third time: 800-sea.jpg
+// [already_exists] rpc photo.v1.PhotoService.Resize: call "order-…" exists with another request: use another call id, or attach to it

@@ -12,13 +12,13 @@ const photos = createPhotoClient(connection);
 
 const worker = await serve(PhotoService, {
   async getInfo(_request, { signal, timeoutMs }) {
-    console.log(`the handler has a limit: ${(timeoutMs() ?? Infinity) <= 200}`);
-    await delay(60_000, undefined, { signal });
+    console.log(`the handler has a limit: ${(timeoutMs() ?? Infinity) <= 500}`);
+    await delay(60_000, undefined, { signal }).catch(() => undefined);
     return {};
   },
 });
 
-await photos.getInfo({}, { timeoutMs: 200 }).catch((error) => {
+await photos.getInfo({}, { timeoutMs: 500 }).catch((error) => {
   console.log(`a direct call: ${Code[error.code]}`);
 });
 
@@ -40,3 +40,9 @@ await Promise.all([worker.drain(), resizer.drain()]);
 await connection.close();
 
 // Prints:
+// the handler has a limit: true
+// a direct call: DeadlineExceeded
+// a durable call: DeadlineExceeded
+// the wait for another one: DeadlineExceeded
+// states: expired, queued
+// the other one in the end: hill.jpg

@@ -21,8 +21,8 @@ const worker = await serve(
       throw new Error("cannot log in to the archive as root, password 1234");
     },
   },
-  // By default it goes to stderr.
-  { logger: ({ level, error }) => console.log(`log, ${level}: ${(error as Error).message}`) },
+  // The worker's log has the whole error; 35-logging.ts shows it.
+  { logger: false },
 );
 
 try {
@@ -40,3 +40,7 @@ await worker.drain();
 await connection.close();
 
 // Prints:
+// OutOfRange: 5000 is too wide
+// detail: at most 4000
+// metadata: sea.jpg
+// [internal] internal error

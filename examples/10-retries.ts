@@ -50,3 +50,9 @@ await worker.drain();
 await connection.close();
 
 // Prints:
+// flaky.jpg: 800-flaky.jpg, attempts: 3
+//   attempt 1: [internal] internal error, then … ms
+//   attempt 2: [internal] internal error, then … ms
+// busy.jpg: 800-busy.jpg, attempts: 2
+//   attempt 1: [resource_exhausted] come back later, then 500 ms
+// broken.jpg: [internal] the file is cut off, attempts: 1

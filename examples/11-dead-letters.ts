@@ -11,14 +11,18 @@ const connection = await connect();
 const photos = createPhotoClient(connection);
 
 let isMended = false;
-const worker = await serve(PhotoService, {
-  resize({ photo, width }) {
-    if (!isMended) {
-      throw new ConnectError(`cannot read ${photo}`, Code.DataLoss);
-    }
-    return { file: `${width}-${photo}` };
+const worker = await serve(
+  PhotoService,
+  {
+    resize({ photo, width }) {
+      if (!isMended) {
+        throw new ConnectError(`cannot read ${photo}`, Code.DataLoss);
+      }
+      return { file: `${width}-${photo}` };
+    },
   },
-}, { logger: false });
+  { logger: false },
+);
 
 const sea = await photos.resize.submit({ photo: "sea.jpg", width: 800 });
 const hill = await photos.resize.submit({ photo: "hill.jpg", width: 800 });
@@ -47,3 +51,6 @@ await worker.drain();
 await connection.close();
 
 // Prints:
+// Resize, attempts: 1, [data_loss] cannot read sea.jpg: { photo: 'sea.jpg', width: 800 }
+// Resize, attempts: 1, [data_loss] cannot read hill.jpg: { photo: 'hill.jpg', width: 800 }
+// replayed: 800-sea.jpg

@@ -29,3 +29,6 @@ await worker.drain();
 await connection.close();
 
 // Prints:
+// queued, workers: 0
+// after some seconds: no worker serves photo.v1.PhotoService.Resize: start one that implements it
+// result: 800-sea.jpg

@@ -52,7 +52,14 @@ const checks = [
 function unchanged() {
   const changes = execFileSync(
     "git",
-    ["status", "--porcelain", "gen", "examples/gen", "packages/*/src/gen", "packages/runtime/test/gen"],
+    [
+      "status",
+      "--porcelain",
+      "gen",
+      "examples/gen",
+      "packages/*/src/gen",
+      "packages/runtime/test/gen",
+    ],
     { cwd: top },
   ).toString();
   if (changes !== "") {

@@ -97,3 +97,16 @@ console.log("json:", reply.string());
 
 await worker.drain();
 await connection.close();
+
+// Prints:
+// …
+// watched: -9 degrees
+// sent: 3 readings, -8 degrees on average
+// latest: -9 degrees
+// error: [not_found] station Atlantis has sent nothing yet
+// warning: Seville: 36 degrees, drink water
+// warning: Seville: 41 degrees, drink water
+// service: weather.v1.WeatherService 1.0.0: GetReading (unary), WatchReadings (server_streaming), SendReadings (client_streaming), Warn (bidi_streaming)
+// health: SERVING
+// reflected: "[not_found] station Seville has sent nothing yet"
+// json: {"reading":{"station":"Jungfraujoch","celsius":-9}}
