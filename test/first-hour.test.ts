@@ -97,10 +97,10 @@ message StringRules { optional uint64 min_len = 2; }
 `;
 
 const program = `
-import { greetBinding, HelloRequestSchema } from "@acme/greet-v1-client";
+import { GreetService, HelloRequestSchema } from "@acme/greet-v1-client";
 import { StringRulesSchema } from "@acme/greet-v1-client/buf/validate/validate_pb.js";
 import { connect } from "@jetrpc/runtime/node";
-console.log(greetBinding.stream, HelloRequestSchema.typeName, StringRulesSchema.typeName, typeof connect);
+console.log(GreetService.typeName, HelloRequestSchema.typeName, StringRulesSchema.typeName, typeof connect);
 `;
 /** Both sides of the contract above. */
 const worker = `
@@ -187,7 +187,7 @@ async function hears(child: ChildProcess, wanted: RegExp): Promise<string> {
   throw new Error(`it has ended, and said no more than: ${heard}`);
 }
 
-const printed = "GREET greet.v1.HelloRequest buf.validate.StringRules function\n";
+const printed = "greet.v1.GreetService greet.v1.HelloRequest buf.validate.StringRules function\n";
 
 /** A server, a worker and an app: what is asked is answered, and a bug is seen where it is. */
 async function workAndCall(own: Repository): Promise<void> {
@@ -258,8 +258,10 @@ describe("a repository of one's own", { timeout: 900_000 }, () => {
     await install();
     await own.run("npm", "run", "build", "--workspaces");
     expect(await own.run(process.execPath, "--input-type=module", "-e", program)).toBe(printed);
-    const common = `console.log(require("@acme/greet-v1-client").greetBinding.stream)`;
-    expect(await own.run(process.execPath, "--input-type=commonjs", "-e", common)).toBe("GREET\n");
+    const common = `console.log(require("@acme/greet-v1-client").GreetService.typeName)`;
+    expect(await own.run(process.execPath, "--input-type=commonjs", "-e", common)).toBe(
+      "greet.v1.GreetService\n",
+    );
     await own.run("npx", "tsc", "--project", "gen/greet/v1");
     await workAndCall(own);
 

@@ -5,54 +5,10 @@
 /* eslint-disable */
 
 import type { ExtractTextRequest, ExtractTextRequestSchema, ExtractTextResponseSchema, GetInfoRequest, GetInfoRequestSchema, GetInfoResponseSchema, MergeRequest, MergeRequestSchema, MergeResponseSchema, RenderPagesRequest, RenderPagesRequestSchema, RenderPagesResponseSchema, SplitRequest, SplitRequestSchema, SplitResponseSchema } from "./pdf_pb.js";
-import { PdfService } from "./pdf_pb.js";
-import type { Connection, DurableHandlerContext, DurableServerStreamingMethod, DurableUnaryMethod, HandlerContext, UnaryMethod } from "@jetrpc/runtime";
+import { PdfService as PdfService$1 } from "./pdf_pb.js";
+import type { Connection, DurableHandlerContext, DurableServerStreamingMethod, DurableUnaryMethod, GeneratedService, HandlerContext, UnaryMethod } from "@jetrpc/runtime";
 import { createClient } from "@jetrpc/runtime";
 import type { MessageInitShape } from "@bufbuild/protobuf";
-
-/**
- * Where pdf.v1.PdfService lies on NATS.
- */
-export const pdfBinding = {
-  prefix: "pdf.v1.PdfService",
-  stream: "PDF",
-  logStream: "PDF_LOG",
-  payloadBucket: "PDF_PAYLOAD",
-  methods: {
-    getInfo: {
-      delivery: "direct",
-      subject: "pdf.v1.PdfService.rpc.GetInfo",
-    },
-    extractText: {
-      delivery: "durable",
-      queueSubject: "pdf.v1.PdfService.queue.ExtractText",
-      logSubject: "pdf.v1.PdfService.log.ExtractText",
-      liveSubject: "pdf.v1.PdfService.live.ExtractText",
-      consumer: "ExtractText",
-    },
-    renderPages: {
-      delivery: "durable",
-      queueSubject: "pdf.v1.PdfService.queue.RenderPages",
-      logSubject: "pdf.v1.PdfService.log.RenderPages",
-      liveSubject: "pdf.v1.PdfService.live.RenderPages",
-      consumer: "RenderPages",
-    },
-    split: {
-      delivery: "durable",
-      queueSubject: "pdf.v1.PdfService.queue.Split",
-      logSubject: "pdf.v1.PdfService.log.Split",
-      liveSubject: "pdf.v1.PdfService.live.Split",
-      consumer: "Split",
-    },
-    merge: {
-      delivery: "durable",
-      queueSubject: "pdf.v1.PdfService.queue.Merge",
-      logSubject: "pdf.v1.PdfService.log.Merge",
-      liveSubject: "pdf.v1.PdfService.live.Merge",
-      consumer: "Merge",
-    },
-  },
-} as const;
 
 /**
  * PdfService reads, renders, splits and merges PDF documents.
@@ -118,6 +74,20 @@ export interface PdfWorker {
  *
  * @generated from service pdf.v1.PdfService
  */
+export const PdfService: GeneratedService<typeof PdfService$1, PdfWorker> = PdfService$1;
+
+/**
+ * PdfService reads, renders, splits and merges PDF documents.
+ *
+ * Every method fails with
+ * - INVALID_ARGUMENT when a document is corrupt or not a PDF,
+ * - FAILED_PRECONDITION when it is encrypted and no password is given,
+ * - PERMISSION_DENIED when the password is wrong,
+ * - RESOURCE_EXHAUSTED when it asks for more than a worker grants.
+ * None of these is tried again.
+ *
+ * @generated from service pdf.v1.PdfService
+ */
 export interface PdfClient {
   /**
    * GetInfo tells what a document is, without reading its pages.
@@ -162,6 +132,6 @@ export interface PdfClient {
  * Makes a client of pdf.v1.PdfService.
  */
 export function createPdfClient(connection: Connection): PdfClient {
-  return createClient<PdfClient>(PdfService, connection);
+  return createClient<PdfClient>(PdfService$1, connection);
 }
 

@@ -5,36 +5,10 @@
 /* eslint-disable */
 
 import type { ConvertRequest, ConvertRequestSchema, ConvertResponseSchema, SplitRequest, SplitRequestSchema, SplitResponseSchema } from "./video_pb.js";
-import { VideoService } from "./video_pb.js";
-import type { Connection, DurableHandlerContext, DurableServerStreamingMethod, DurableUnaryMethod } from "@jetrpc/runtime";
+import { VideoService as VideoService$1 } from "./video_pb.js";
+import type { Connection, DurableHandlerContext, DurableServerStreamingMethod, DurableUnaryMethod, GeneratedService } from "@jetrpc/runtime";
 import { createClient } from "@jetrpc/runtime";
 import type { MessageInitShape } from "@bufbuild/protobuf";
-
-/**
- * Where video.v1.VideoService lies on NATS.
- */
-export const videoBinding = {
-  prefix: "video.v1.VideoService",
-  stream: "video_v1_VideoService",
-  logStream: "video_v1_VideoService_LOG",
-  payloadBucket: "video_v1_VideoService_PAYLOAD",
-  methods: {
-    convert: {
-      delivery: "durable",
-      queueSubject: "video.v1.VideoService.queue.Convert",
-      logSubject: "video.v1.VideoService.log.Convert",
-      liveSubject: "video.v1.VideoService.live.Convert",
-      consumer: "Convert",
-    },
-    split: {
-      delivery: "durable",
-      queueSubject: "video.v1.VideoService.queue.Split",
-      logSubject: "video.v1.VideoService.log.Split",
-      liveSubject: "video.v1.VideoService.live.Split",
-      consumer: "Split",
-    },
-  },
-} as const;
 
 /**
  * @generated from service video.v1.VideoService
@@ -54,6 +28,11 @@ export interface VideoWorker {
    */
   split(request: SplitRequest, context: DurableHandlerContext): AsyncIterable<MessageInitShape<typeof SplitResponseSchema>>;
 }
+
+/**
+ * @generated from service video.v1.VideoService
+ */
+export const VideoService: GeneratedService<typeof VideoService$1, VideoWorker> = VideoService$1;
 
 /**
  * @generated from service video.v1.VideoService
@@ -78,6 +57,6 @@ export interface VideoClient {
  * Makes a client of video.v1.VideoService.
  */
 export function createVideoClient(connection: Connection): VideoClient {
-  return createClient<VideoClient>(VideoService, connection);
+  return createClient<VideoClient>(VideoService$1, connection);
 }
 

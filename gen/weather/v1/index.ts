@@ -1,2 +1,3 @@
 export * from "./weather_jetrpc.js";
 export * from "./weather_pb.js";
+export { WeatherService } from "./weather_jetrpc.js";

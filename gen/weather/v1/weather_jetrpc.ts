@@ -5,35 +5,10 @@
 /* eslint-disable */
 
 import type { GetReadingRequest, GetReadingRequestSchema, GetReadingResponseSchema, SendReadingsRequest, SendReadingsRequestSchema, SendReadingsResponseSchema, WarnRequest, WarnRequestSchema, WarnResponseSchema, WatchReadingsRequest, WatchReadingsRequestSchema, WatchReadingsResponseSchema } from "./weather_pb.js";
-import { WeatherService } from "./weather_pb.js";
-import type { BidiStreamingMethod, ClientStreamingMethod, Connection, HandlerContext, ServerStreamingMethod, UnaryMethod } from "@jetrpc/runtime";
+import { WeatherService as WeatherService$1 } from "./weather_pb.js";
+import type { BidiStreamingMethod, ClientStreamingMethod, Connection, GeneratedService, HandlerContext, ServerStreamingMethod, UnaryMethod } from "@jetrpc/runtime";
 import { createClient } from "@jetrpc/runtime";
 import type { MessageInitShape } from "@bufbuild/protobuf";
-
-/**
- * Where weather.v1.WeatherService lies on NATS.
- */
-export const weatherBinding = {
-  prefix: "weather.v1.WeatherService",
-  methods: {
-    getReading: {
-      delivery: "direct",
-      subject: "weather.v1.WeatherService.rpc.GetReading",
-    },
-    watchReadings: {
-      delivery: "direct",
-      subject: "weather.v1.WeatherService.rpc.WatchReadings",
-    },
-    sendReadings: {
-      delivery: "direct",
-      subject: "weather.v1.WeatherService.rpc.SendReadings",
-    },
-    warn: {
-      delivery: "direct",
-      subject: "weather.v1.WeatherService.rpc.Warn",
-    },
-  },
-} as const;
 
 /**
  * WeatherService takes and gives readings. What a station measures is old after
@@ -77,6 +52,14 @@ export interface WeatherWorker {
  *
  * @generated from service weather.v1.WeatherService
  */
+export const WeatherService: GeneratedService<typeof WeatherService$1, WeatherWorker> = WeatherService$1;
+
+/**
+ * WeatherService takes and gives readings. What a station measures is old after
+ * a second: nothing here is worth a queue, so every call is direct.
+ *
+ * @generated from service weather.v1.WeatherService
+ */
 export interface WeatherClient {
   /**
    * GetReading gives the latest reading of a station; NOT_FOUND when there is none.
@@ -111,6 +94,6 @@ export interface WeatherClient {
  * Makes a client of weather.v1.WeatherService.
  */
 export function createWeatherClient(connection: Connection): WeatherClient {
-  return createClient<WeatherClient>(WeatherService, connection);
+  return createClient<WeatherClient>(WeatherService$1, connection);
 }
 

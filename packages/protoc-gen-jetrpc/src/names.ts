@@ -15,7 +15,6 @@ export interface ServiceNames {
   readonly worker: string;
   readonly client: string;
   readonly createClient: string;
-  readonly binding: string;
 }
 
 /** A descriptor for which protoc-gen-es exports a name. */
@@ -57,9 +56,9 @@ export function nameServices(
     for (const name of chosen) {
       taken.add(name);
     }
-    const [worker, client, createClient, binding] = chosen;
+    const [worker, client, createClient] = chosen;
     const own = exports.find(({ desc }) => desc === service)?.exported ?? service.name;
-    names.set(service, { service: own, worker, client, createClient, binding });
+    names.set(service, { service: own, worker, client, createClient });
   }
   return names;
 }
@@ -68,13 +67,8 @@ function shorten(service: string): string {
   return service.replace(/(?<=.)Service$/, "");
 }
 
-function namesFor(base: string): [string, string, string, string] {
-  return [
-    `${base}Worker`,
-    `${base}Client`,
-    `create${base}Client`,
-    `${base.charAt(0).toLowerCase()}${base.slice(1)}Binding`,
-  ];
+function namesFor(base: string): [string, string, string] {
+  return [`${base}Worker`, `${base}Client`, `create${base}Client`];
 }
 
 /**

@@ -75,20 +75,28 @@ function index(pkg: ProtoPackage): string {
     return JSON.stringify(path.startsWith(".") ? path : `./${path}`);
   };
   const lines: string[] = [];
+  const renamed = new Set(
+    pkg.exports.filter(({ name, exported }) => name !== exported).map(({ name }) => name),
+  );
   for (const file of pkg.files) {
     if (file.services.length > 0) {
       lines.push(`export * from ${from(file, "_jetrpc.js")};`);
     }
     lines.push(`export * from ${from(file, "_pb.js")};`);
   }
-  // Named exports go before those of a whole file.
-  const renamed = pkg.exports.filter(({ name, exported }) => name !== exported);
-  for (const name of new Set(renamed.map((its) => its.name))) {
+  // Named exports go before those of a whole file: both files of a service export it.
+  for (const { desc, name, file } of pkg.exports) {
+    if (desc.kind === "service" && !renamed.has(name)) {
+      lines.push(`export { ${name} } from ${from(file, "_jetrpc.js")};`);
+    }
+  }
+  for (const name of renamed) {
     lines.push("", `// ${name} is a name in several files.`);
     for (const its of pkg.exports.filter((other) => other.name === name)) {
       const what = its.exported === name ? name : `${name} as ${its.exported}`;
       const type = its.isShape && its.desc.kind === "message" ? "type " : "";
-      lines.push(`export { ${type}${what} } from ${from(its.file, "_pb.js")};`);
+      const suffix = its.desc.kind === "service" ? "_jetrpc.js" : "_pb.js";
+      lines.push(`export { ${type}${what} } from ${from(its.file, suffix)};`);
     }
   }
   return lines.join("\n");

@@ -128,7 +128,7 @@ function streamsOf(service: ServiceBinding): string[] {
 }
 
 /** True when the service needs streams. */
-export function hasStreams(service: ServiceBinding): boolean {
+function hasStreams(service: ServiceBinding): boolean {
   return [...service.methods.values()].some((method) => method.delivery === "durable");
 }
 

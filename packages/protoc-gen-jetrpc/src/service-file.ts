@@ -2,7 +2,6 @@ import type { DescFile, DescMethod, DescService } from "@bufbuild/protobuf";
 import type { GeneratedFile, Printable, Schema } from "@bufbuild/protoplugin";
 import { bindService, type MethodBinding } from "@jetrpc/runtime";
 import type { ServiceNames } from "./names.js";
-import { hasStreams } from "./problems.js";
 
 const runtime = "@jetrpc/runtime";
 
@@ -12,7 +11,7 @@ const runtime = "@jetrpc/runtime";
  */
 type Local = (name: string) => Printable;
 
-/** Generates `<file>_jetrpc.ts`: bindings, worker interface and client of each service. */
+/** Generates `<file>_jetrpc.ts`: worker interface, descriptor and client of each service. */
 export function generateServices(
   schema: Schema,
   file: DescFile,
@@ -27,41 +26,21 @@ export function generateServices(
   for (const service of file.services) {
     const its = names.get(service);
     if (its) {
-      printBinding(f, service, its);
       printWorker(f, service, its, local);
+      printService(f, service, its);
       printClient(f, service, its, local);
     }
   }
 }
 
-function printBinding(f: GeneratedFile, service: DescService, names: ServiceNames): void {
-  const binding = bindService(service);
-  f.print(f.jsDoc(`Where ${service.typeName} lies on NATS.`));
-  f.print(f.export("const", names.binding), " = {");
-  const print = (indent: string, name: string, value: string) =>
-    f.print(indent, name, ": ", f.string(value), ",");
-  print("  ", "prefix", binding.prefix);
-  if (hasStreams(binding)) {
-    print("  ", "stream", binding.stream);
-    print("  ", "logStream", binding.logStream);
-    print("  ", "payloadBucket", binding.payloadBucket);
-  }
-  f.print("  methods: {");
-  for (const [name, method] of binding.methods) {
-    f.print("    ", name, ": {");
-    print("      ", "delivery", method.delivery);
-    if (method.delivery === "direct") {
-      print("      ", "subject", method.directSubject);
-    } else {
-      print("      ", "queueSubject", method.queueSubject);
-      print("      ", "logSubject", method.logSubject);
-      print("      ", "liveSubject", method.liveSubject);
-      print("      ", "consumer", method.consumer);
-    }
-    f.print("    },");
-  }
-  f.print("  },");
-  f.print("} as const;");
+/** The descriptor again, with the interface of its workers in its type. */
+function printService(f: GeneratedFile, service: DescService, names: ServiceNames): void {
+  const descriptor = f.importSchema(service);
+  f.print(f.jsDoc(service));
+  f.print(
+    ...[f.export("const", descriptor.name), ": ", f.import("GeneratedService", runtime, true)],
+    ...["<typeof ", descriptor, ", ", names.worker, "> = ", descriptor, ";"],
+  );
   f.print();
 }
 

@@ -34,10 +34,13 @@ const uses = `
 import {
   type Blob, blobOf, type DurableHandlerContext, type HandlerContext, openBlob, type StreamingCall, type UnaryCall,
 } from "@jetrpc/runtime";
-import { fileBlob, saveBlob } from "@jetrpc/runtime/node";
+import { startWorker, type Connection, type WorkerImpl } from "@jetrpc/runtime";
+import { fileBlob, saveBlob, serve } from "@jetrpc/runtime/node";
+import { createTestTransport } from "@jetrpc/testing";
 import {
-  type Answer, type AnswerSchema, type Ask, kindsBinding, type KindsClient, type KindsWorker,
+  type Answer, type AnswerSchema, type Ask, type KindsClient, KindsService, type KindsWorker,
 } from "@acme/kinds-v1-client";
+import { KindsService as Plain } from "./gen/kinds/v1/kinds_pb.js";
 
 type Same<A, B> = (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 1 : 2 ? true : false;
 function holds<T extends true>(): T | undefined { return undefined; }
@@ -110,23 +113,45 @@ export const wrong: Partial<KindsWorker> = {
   work: () => ({ number: "1" }),
 };
 
-// The binding: constants, not strings.
-holds<Same<typeof kindsBinding.prefix, "our.kinds">>();
-holds<Same<typeof kindsBinding.stream, "KINDS">>();
-holds<Same<typeof kindsBinding.logStream, "KINDS_LOG">>();
-holds<Same<typeof kindsBinding.payloadBucket, "KINDS_PAYLOAD">>();
-holds<Same<typeof kindsBinding.methods.read, { readonly delivery: "direct"; readonly subject: "our.kinds.rpc.Read" }>>();
-holds<Same<typeof kindsBinding.methods.work.queueSubject, "our.kinds.queue.Work">>();
-holds<Same<typeof kindsBinding.methods.work.consumer, "Work">>();
-holds<Same<keyof typeof kindsBinding.methods, keyof KindsWorker>>();
 holds<Same<keyof KindsClient, keyof KindsWorker>>();
-// @ts-expect-error a constant
-kindsBinding.prefix = "other";
+
+// A service of the package has its handlers typed by how their methods are delivered.
+holds<Same<WorkerImpl<typeof KindsService>, KindsWorker>>();
+export async function run(connection: Connection) {
+  await serve(KindsService, {
+    // @ts-expect-error a direct call has no progress
+    read: (request, context) => ({ number: context.progress({ done: 1 }) ?? request.text.length }),
+    // @ts-expect-error nor has a direct stream
+    async *watch(_request, context) { context.progress({ done: 1 }); },
+    async work(_request, context) {
+      context.progress({ done: context.attempt });
+      return { number: 1 };
+    },
+  });
+  await startWorker(KindsService, {
+    // @ts-expect-error a direct call has no attempts
+    read: (_request, { attempt }) => ({ number: attempt }),
+    work: (_request, { attempt }) => ({ number: attempt }),
+  }, connection);
+  createTestTransport(KindsService, {
+    // @ts-expect-error a direct call has no progress
+    read: (_request, context) => ({ number: context.progress({ done: 1 }) ?? 1 }),
+    work: (_request, { attempt }) => ({ number: attempt }),
+  });
+  await serve(KindsService, worker);
+  // @ts-expect-error a method that is not there
+  await serve(KindsService, { reed: () => ({}) });
+  // What the type of a descriptor alone does not tell is found at run time.
+  await serve(Plain, { read: (_request, context) => ({ number: context.attempt }) });
+  const all: Partial<WorkerImpl<typeof Plain>> = { work: () => ({ number: 1 }) };
+  await serve(KindsService, all);
+  await serve(Plain, worker);
+}
 // @ts-expect-error this very check can fail
-holds<Same<typeof kindsBinding.stream, string>>();
+holds<Same<KindsClient, KindsWorker>>();
 `;
 
-test("client, worker interface and bindings have the types of the methods", () => {
+test("client, worker interface and service have the types of the methods", () => {
   workspace.write("proto/kinds/v1/kinds.proto", proto);
   expect(workspace.generate()).toEqual({ status: 0, output: "" });
   workspace.write("uses.ts", uses);

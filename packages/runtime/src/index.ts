@@ -65,6 +65,6 @@ export {
   type ServiceBinding,
 } from "./schema/binding.js";
 export type { DurableHandlerContext, ProgressReport } from "./worker/context.js";
-export type { WorkerImpl } from "./worker/handler.js";
+export type { GeneratedService, WorkerImpl } from "./worker/handler.js";
 export type { Logger, LogLevel, LogRecord } from "./worker/log.js";
 export { startWorker, type Worker, type WorkerOptions } from "./worker/worker.js";

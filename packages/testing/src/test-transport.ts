@@ -75,7 +75,7 @@ export function createTestTransport<S extends DescService>(
   }
   const adapted: Record<string, Handler> = {};
   for (const method of service.methods) {
-    const handler = impl[method.localName as keyof S["method"]] as Handler | undefined;
+    const handler = (impl as Record<string, Handler | undefined>)[method.localName];
     if (typeof handler === "function") {
       const durable = bindMethod(method).delivery === "durable";
       adapted[method.localName] = (request, context) =>

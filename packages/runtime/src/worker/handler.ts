@@ -12,16 +12,34 @@ import type {
 import type { HandlerContext } from "@connectrpc/connect";
 import type { DurableHandlerContext } from "./context.js";
 
+declare const workerType: unique symbol;
+
 /**
- * Implementation of a service: Connect's ServiceImpl whose handlers get a
- * {@link DurableHandlerContext}. A worker may implement some methods only.
- *
- * A descriptor's type does not tell which methods are direct. The generated `…Worker`
- * interface does: `satisfies Partial<PdfWorker>` has it checked that these report no progress.
+ * A service of a generated package: its descriptor, whose type also names the interface
+ * of its workers. The interface is for TypeScript alone, nothing of it is there at run time.
  */
-export type WorkerImpl<S extends DescService> = {
-  [P in keyof S["method"]]: HandlerOf<S["method"][P]>;
-};
+export type GeneratedService<S extends DescService, W> = S & { readonly [workerType]?: W };
+
+/**
+ * Handlers of a service, by the names of its methods. Of a {@link GeneratedService} they
+ * are the interface of its workers: those of durable methods get a
+ * {@link DurableHandlerContext}, those of direct methods a HandlerContext. The type of any
+ * other descriptor does not tell which methods are direct: then all unary and
+ * server-streaming ones get a DurableHandlerContext, and `progress()` of a direct call
+ * fails at run time.
+ *
+ * @example
+ * ```ts
+ * const handlers: Partial<WorkerImpl<typeof PdfService>> = {
+ *   async *extractText(request, context) {
+ *     context.progress({ done: 1 });
+ *   },
+ * };
+ * ```
+ */
+export type WorkerImpl<S extends DescService> = typeof workerType extends keyof S
+  ? NonNullable<S[typeof workerType]>
+  : { [P in keyof S["method"]]: HandlerOf<S["method"][P]> };
 
 type HandlerOf<M extends DescMethod> =
   M extends DescMethodUnary<infer I, infer O>
