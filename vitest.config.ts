@@ -35,7 +35,7 @@ const long = [
   "packages/chaos/test/{chaos,crowd,fuzz}.test.ts",
   "packages/cli/test/{cluster,docs}.test.ts",
   "packages/protoc-gen-jetrpc/test/{hostile,publics}.test.ts",
-  `packages/runtime/test/{${["attempts", "concurrency", "edges", "forgotten", "healing"].join()}}.test.ts`,
+  `packages/runtime/test/{${["attempts", "concurrency", "edges", "forgotten", "healing", "large-direct"].join()}}.test.ts`,
   "packages/testing/test/find-nats-server.test.ts",
   "services/pdf/test/{isolation,memory}.test.ts",
   `test/{${[
