@@ -46,7 +46,7 @@ export type { WaitingCall } from "./client/waiting.js";
 export { type Connection, type ConnectionOptions, createConnection } from "./connection.js";
 export type { Blob } from "./gen/jetrpc/v1/blob_pb.js";
 export type { Progress } from "./gen/jetrpc/v1/call_pb.js";
-export { mayHaveRun, permanent, retryAfter } from "./message/status.js";
+export { mayHaveRun, permanent, retryAfter } from "./message/error-marks.js";
 export {
   type BlobInfo,
   type BlobSource,
@@ -57,13 +57,12 @@ export {
 export {
   bindMethod,
   bindService,
-  checkService,
   type MethodBinding,
-  type OptionProblem,
   type Priority,
   type Queue,
   type ServiceBinding,
 } from "./schema/binding.js";
+export { checkService, type OptionProblem } from "./schema/option-problems.js";
 export type { DurableHandlerContext, ProgressReport } from "./worker/context.js";
 export type { GeneratedService, WorkerImpl } from "./worker/handler.js";
 export type { Logger, LogLevel, LogRecord } from "./worker/log.js";

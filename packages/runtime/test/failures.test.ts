@@ -5,14 +5,11 @@ import { createOperator } from "@jetrpc/runtime/operator";
 import { type Msg, MsgHdrsImpl } from "@nats-io/nats-core";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { type HeaderBlock, headerSize, metadataLimit } from "../src/message/header.js";
-import {
-  codeName,
-  decodeStatus,
-  encodeStatus,
-  isRetried,
-  retryDelayOf,
-} from "../src/message/status.js";
+import { isRetried, retryDelayOf } from "../src/message/error-marks.js";
+import { type HeaderBlock, headerSize } from "../src/message/header.js";
+import { metadataLimit } from "../src/message/metadata-limit.js";
+import { decodeStatus, encodeStatus } from "../src/message/status.js";
+import { codeName } from "../src/schema/code-name.js";
 import { toCallerError } from "../src/worker/caller-error.js";
 import { TestService } from "./gen/test/v1/test_pb.js";
 import { collect, failureOf, gate, until, useNats } from "./support.js";

@@ -4,8 +4,9 @@ import { createOperator } from "@jetrpc/runtime/operator";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { internals } from "../src/connection.js";
 import { publishStored } from "../src/link/jetstream.js";
-import { HeaderBlock, metadataLimit } from "../src/message/header.js";
-import { isPermanent } from "../src/message/status.js";
+import { isPermanent } from "../src/message/error-marks.js";
+import { HeaderBlock } from "../src/message/header.js";
+import { metadataLimit } from "../src/message/metadata-limit.js";
 import { TestService } from "./gen/test/v1/test_pb.js";
 import { collect, failureOf, gate, type TestClient, until, useNats } from "./support.js";
 

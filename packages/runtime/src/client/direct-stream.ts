@@ -13,16 +13,13 @@ import type { SendWindow } from "../link/send-window.js";
 import { StreamSide } from "../link/stream-side.js";
 import { startTimer } from "../link/timer.js";
 import { checkSize, decode, encode, type MessageLimits } from "../message/codec.js";
+import { neverRan } from "../message/error-marks.js";
 import { type ControlFrame, controlHeaders, importedReply } from "../message/frame.js";
-import { Header, HeaderBlock, headerSize, quote, readMetadata } from "../message/header.js";
+import { Header, HeaderBlock, headerSize, quote } from "../message/header.js";
+import { appendMetadata, readMetadata } from "../message/metadata.js";
 import { addKind, kindConflict, otherKind } from "../message/method-kind.js";
-import {
-  appendMetadata,
-  decodeStatus,
-  isStatus,
-  neverRan,
-  toConnectError,
-} from "../message/status.js";
+import { decodeStatus, isStatus } from "../message/status.js";
+import { toConnectError } from "../message/thrown.js";
 import { isOversize } from "../objects/payload-store.js";
 import type { MethodBinding } from "../schema/binding.js";
 import { type CallArguments, requestHeaders } from "./direct-call.js";

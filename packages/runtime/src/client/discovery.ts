@@ -8,7 +8,7 @@ import { causedError } from "../message/caused-error.js";
 import { decode } from "../message/codec.js";
 import { Header, HeaderBlock, quote, wholeNumber } from "../message/header.js";
 import { decodeStatus, isStatus } from "../message/status.js";
-import { Discovery, discoverySubject, type InfoReply, microName } from "../schema/discovery.js";
+import { Discovery, discoverySubject, type InfoReply, microName } from "../schema/micro-names.js";
 import { defaultTimeoutMs, firstInfo, gather, parseReply } from "./gather.js";
 
 /** Options of what asks the running workers. */

@@ -2,7 +2,7 @@ import { Code, ConnectError } from "@connectrpc/connect";
 import type { Msg } from "@nats-io/nats-core";
 import { isNoResponders, type Link } from "../link/link.js";
 import { denial, type Reply } from "../link/mux.js";
-import { Discovery, discoverySubject, type InfoReply, microName } from "../schema/discovery.js";
+import { Discovery, discoverySubject, type InfoReply, microName } from "../schema/micro-names.js";
 
 /** How long answers of workers are waited for, in ms. */
 export const defaultTimeoutMs = 500;

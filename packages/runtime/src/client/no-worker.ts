@@ -1,9 +1,9 @@
 import { Code, ConnectError } from "@connectrpc/connect";
 import type { Link } from "../link/link.js";
+import { neverRan } from "../message/error-marks.js";
 import { otherDelivery } from "../message/method-kind.js";
-import { neverRan } from "../message/status.js";
 import type { MethodBinding } from "../schema/binding.js";
-import { Discovery } from "../schema/discovery.js";
+import { Discovery } from "../schema/micro-names.js";
 import { defaultTimeoutMs, firstInfo } from "./gather.js";
 
 /** Tells why nobody listens to the requests of a method. */

@@ -1,7 +1,7 @@
 import { MethodOptions_IdempotencyLevel as Idempotency } from "@bufbuild/protobuf/wkt";
 import { Code, ConnectError, type Interceptor } from "@connectrpc/connect";
 import { canceled } from "../link/pending-reply.js";
-import { mayHaveRun } from "../message/status.js";
+import { mayHaveRun } from "../message/error-marks.js";
 import { bindMethod } from "../schema/binding.js";
 
 /** Options of {@link createRetryInterceptor}. */

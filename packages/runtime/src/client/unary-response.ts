@@ -1,7 +1,7 @@
 import type { DescMessage, DescMethodUnary } from "@bufbuild/protobuf";
 import type { UnaryResponse } from "@connectrpc/connect";
 import type { Msg } from "@nats-io/nats-core";
-import { readMetadata } from "../message/header.js";
+import { readMetadata } from "../message/metadata.js";
 
 /** A response whose metadata is read only when someone asks for it. */
 export class LazyUnaryResponse<I extends DescMessage, O extends DescMessage>

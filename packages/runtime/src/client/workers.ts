@@ -1,6 +1,6 @@
 import type { Link } from "../link/link.js";
 import type { ServiceBinding } from "../schema/binding.js";
-import { Discovery, discoverySubject, microName } from "../schema/discovery.js";
+import { Discovery, discoverySubject, microName } from "../schema/micro-names.js";
 import { defaultTimeoutMs, gather, parseReply } from "./gather.js";
 
 /** For how long what was found out is believed, in ms: many calls may ask at once. */

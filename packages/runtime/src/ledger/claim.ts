@@ -1,9 +1,9 @@
 import { Code, ConnectError } from "@connectrpc/connect";
 import type { Link } from "../link/link.js";
 import { pause, until } from "../link/until.js";
+import { permanent } from "../message/error-marks.js";
 import type { HeaderBlock } from "../message/header.js";
 import { Header } from "../message/header.js";
-import { permanent } from "../message/status.js";
 import type { MethodBinding } from "../schema/binding.js";
 import type { CallName } from "../schema/call-id.js";
 import type { DeliveryCounts } from "./delivery-counts.js";

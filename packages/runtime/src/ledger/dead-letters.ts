@@ -12,13 +12,8 @@ import {
   maxHeaderBytes,
   wholeNumber,
 } from "../message/header.js";
-import {
-  cutText,
-  decodeStatus,
-  decodeStatusBytes,
-  encodeStatus,
-  leftOut,
-} from "../message/status.js";
+import { decodeStatus, decodeStatusBytes, encodeStatus } from "../message/status.js";
+import { cutText, leftOut } from "../message/text.js";
 import { objectsOf } from "../objects/payload-store.js";
 import type { MethodBinding } from "../schema/binding.js";
 import { anyOwner, type CallName, nameOfSuffix } from "../schema/call-id.js";

@@ -7,7 +7,7 @@ import { withStreams } from "../link/provision.js";
 import { decode, encode } from "../message/codec.js";
 import { Header, HeaderBlock, wholeNumber } from "../message/header.js";
 import { defectOf } from "../message/readable.js";
-import { cutText } from "../message/status.js";
+import { cutText } from "../message/text.js";
 import type { MethodBinding } from "../schema/binding.js";
 import type { CallName } from "../schema/call-id.js";
 import { progressSubjectOf } from "../schema/call-subjects.js";

@@ -1,8 +1,9 @@
 import type { ConnectError } from "@connectrpc/connect";
 import type { Link } from "../link/link.js";
 import { Header, type HeaderBlock } from "../message/header.js";
+import { appendMetadata } from "../message/metadata.js";
 import { addKind } from "../message/method-kind.js";
-import { appendMetadata, decodeStatus, encodeStatus, endError } from "../message/status.js";
+import { decodeStatus, encodeStatus, endError } from "../message/status.js";
 import { countObjects, releaseObjects, removeObjects } from "../objects/payload-store.js";
 import type { MethodBinding } from "../schema/binding.js";
 import type { CallName } from "../schema/call-id.js";

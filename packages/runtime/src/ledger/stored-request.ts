@@ -8,10 +8,10 @@ import {
   putAgain,
   readAccepted,
   readDigest,
-  readMetadata,
   readTimeoutMs,
   wholeNumber,
 } from "../message/header.js";
+import { readMetadata } from "../message/metadata.js";
 import { defectOf } from "../message/readable.js";
 import type { ServiceBinding } from "../schema/binding.js";
 import { type CallName, parseCallSubject } from "../schema/call-id.js";

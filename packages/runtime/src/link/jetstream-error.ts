@@ -1,5 +1,5 @@
 import { Code, ConnectError } from "@connectrpc/connect";
-import { isPermanent, permanent } from "../message/status.js";
+import { isPermanent, permanent } from "../message/error-marks.js";
 
 /** The expected last sequence of a subject was not the last one: someone else wrote. */
 export class SequenceConflict extends Error {}

@@ -1,9 +1,9 @@
 import { Code, ConnectError } from "@connectrpc/connect";
 import type { Msg } from "@nats-io/nats-core";
 import { causedError } from "../message/caused-error.js";
+import { neverRan, permanent } from "../message/error-marks.js";
 import { isHeartbeat } from "../message/frame.js";
 import { type HeaderBlock, headerSize } from "../message/header.js";
-import { neverRan, permanent } from "../message/status.js";
 import type { Link } from "./link.js";
 import { denial, type Reply, type Route } from "./mux.js";
 import { silentBeats } from "./pulse.js";

@@ -14,9 +14,9 @@ import {
 import { Code, ConnectError } from "@connectrpc/connect";
 import { typesOf } from "../schema/type-registry.js";
 import { causedError } from "./caused-error.js";
+import { permanent } from "./error-marks.js";
 import { quote } from "./header.js";
 import { ownBytes } from "./own-bytes.js";
-import { permanent } from "./status.js";
 
 /** Serializes a message, or what a message can be made from. Throws `code` when it cannot be. */
 export function encode<D extends DescMessage>(

@@ -1,10 +1,7 @@
 import type { DescService } from "@bufbuild/protobuf";
 import { Code, ConnectError } from "@connectrpc/connect";
 import type { MsgHdrs } from "@nats-io/nats-core";
-import { causedError } from "./caused-error.js";
-
-/** What a Headers can be made from; the name is not global in every runtime. */
-export type HeadersInit = ConstructorParameters<typeof Headers>[0];
+import { headerName, type MetadataPart } from "./metadata.js";
 
 /** The URL of a method, as interceptors and handlers see it. */
 export function methodUrl(service: DescService, method: string): string {
@@ -72,34 +69,11 @@ export const Header = {
 /** Value of {@link Header.replay} of a request that may be running although its log is empty. */
 export const putAgain = "2";
 
-/** Response trailers carry this prefix, as in Connect's unary protocol. */
-const trailerPrefix = "trailer-";
-
-/** A response header whose own name begins like that of a trailer carries this one. */
-const headerPrefix = "Jetrpc-Header-";
-
-/**
- * Metadata of the error in a dead letter, beside the metadata of its request, which may
- * have names that begin with `trailer-`.
- */
-const letterPrefix = "Jetrpc-Trailer-";
-
 /**
  * Largest header block that JetStream takes, in bytes. It refuses a larger one for good,
  * whatever the server's max_payload is.
  */
 export const maxHeaderBytes = 64 * 1024 - 1;
-
-/** Most bytes of metadata, so that all fits beside it that a call may need later. */
-const maxMetadataBytes = 32 * 1024;
-
-/**
- * Most bytes of metadata that a message may carry, each name and value with the four bytes
- * around them: 32 KiB, or a quarter of the server's max_payload where that is less.
- */
-export function metadataLimit(maxPayload: number): number {
-  return Math.min(maxMetadataBytes, Math.floor(maxPayload / 4));
-}
 
 const encoder = new TextEncoder();
 
@@ -175,16 +149,6 @@ export function linesSize(block: HeaderBlock): number {
   return headerSize(block) - firstLine.length - 2;
 }
 
-/** What a caller gave as headers. Throws InvalidArgument when no header can be so. */
-export function toHeaders(init: HeadersInit): Headers {
-  try {
-    return new Headers(init);
-  } catch (cause) {
-    const text = `impossible headers: ${String(cause)}`;
-    throw causedError(text, Code.InvalidArgument, cause);
-  }
-}
-
 /**
  * A whole number of 0 or more that came in as text; undefined for everything else. One
  * that is too large for a number is the largest that is exact.
@@ -237,66 +201,4 @@ export function readDigest(headers: MsgHdrs | undefined): string | undefined {
 /** What came in, for an error: whoever sent it chose its length. */
 export function quote(text: string): string {
   return JSON.stringify(text.length > 64 ? `${text.slice(0, 64)}…` : text);
-}
-
-/** True when there is no metadata. */
-export function isEmpty(metadata: Headers): boolean {
-  return metadata.keys().next().done === true;
-}
-
-/**
- * Whose metadata is read: that of a request, the leading or the trailing part of a
- * response, or that of the error in a dead letter.
- */
-export type MetadataPart = "request" | "header" | "trailer" | "letter";
-
-/** Metadata that a message carries. */
-export function readMetadata(from: MsgHdrs | undefined, part: MetadataPart = "header"): Headers {
-  const metadata = new Headers();
-  for (const [name, values] of from ?? []) {
-    const key = metadataName(name.toLowerCase(), part);
-    for (const value of key === undefined ? [] : values) {
-      try {
-        metadata.append(key as string, value);
-      } catch {
-        // A name or value that no Headers can hold was not put there by us.
-      }
-    }
-  }
-  return metadata;
-}
-
-/** The header that carries metadata; undefined for a name that is not sent. */
-export function headerName(name: string, part: MetadataPart): string | undefined {
-  switch (part) {
-    case "letter":
-      return letterPrefix + name;
-    case "trailer":
-      return trailerPrefix + name;
-    default:
-      if (isReserved(name)) {
-        return undefined;
-      }
-      return part === "header" && name.startsWith(trailerPrefix) ? headerPrefix + name : name;
-  }
-}
-
-/** The name of what a header carries in a part of the metadata; undefined when it is not of that. */
-function metadataName(name: string, part: MetadataPart): string | undefined {
-  const after = (prefix: string) =>
-    name.startsWith(prefix.toLowerCase()) ? name.slice(prefix.length) : undefined;
-  switch (part) {
-    case "letter":
-      return after(letterPrefix);
-    case "trailer":
-      return after(trailerPrefix);
-    case "request":
-      return isReserved(name) ? undefined : name;
-    default:
-      return isReserved(name) || name.startsWith(trailerPrefix) ? after(headerPrefix) : name;
-  }
-}
-
-function isReserved(name: string): boolean {
-  return name.startsWith("nats-") || name.startsWith("jetrpc-") || name === "content-type";
 }

@@ -1,6 +1,17 @@
 import { Code, ConnectError } from "@connectrpc/connect";
-import { HeaderBlock, linesSize, metadataLimit } from "./header.js";
-import { neverRan, permanent } from "./status.js";
+import { neverRan, permanent } from "./error-marks.js";
+import { HeaderBlock, linesSize } from "./header.js";
+
+/** Most bytes of metadata, so that all fits beside it that a call may need later. */
+const maxMetadataBytes = 32 * 1024;
+
+/**
+ * Most bytes of metadata that a message may carry, each name and value with the four bytes
+ * around them: 32 KiB, or a quarter of the server's max_payload where that is less.
+ */
+export function metadataLimit(maxPayload: number): number {
+  return Math.min(maxMetadataBytes, Math.floor(maxPayload / 4));
+}
 
 /** Throws ResourceExhausted, for good, above {@link metadataLimit}. `what` is a request or a response. */
 export function checkMetadata(block: HeaderBlock, maxPayload: number, what: string): HeaderBlock {

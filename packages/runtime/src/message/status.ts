@@ -3,18 +3,13 @@ import { base64Encode } from "@bufbuild/protobuf/wire";
 import { Code, ConnectError } from "@connectrpc/connect";
 import type { Msg } from "@nats-io/nats-core";
 import { StatusSchema } from "../gen/google/rpc/status_pb.js";
-import { causedError } from "./caused-error.js";
+import { codeName } from "../schema/code-name.js";
 import type { Encoding } from "./codec.js";
-import {
-  Header,
-  HeaderBlock,
-  headerName,
-  headerSize,
-  linesSize,
-  type MetadataPart,
-  metadataLimit,
-  readMetadata,
-} from "./header.js";
+import { Header, HeaderBlock, headerSize, linesSize } from "./header.js";
+import { appendMetadata, headerName, type MetadataPart, readMetadata } from "./metadata.js";
+import { metadataLimit } from "./metadata-limit.js";
+import { byteLength, cutText, leftOut, oneLine } from "./text.js";
+import { isCode } from "./thrown.js";
 
 /** An error as it crosses the wire: ADR-32 headers and a google.rpc.Status. */
 export interface WireStatus {
@@ -124,12 +119,6 @@ const maxLineBytes = 512;
 /** What an error that is cut needs besides text, details and metadata, in bytes. */
 const cutReserve = 256;
 
-/** What a text says that lacks something. */
-export function leftOut(...what: (string | false)[]): string {
-  const all = what.filter((each) => each);
-  return all.length > 0 ? ` (left out: ${all.join(", ")})` : "";
-}
-
 type Detail = Exclude<ConnectError["details"][number], { desc: unknown }>;
 
 /** A detail as bytes. Throws when it cannot be encoded. */
@@ -155,7 +144,7 @@ function jsonStatus(code: Code, message: string, details: readonly Detail[]): Ui
     type,
     value: base64Encode(value, "std_raw"),
   }));
-  return encoder.encode(
+  return new TextEncoder().encode(
     JSON.stringify({
       code: codeName(code),
       message,
@@ -164,29 +153,8 @@ function jsonStatus(code: Code, message: string, details: readonly Detail[]): Ui
   );
 }
 
-/** The name of a code as Connect spells it: `resource_exhausted`. */
-export function codeName(code: Code): string {
-  const name = Code[code] ?? "Unknown";
-  return name.replace(/(?<=.)[A-Z]/g, (letter) => `_${letter}`).toLowerCase();
-}
-
 function sizeOf({ headers, payload }: WireStatus): number {
   return linesSize(headers) + payload.length;
-}
-
-const encoder = new TextEncoder();
-
-function byteLength(text: string): number {
-  return encoder.encode(text).length;
-}
-
-/** The beginning of a text that has no more than so many bytes: whole characters. */
-export function cutText(text: string, maxBytes: number): string {
-  if (text.length * 3 <= maxBytes) {
-    return text;
-  }
-  const { read } = encoder.encodeInto(text, new Uint8Array(maxBytes));
-  return text.slice(0, read);
 }
 
 /** True when the message carries an error instead of a result. */
@@ -229,13 +197,6 @@ export function decodeStatusBytes(
   }
 }
 
-/** Adds metadata to other metadata. */
-export function appendMetadata(to: Headers, from: Headers): void {
-  from.forEach((value, name) => {
-    to.append(name, value);
-  });
-}
-
 /** The error of a message whose payload was not read: code and text only. */
 export function statusOfHeaders(message: Msg): ConnectError {
   const { headers } = message;
@@ -248,135 +209,6 @@ export function statusOfHeaders(message: Msg): ConnectError {
 /** Maps an HTTP-like or unknown number to Unknown: not every micro service speaks gRPC. */
 function toCode(code: number): Code {
   return isCode(code) ? code : Code.Unknown;
-}
-
-/** Makes a text fit into one line of so many bytes. */
-export function oneLine(text: string, maxBytes: number): string {
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: these are what must go
-  return cutText(text, maxBytes).replace(/[\u0000-\u001f\u007f]+/g, " ");
-}
-
-/** True for what a ConnectError's code can be. */
-export function isCode(code: unknown): code is Code {
-  return typeof code === "number" && Code[code] !== undefined;
-}
-
-/** What a read gives, or something else when it throws. */
-export function attempt<T>(read: () => T, otherwise: T): T {
-  try {
-    return read();
-  } catch {
-    return otherwise;
-  }
-}
-
-/** True for a ConnectError, of whichever copy of its package. Never throws. */
-export function isConnectError(thrown: unknown): thrown is ConnectError {
-  return attempt(() => thrown instanceof ConnectError, false);
-}
-
-/** The text of whatever was thrown. Never throws. */
-export function textOf(thrown: unknown): string {
-  const text = () => String(thrown instanceof Error ? thrown.message : thrown);
-  return attempt(text, "what was thrown has no text");
-}
-
-/** ConnectError.from(), for what was thrown by others. Never throws. */
-export function toConnectError(thrown: unknown): ConnectError {
-  const otherwise = causedError(textOf(thrown), Code.Unknown, thrown);
-  return attempt(() => ConnectError.from(thrown), otherwise);
-}
-
-// Of the registry: an error may be made by one copy of this module and read by another.
-const isPermanentKey = Symbol.for("jetrpc.permanent");
-const retryDelayKey = Symbol.for("jetrpc.retryAfter");
-const notRunKey = Symbol.for("jetrpc.notRun");
-
-type Marked = { readonly [key: symbol]: unknown };
-
-/** Marks an error; one that cannot be changed is copied. */
-function mark(error: ConnectError, key: symbol, value: unknown): ConnectError {
-  let marked = error;
-  if (!Object.isExtensible(error)) {
-    const { rawMessage, code, metadata, details } = error;
-    marked = new ConnectError(rawMessage, code, metadata, undefined, error);
-    marked.details = details;
-    copyMarks(error, marked);
-  }
-  return Object.defineProperty(marked, key, { value, configurable: true });
-}
-
-/** Gives an error the marks of another one. Throws what reading those throws. */
-export function copyMarks(from: object, to: ConnectError): void {
-  for (const key of [isPermanentKey, retryDelayKey]) {
-    if (key in from) {
-      Object.defineProperty(to, key, { value: (from as Marked)[key], configurable: true });
-    }
-  }
-}
-
-/**
- * Marks an error as final: a durable call that ends with it is not attempted
- * again, whatever its code. Returns the error, or a copy of one that is frozen.
- */
-export function permanent(error: ConnectError): ConnectError {
-  return mark(error, isPermanentKey, true);
-}
-
-/** True when an error is marked as final. */
-export function isPermanent(error: ConnectError): boolean {
-  return isPermanentKey in error;
-}
-
-/** True when a further attempt of a durable call may help. */
-export function isRetried(error: ConnectError, retryCodes: ReadonlySet<Code>): boolean {
-  return !isPermanent(error) && (retryCodes.has(error.code) || retryDelayOf(error) !== undefined);
-}
-
-/** Longest wait before an attempt, in ms, 100 years: JetStream counts it in ns, in 64 bits. */
-const longestDelayMs = 100 * 365 * 24 * 3_600_000;
-
-/** A wait as JetStream takes it: whole ms, and not too many. Undefined for what is no time. */
-export function toDelayMs(delayMs: unknown): number | undefined {
-  return Number.isFinite(delayMs) && Number(delayMs) >= 0
-    ? Math.min(Math.ceil(Number(delayMs)), longestDelayMs)
-    : undefined;
-}
-
-/**
- * Marks an error as passing: a durable call that ends with it is attempted again
- * after so many ms, whatever its code and its method's `backoff`, as long as
- * attempts are left. Parts of a ms count as one, and more than 100 years as that.
- * Returns the error, or a copy of one that is frozen. Throws InvalidArgument for a
- * time that is negative or not finite.
- */
-export function retryAfter(error: ConnectError, delayMs: number): ConnectError {
-  const delay = toDelayMs(delayMs);
-  if (delay === undefined) {
-    throw new ConnectError(
-      `retryAfter: ${String(delayMs)} ms is no delay: give a finite number of 0 or more`,
-      Code.InvalidArgument,
-    );
-  }
-  return mark(error, retryDelayKey, delay);
-}
-
-/** What retryAfter() said of an error, in ms. */
-export function retryDelayOf(error: ConnectError): number | undefined {
-  return toDelayMs((error as unknown as Marked)[retryDelayKey]);
-}
-
-/** Marks the error of a call whose request reached no worker. */
-export function neverRan(error: ConnectError): ConnectError {
-  return mark(error, notRunKey, true);
-}
-
-/**
- * Tells whether a direct call that failed may have run. False when its request
- * surely reached no handler: no worker was there, or no connection.
- */
-export function mayHaveRun(error: unknown): boolean {
-  return !(error instanceof ConnectError && notRunKey in error);
 }
 
 /** What the caller of a call sees that was ended from outside. */

@@ -1,5 +1,5 @@
 import { Code } from "@connectrpc/connect";
-import { attempt, isConnectError, textOf } from "../message/status.js";
+import { attempt, isConnectError, textOf } from "../message/thrown.js";
 import type { LogRecord } from "../worker/log.js";
 import { textWithStack } from "../worker/thrown-text.js";
 

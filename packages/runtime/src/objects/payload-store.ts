@@ -3,8 +3,8 @@ import type { MsgHdrs } from "@nats-io/nats-core";
 import { getLast } from "../link/jetstream.js";
 import type { Link } from "../link/link.js";
 import { createSecret } from "../link/secret.js";
+import { permanent } from "../message/error-marks.js";
 import { Header, quote, wholeNumber } from "../message/header.js";
-import { permanent } from "../message/status.js";
 import type { MethodBinding, ServiceBinding } from "../schema/binding.js";
 import type { CallName } from "../schema/call-id.js";
 import {

@@ -3,8 +3,8 @@ import { inboxRoot } from "../link/inbox.js";
 import { queueGroup } from "../link/link.js";
 import { importedReply } from "../message/frame.js";
 import type { MethodBinding, ServiceBinding } from "../schema/binding.js";
-import { discoverySubject, microName, type Verb } from "../schema/discovery.js";
 import { describeInfrastructure } from "../schema/infrastructure.js";
+import { discoverySubject, microName, type Verb } from "../schema/micro-names.js";
 import { bucketStream, directSpace } from "../schema/object-name.js";
 import {
   api,

@@ -4,7 +4,7 @@ import type { RunningCall } from "../ledger/running.js";
 import type { AttemptContext } from "./attempt-context.js";
 import { type AttemptResult, type Verdict, verdictOf } from "./attempt-verdict.js";
 import type { LogLevel } from "./log.js";
-import type { ServedMethod } from "./settings.js";
+import type { ServedMethod } from "./served-method.js";
 import { textWithStack } from "./thrown-text.js";
 
 /** The part of an attempt that its handler leaves behind. */

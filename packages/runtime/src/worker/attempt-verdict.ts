@@ -2,7 +2,9 @@ import { Code, ConnectError } from "@connectrpc/connect";
 import { isMalformed } from "../ledger/log.js";
 import { LostClaim, LostEntries } from "../ledger/log-writer.js";
 import type { ResponseEntry } from "../ledger/running.js";
-import { endError, isConnectError, isRetried, retryDelayOf, toDelayMs } from "../message/status.js";
+import { isRetried, retryDelayOf, toDelayMs } from "../message/error-marks.js";
+import { endError } from "../message/status.js";
+import { isConnectError } from "../message/thrown.js";
 import type { MethodBinding } from "../schema/binding.js";
 import { toCallerError } from "./caller-error.js";
 

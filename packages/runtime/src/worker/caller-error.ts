@@ -1,14 +1,9 @@
 import { Code, ConnectError } from "@connectrpc/connect";
 import { causedError } from "../message/caused-error.js";
-import {
-  attempt,
-  copyMarks,
-  isCode,
-  isConnectError,
-  leftOut,
-  packDetail,
-  textOf,
-} from "../message/status.js";
+import { copyMarks } from "../message/error-marks.js";
+import { packDetail } from "../message/status.js";
+import { leftOut } from "../message/text.js";
+import { attempt, isCode, isConnectError, textOf } from "../message/thrown.js";
 
 /** Most details of an error: to encode each of 20,000 would stop a process for a while. */
 const maxDetails = 256;

@@ -8,9 +8,9 @@ import {
 } from "@connectrpc/connect";
 import type { Msg } from "@nats-io/nats-core";
 import { startTimer } from "../link/timer.js";
-import { HeaderBlock, methodUrl, readMetadata } from "../message/header.js";
+import { HeaderBlock, methodUrl } from "../message/header.js";
+import { appendMetadata, readMetadata } from "../message/metadata.js";
 import { checkMetadata } from "../message/metadata-limit.js";
-import { appendMetadata } from "../message/status.js";
 import type { MethodBinding } from "../schema/binding.js";
 
 /** What a handler may report of its progress. */

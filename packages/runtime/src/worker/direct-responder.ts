@@ -10,11 +10,11 @@ import { kindConflict } from "../message/method-kind.js";
 import { defectOf } from "../message/readable.js";
 import { encodeStatus } from "../message/status.js";
 import type { MethodBinding } from "../schema/binding.js";
-import { type DirectCall, requestTimeoutMs, UnaryCall } from "./direct-call.js";
-import { WorkerStream } from "./direct-stream.js";
 import { sendHeartbeat } from "./heartbeat.js";
 import { isReplySubject } from "./reply-subject.js";
-import type { ServedMethod, WorkerSettings } from "./settings.js";
+import { requestTimeoutMs, type ServedCall, ServedUnaryCall } from "./served-call.js";
+import type { ServedMethod, WorkerSettings } from "./served-method.js";
+import { ServedStream } from "./served-stream.js";
 
 /** Most requests that wait here for a free slot. */
 const maxWaiting = 10_000;
@@ -48,9 +48,9 @@ export class DirectResponder {
   private waits: Subscription | undefined;
   /** What running calls need. */
   private readonly controls: Subscription[] = [];
-  private readonly running = new SlotTable<DirectCall>();
+  private readonly running = new SlotTable<ServedCall>();
   /** By the last token of the subject that their frames come to. */
-  private readonly streams = new Map<string, WorkerStream>();
+  private readonly streams = new Map<string, ServedStream>();
   private readonly waiting: WaitingRequest[] = [];
   /** Calls of large requests that began a moment ago. */
   private readonly young: number[] = [];
@@ -205,15 +205,15 @@ export class DirectResponder {
 
   private run(request: Msg, quiet = 0): void {
     const { link, served, method, settings } = this;
-    let call: DirectCall;
+    let call: ServedCall;
     let stream: string | undefined;
     if (method.desc.methodKind === "unary") {
-      call = new UnaryCall(link, served, request, quiet);
+      call = new ServedUnaryCall(link, served, request, quiet);
     } else {
       // Only the caller, who is told the subject, can send frames there.
       stream = `${this.nextStream++}-${createSecret()}`;
       const own = `${method.streamSubject}.${settings.session}.${stream}`;
-      const side = new WorkerStream(link, served, request, own);
+      const side = new ServedStream(link, served, request, own);
       this.streams.set(stream, side);
       call = side;
     }

@@ -15,7 +15,7 @@ import { AttemptReporter } from "./attempt-report.js";
 import { type AttemptResult, Expired, shutdown } from "./attempt-verdict.js";
 import { toCallerError } from "./caller-error.js";
 import { ResponseWriter } from "./response-writer.js";
-import type { ServedMethod } from "./settings.js";
+import type { ServedMethod } from "./served-method.js";
 import { Steps } from "./steps.js";
 
 /** An attempt that has not ended by then is noted in the log, in ms. */

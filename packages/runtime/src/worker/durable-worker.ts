@@ -11,7 +11,7 @@ import { buryRequest } from "./bury-request.js";
 import { DurableAttempt } from "./durable-attempt.js";
 import { PriorityPuller } from "./priority-puller.js";
 import { type Pulled, Puller } from "./puller.js";
-import type { ServedMethod } from "./settings.js";
+import type { ServedMethod } from "./served-method.js";
 
 /** How exactly the time limits of attempts are kept, in ms. */
 const tickMs = 50;

@@ -1,5 +1,5 @@
 import { Code, type ConnectError } from "@connectrpc/connect";
-import { oneLine } from "../message/status.js";
+import { oneLine } from "../message/text.js";
 
 /** Most bytes of an error text that discovery shows. */
 const maxErrorBytes = 256;

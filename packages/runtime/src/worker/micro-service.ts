@@ -6,10 +6,10 @@ import { type Link, queueGroup } from "../link/link.js";
 import type { HeaderBlock } from "../message/header.js";
 import { encodeStatus } from "../message/status.js";
 import type { MethodBinding, ServiceBinding } from "../schema/binding.js";
-import { Discovery, discoverySubject, microName, type Verb } from "../schema/discovery.js";
 import { withImports } from "../schema/imported-files.js";
+import { Discovery, discoverySubject, microName, type Verb } from "../schema/micro-names.js";
 import { isReplySubject } from "./reply-subject.js";
-import type { ServedMethod } from "./settings.js";
+import type { ServedMethod } from "./served-method.js";
 
 /** Prefix of the types of all replies. */
 const replyType = "io.nats.micro.v1";

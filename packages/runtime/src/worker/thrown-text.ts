@@ -1,4 +1,5 @@
-import { attempt, cutText, textOf } from "../message/status.js";
+import { cutText } from "../message/text.js";
+import { attempt, textOf } from "../message/thrown.js";
 
 /** Most bytes of the text of what was thrown. */
 const maxBytes = 8 * 1024;

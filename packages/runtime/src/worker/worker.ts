@@ -13,14 +13,14 @@ import { DirectResponder } from "./direct-responder.js";
 import { createDueMover } from "./due-mover.js";
 import { DurableWorker } from "./durable-worker.js";
 import type { AnyHandler, WorkerImpl } from "./handler.js";
+import { interceptHandler } from "./handler-interceptors.js";
 import { Housekeeper } from "./housekeeper.js";
-import { intercept } from "./intercept.js";
 import { guardLogger, type Logger } from "./log.js";
 import { MethodStats } from "./method-stats.js";
 import { checkVersion, MicroService } from "./micro-service.js";
 import type { Puller } from "./puller.js";
 import { Responses } from "./responses.js";
-import type { ServedMethod, WorkerSettings } from "./settings.js";
+import type { ServedMethod, WorkerSettings } from "./served-method.js";
 import { Slots } from "./slots.js";
 
 /** How long a worker may take to stop when its calls have been stopped, in ms. */
@@ -216,7 +216,7 @@ class ServiceWorker implements Worker {
     for (const [method, bare] of handlers) {
       const served: ServedMethod = {
         method,
-        handler: intercept(method.desc, bare, interceptors),
+        handler: interceptHandler(method.desc, bare, interceptors),
         settings: this.settings,
         stats: new MethodStats(),
       };

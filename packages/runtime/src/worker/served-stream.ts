@@ -10,13 +10,13 @@ import { addKind } from "../message/method-kind.js";
 import { encodeStatus } from "../message/status.js";
 import { directSpace } from "../schema/object-name.js";
 import type { DirectHandlerContext } from "./context.js";
-import { callEnded, createContext, type DirectCall } from "./direct-call.js";
-import { callerError, reportUnsent, type ServedMethod } from "./settings.js";
+import { callEnded, createContext, type ServedCall } from "./served-call.js";
+import { callerError, reportUnsent, type ServedMethod } from "./served-method.js";
 
 const nothing = new Uint8Array(0);
 
 /** A streaming direct call: it stays with the worker that took its request. */
-export class WorkerStream extends StreamSide<MessageShape<DescMessage>> implements DirectCall {
+export class ServedStream extends StreamSide<MessageShape<DescMessage>> implements ServedCall {
   private readonly context: DirectHandlerContext;
   private isHeaderSent = false;
   private hasEnded = false;

@@ -17,7 +17,7 @@ type AnyRequest = UnaryRequest | StreamRequest;
 type AnyResponse = UnaryResponse | StreamResponse;
 
 /** Runs interceptors around a handler, the first outermost. The result is a handler alike. */
-export function intercept(
+export function interceptHandler(
   method: DescMethod,
   handler: AnyHandler,
   interceptors: readonly Interceptor[],

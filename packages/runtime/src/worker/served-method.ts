@@ -1,6 +1,6 @@
 import type { ConnectError } from "@connectrpc/connect";
 import type { MessageLimits } from "../message/codec.js";
-import { isConnectError } from "../message/status.js";
+import { isConnectError } from "../message/thrown.js";
 import type { MethodBinding } from "../schema/binding.js";
 import { toCallerError } from "./caller-error.js";
 import type { AnyHandler } from "./handler.js";

@@ -17,7 +17,7 @@ import type { MethodBinding } from "../schema/binding.js";
 import { directSpace } from "../schema/object-name.js";
 import { DirectHandlerContext } from "./context.js";
 import { sendHeartbeat } from "./heartbeat.js";
-import { callerError, reportUnsent, type ServedMethod } from "./settings.js";
+import { callerError, reportUnsent, type ServedMethod } from "./served-method.js";
 
 const nothing = new Uint8Array(0);
 
@@ -25,7 +25,7 @@ const nothing = new Uint8Array(0);
 export const callEnded = new ConnectError("the call has ended", Code.Canceled);
 
 /** A direct call in a worker. */
-export interface DirectCall {
+export interface ServedCall {
   /** Subject on which the caller waits; it names the call. */
   readonly reply: string | undefined;
   /** Runs the call. Never throws; `onEnd` is called once, when the handler has ended. */
@@ -59,7 +59,7 @@ export function createContext(method: MethodBinding, request: Msg): DirectHandle
 }
 
 /** A unary direct call. */
-export class UnaryCall implements DirectCall {
+export class ServedUnaryCall implements ServedCall {
   private readonly context: DirectHandlerContext;
   private encoding: Encoding = "binary";
   private hasEnded = false;
