@@ -2,7 +2,7 @@ import { create } from "@bufbuild/protobuf";
 import { DurationSchema } from "@bufbuild/protobuf/wkt";
 import { Code, ConnectError } from "@jetrpc/runtime";
 import { describe, expect, test } from "vitest";
-import { gate, useNats } from "./support.js";
+import { gate, patientDrain, useNats } from "./support.js";
 
 const nats = useNats();
 
@@ -241,13 +241,16 @@ describe("a worker", () => {
   test("shares direct calls with others, and finishes what runs when drained", async () => {
     const started = gate();
     const finish = gate();
-    const first = await nats.worker({
-      get: async () => {
-        started.open();
-        await finish.opened;
-        return { text: "first" };
+    const first = await nats.worker(
+      {
+        get: async () => {
+          started.open();
+          await finish.opened;
+          return { text: "first" };
+        },
       },
-    });
+      patientDrain,
+    );
     const client = await nats.client();
     const running = client.get({});
     await started.opened;

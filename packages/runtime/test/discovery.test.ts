@@ -13,7 +13,7 @@ import { describe, expect, test } from "vitest";
 import { fileSetOf } from "./file-set.js";
 import { TestService } from "./gen/test/v1/test_pb.js";
 import { microSchemas } from "./micro-schemas.js";
-import { collect, gate, type TestClient, useNats } from "./support.js";
+import { collect, gate, patientDrain, type TestClient, useNats } from "./support.js";
 
 const nats = useNats();
 const name = "test_v1_TestService";
@@ -201,13 +201,16 @@ describe("checkHealth", () => {
     expect(await health()).toBe("SERVICE_UNKNOWN");
     const started = gate();
     const finish = gate();
-    const worker = await nats.worker({
-      get: async () => {
-        started.open();
-        await finish.opened;
-        return {};
+    const worker = await nats.worker(
+      {
+        get: async () => {
+          started.open();
+          await finish.opened;
+          return {};
+        },
       },
-    });
+      patientDrain,
+    );
     expect(await health()).toBe("SERVING");
     const client = await nats.client();
     const call = client.get({});

@@ -3,7 +3,7 @@ import { Code, ConnectError, createClient } from "@jetrpc/runtime";
 import { describe, expect, test } from "vitest";
 import { TestService } from "./gen/test/v1/test_pb.js";
 import { useProcesses } from "./process.js";
-import { gate, type TestClient, until, useNats } from "./support.js";
+import { gate, patientDrain, type TestClient, until, useNats } from "./support.js";
 
 const nats = useNats();
 const start = useProcesses();
@@ -127,7 +127,7 @@ describe("the life of workers", () => {
         }
       },
     };
-    let workers = [await nats.worker(impl), await nats.worker(impl)];
+    let workers = [await nats.worker(impl, patientDrain), await nats.worker(impl, patientDrain)];
     const client = await nats.client();
     let isOver = false;
     const calls = { unary: 0, streams: 0 };
@@ -152,7 +152,7 @@ describe("the life of workers", () => {
     for (let round = 0; round < 5; round++) {
       const next = [];
       for (const worker of workers) {
-        next.push(await nats.worker(impl));
+        next.push(await nats.worker(impl, patientDrain));
         await worker.drain();
       }
       workers = next;

@@ -200,6 +200,9 @@ export async function until(holds: () => boolean | Promise<boolean>): Promise<vo
   }
 }
 
+/** A drain limit that no test reaches, however slow the machine is. */
+export const patientDrain = { drainTimeoutMs: 180_000 };
+
 /** A promise and what settles it. */
 export function gate(): { opened: Promise<void>; open: () => void } {
   let open: () => void = () => undefined;
