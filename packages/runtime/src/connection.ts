@@ -6,6 +6,7 @@ import type { WaitingCall } from "./client/waiting.js";
 import { Link } from "./link/link.js";
 import { within } from "./link/within.js";
 import { type MessageLimitOptions, messageLimits } from "./message/codec.js";
+import { PayloadStore } from "./objects/payload-store.js";
 import { anyOwner } from "./schema/call-id.js";
 
 /**
@@ -91,11 +92,15 @@ export function createConnection(
 ): Connection {
   checkServer(nats);
   const limits = messageLimits(options);
-  const link = new Link(nats, {
-    owner: options.owner ?? anyOwner,
-    inboxPrefix: options.inboxPrefix,
-    domain: options.domain,
-  });
+  const link = new Link(
+    nats,
+    {
+      owner: options.owner ?? anyOwner,
+      inboxPrefix: options.inboxPrefix,
+      domain: options.domain,
+    },
+    (itself) => new PayloadStore(itself),
+  );
   const { interceptors = [], defaultTimeoutMs, onWaiting } = options;
   const calls = new DurableCalls(link, limits, onWaiting, interceptors);
   const transport = createTransport(link, calls, { interceptors, limits, defaultTimeoutMs });

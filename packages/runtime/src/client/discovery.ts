@@ -4,6 +4,7 @@ import { Code, ConnectError } from "@connectrpc/connect";
 import type { Msg } from "@nats-io/nats-core";
 import { type Connection, internals } from "../connection.js";
 import { isNoResponders, type Link } from "../link/link.js";
+import { sendRequest } from "../link/request.js";
 import { causedError } from "../message/caused-error.js";
 import { decode } from "../message/codec.js";
 import { Header, HeaderBlock, quote, wholeNumber } from "../message/header.js";
@@ -115,7 +116,7 @@ function askWorker(link: Link, typeName: string, subject: string, timeoutMs: num
   // No stream stores it: a call may have the id "describe".
   const headers = new HeaderBlock().add(Header.expectedStream, "none");
   const route = link.mux.createRoute();
-  return link.request({ subject, payload: new Uint8Array(0), headers, timeoutMs, route });
+  return sendRequest(link, { subject, payload: new Uint8Array(0), headers, timeoutMs, route });
 }
 
 /** As gRPC's health checking names it. */

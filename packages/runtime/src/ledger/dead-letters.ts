@@ -12,9 +12,9 @@ import {
   maxHeaderBytes,
   wholeNumber,
 } from "../message/header.js";
+import { objectsOf } from "../message/request-objects.js";
 import { decodeStatus, decodeStatusBytes, encodeStatus } from "../message/status.js";
 import { cutText, leftOut } from "../message/text.js";
-import { objectsOf } from "../objects/payload-store.js";
 import type { MethodBinding } from "../schema/binding.js";
 import { anyOwner, type CallName, nameOfSuffix } from "../schema/call-id.js";
 import { causeSubjectOf, deadSubjectOf } from "../schema/call-subjects.js";

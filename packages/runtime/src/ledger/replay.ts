@@ -3,7 +3,8 @@ import { callApi, getLast, getNext } from "../link/jetstream.js";
 import type { Link } from "../link/link.js";
 import type { StoredMessage } from "../link/stored-message.js";
 import { Header } from "../message/header.js";
-import { objectsOf, releaseObjects, removeObjects } from "../objects/payload-store.js";
+import { objectsOf } from "../message/request-objects.js";
+import { releaseObjects, removeObjects } from "../objects/payload-store.js";
 import type { MethodBinding, ServiceBinding } from "../schema/binding.js";
 import type { CallName } from "../schema/call-id.js";
 import {

@@ -13,22 +13,6 @@ const patienceMs = 1_000;
 /** Last token of the subjects that are traced: no call has it as its id. */
 const traced = "jetrpc-trace";
 
-/** Checks the name of a JetStream domain. Throws Code.InvalidArgument. */
-export function checkDomain(domain: string): string {
-  if (!/^[^\s.*>\p{Cc}]+$/u.test(domain)) {
-    throw new ConnectError(
-      `JetStream domain "${domain}" must be one token, without dots, spaces, "*" and ">": correct JETRPC_DOMAIN, or domain`,
-      Code.InvalidArgument,
-    );
-  }
-  return domain;
-}
-
-/** Where JetStream's API is asked: of one domain, or of the server's own. */
-export function apiPrefix(domain: string | undefined): string {
-  return domain === undefined ? "$JS.API." : `$JS.${domain}.API.`;
-}
-
 /**
  * Throws FailedPrecondition when another JetStream domain than the one that is asked
  * stores what is published to a service: a leaf node passes it on, and both sides would

@@ -5,6 +5,7 @@ import { Header, HeaderBlock, wholeNumber } from "../message/header.js";
 import { otherDomain } from "./domain.js";
 import { type ApiError, NoStream, SequenceConflict, toError } from "./jetstream-error.js";
 import { isNoResponders, type Link } from "./link.js";
+import { sendRequest } from "./request.js";
 import { createSecret } from "./secret.js";
 import { StoredMessage } from "./stored-message.js";
 
@@ -23,7 +24,7 @@ const messageTimeoutMs = 2_000;
  *
  * Throws {@link SequenceConflict}, {@link NoStream}, or a ConnectError:
  * ResourceExhausted when the stream or the account is full, InvalidArgument for what
- * never fits, otherwise see {@link Link.request}.
+ * never fits, otherwise see {@link sendRequest}.
  */
 export function publishStored(
   link: Link,
@@ -31,9 +32,8 @@ export function publishStored(
   payload: Uint8Array,
   headers: HeaderBlock | undefined,
 ): Promise<number> {
-  return link
-    .request({ subject, payload, headers, timeoutMs: messageTimeoutMs })
-    .then((reply) => readAck(link, reply, subject));
+  const request = { subject, payload, headers, timeoutMs: messageTimeoutMs };
+  return sendRequest(link, request).then((reply) => readAck(link, reply, subject));
 }
 
 function readAck(link: Link, reply: Msg, subject: string): number {
@@ -98,7 +98,7 @@ export function publishFenced(
 /** Calls JetStream's API. Returns undefined when what was asked for does not exist. */
 export async function callApi<T>(link: Link, api: string, body: object): Promise<T | undefined> {
   const subject = link.api + api;
-  const reply = await link.request({
+  const reply = await sendRequest(link, {
     subject,
     payload: new TextEncoder().encode(JSON.stringify(body)),
     timeoutMs: apiTimeoutMs,
@@ -138,7 +138,13 @@ async function readOne(link: Link, subject: string, payload = new Uint8Array(0))
   const { mux, reads } = link;
   const cost = costs.get(link) ?? firstCost;
   const route = { inbox: mux.jetStream.inbox, window: reads };
-  const reply = await link.request({ subject, payload, timeoutMs: messageTimeoutMs, route, cost });
+  const reply = await sendRequest(link, {
+    subject,
+    payload,
+    timeoutMs: messageTimeoutMs,
+    route,
+    cost,
+  });
   const last = costs.get(link) ?? firstCost;
   costs.set(link, Math.max(leastCost, Math.floor(last * 0.9), reply.data.length));
   return reply;

@@ -9,12 +9,11 @@ import {
 } from "@nats-io/nats-core";
 import { causedError } from "../message/caused-error.js";
 import { readable } from "../message/readable.js";
-import { PayloadStore } from "../objects/payload-store.js";
 import { checkOwner } from "../schema/call-id.js";
-import { apiPrefix, checkDomain } from "./domain.js";
+import { apiPrefix, checkDomain } from "./domain-name.js";
 import { checkInboxPrefix } from "./inbox.js";
 import { Mux } from "./mux.js";
-import { PendingReply, type Request } from "./pending-reply.js";
+import type { Payloads } from "./payloads.js";
 import { Pulse } from "./pulse.js";
 import { SendWindow } from "./send-window.js";
 import { startTimer } from "./timer.js";
@@ -44,7 +43,7 @@ export interface LinkOptions {
  */
 export class Link {
   readonly owner: string;
-  readonly payloads: PayloadStore;
+  readonly payloads: Payloads;
   readonly pulse = new Pulse((error) => this.fault(error));
   readonly mux: Mux;
   /** What is asked of streams, and has not come. */
@@ -68,6 +67,7 @@ export class Link {
   constructor(
     readonly nats: NatsConnection,
     readonly options: LinkOptions,
+    createPayloads: (link: Link) => Payloads,
   ) {
     this.owner = checkOwner(options.owner);
     const refusal = this.tooSmall();
@@ -84,7 +84,7 @@ export class Link {
       (take) => this.guarded(take),
       inboxPrefix && checkInboxPrefix(inboxPrefix),
     );
-    this.payloads = new PayloadStore(this);
+    this.payloads = createPayloads(this);
     this.closed = nats.closed().then((error) => {
       this.pulse.end();
       this.reason ??= error ? givenUp(error) : undefined;
@@ -144,19 +144,6 @@ export class Link {
   /** Largest message that the server takes, in bytes, headers included. */
   get maxPayload(): number {
     return this.nats.info?.max_payload ?? 1024 * 1024;
-  }
-
-  /**
-   * Sends a request and waits for one reply.
-   *
-   * The reply may be a status of the server: see {@link isNoResponders}.
-   * Errors: Unavailable when the connection is or gets lost, DeadlineExceeded,
-   * Canceled, PermissionDenied, ResourceExhausted when it is too large.
-   */
-  request(request: Request): Promise<Msg> {
-    return new Promise((resolve, reject) => {
-      new PromisedReply(this, request, resolve, reject).send();
-    });
   }
 
   /**
@@ -391,23 +378,4 @@ function givenUp(cause: Error): ConnectError {
 /** True when the server says that nobody listens on the subject of a request. */
 export function isNoResponders(reply: Msg): boolean {
   return reply.data.length === 0 && reply.headers?.code === 503;
-}
-
-class PromisedReply extends PendingReply {
-  constructor(
-    link: Link,
-    request: Request,
-    private readonly resolve: (message: Msg) => void,
-    private readonly reject: (error: ConnectError) => void,
-  ) {
-    super(link, request);
-  }
-
-  protected replied(message: Msg): void {
-    this.resolve(message);
-  }
-
-  protected failed(error: ConnectError): void {
-    this.reject(error);
-  }
 }

@@ -38,8 +38,8 @@ export interface Reply {
  * Receives the replies of all requests of a connection by one wildcard
  * subscription. A reply subject is `<prefix><secret>.<number>`; a number takes replies
  * only with the secret that it was opened with. So who is asked learns the reply
- * subjects of what it may answer, and of nothing else. It does what `nc.request()` does without its timer, race and
- * error objects for each request (design, fact 11).
+ * subjects of what it may answer, and of nothing else. `nc.request()` would make
+ * a timer, a race of promises and an error object for each request.
  */
 export class Mux {
   private readonly replies = new SlotTable<Reply>();

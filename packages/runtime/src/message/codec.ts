@@ -14,8 +14,8 @@ import {
 import { Code, ConnectError } from "@connectrpc/connect";
 import { typesOf } from "../schema/type-registry.js";
 import { causedError } from "./caused-error.js";
+import { type Encoding, jsonType } from "./encoding.js";
 import { permanent } from "./error-marks.js";
-import { quote } from "./header.js";
 import { ownBytes } from "./own-bytes.js";
 
 /** Serializes a message, or what a message can be made from. Throws `code` when it cannot be. */
@@ -28,31 +28,6 @@ export function encode<D extends DescMessage>(
     return toBinary(schema, normalize(schema, init));
   } catch (cause) {
     throw failure(`cannot serialize ${schema.typeName}`, code, cause);
-  }
-}
-
-/** Content type of a message in protobuf's JSON mapping. */
-export const jsonType = "application/json";
-
-/** How a message is written: both are protobuf's own. */
-export type Encoding = "binary" | "json";
-
-/** The encoding that a content type names. Throws InvalidArgument for one that is not known. */
-export function encodingOf(contentType: string): Encoding {
-  const [type = ""] = contentType.toLowerCase().split(";");
-  switch (type.trim()) {
-    case "":
-    case "application/protobuf":
-    case "application/proto":
-    case "application/x-protobuf":
-      return "binary";
-    case jsonType:
-      return "json";
-    default:
-      throw new ConnectError(
-        `content type ${quote(contentType)} is not known: send ${jsonType} or application/protobuf`,
-        Code.InvalidArgument,
-      );
   }
 }
 

@@ -4,7 +4,7 @@ import { Code, ConnectError } from "@connectrpc/connect";
 import type { Msg } from "@nats-io/nats-core";
 import { StatusSchema } from "../gen/google/rpc/status_pb.js";
 import { codeName } from "../schema/code-name.js";
-import type { Encoding } from "./codec.js";
+import type { Encoding } from "./encoding.js";
 import { Header, HeaderBlock, headerSize, linesSize } from "./header.js";
 import { appendMetadata, headerName, type MetadataPart, readMetadata } from "./metadata.js";
 import { metadataLimit } from "./metadata-limit.js";

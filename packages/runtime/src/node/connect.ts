@@ -7,7 +7,7 @@ import {
   createConnection,
   internals,
 } from "../connection.js";
-import { checkDomain } from "../link/domain.js";
+import { checkDomain } from "../link/domain-name.js";
 import { checkInboxPrefix } from "../link/inbox.js";
 import type { Link } from "../link/link.js";
 import { useSha256 } from "../message/sha256.js";

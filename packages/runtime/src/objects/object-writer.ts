@@ -1,6 +1,7 @@
 import { Code } from "@connectrpc/connect";
 import { getLast, publishFenced, publishStored } from "../link/jetstream.js";
 import type { Link } from "../link/link.js";
+import type { PutOptions } from "../link/payloads.js";
 import { provisionBucket } from "../link/provision.js";
 import { until } from "../link/until.js";
 import { causedError } from "../message/caused-error.js";
@@ -42,15 +43,9 @@ export interface StoredObject {
 }
 
 /** How an object is stored. */
-export interface WriteOptions {
-  /** After so many ms the server removes it. Default: never. */
-  readonly ttlMs?: number | undefined;
-  /** Goes on after what is there: the name must say what the bytes are. Default: false. */
-  readonly resumes?: boolean;
+export interface WriteOptions extends PutOptions {
   /** True when the source can be read once only. Default: false. */
   readonly isOneShot?: boolean;
-  /** Ends it. */
-  readonly signal?: AbortSignal | undefined;
 }
 
 /** Less is stored than was acknowledged, or something else: the source has to be read again. */

@@ -9,12 +9,12 @@ import type { Blob } from "../gen/jetrpc/v1/blob_pb.js";
 import type { Link } from "../link/link.js";
 import { encode, normalize } from "../message/codec.js";
 import { digestOf } from "../message/digest.js";
+import { maxObjects } from "../message/request-objects.js";
 import { createSha256, digestText } from "../message/sha256.js";
 import type { ServiceBinding } from "../schema/binding.js";
 import { blobsIn } from "../schema/blob-fields.js";
 import { sourceOf } from "./blob.js";
 import { type StoredObject, type WriteOptions, writeObject } from "./object-writer.js";
-import { maxObjects } from "./payload-store.js";
 import { removeObject } from "./remove-object.js";
 
 /** A message that goes out, and the Blobs in it. */

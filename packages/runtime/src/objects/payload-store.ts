@@ -1,10 +1,11 @@
 import { Code, ConnectError } from "@connectrpc/connect";
-import type { MsgHdrs } from "@nats-io/nats-core";
 import { getLast } from "../link/jetstream.js";
 import type { Link } from "../link/link.js";
+import type { Carrier, Payloads, PutOptions } from "../link/payloads.js";
 import { createSecret } from "../link/secret.js";
 import { permanent } from "../message/error-marks.js";
 import { Header, quote, wholeNumber } from "../message/header.js";
+import { objectsOf, type RequestObjects } from "../message/request-objects.js";
 import type { MethodBinding, ServiceBinding } from "../schema/binding.js";
 import type { CallName } from "../schema/call-id.js";
 import {
@@ -15,7 +16,7 @@ import {
   requestSpace,
 } from "../schema/object-name.js";
 import { readObject } from "./object-reader.js";
-import { type StoredObject, type WriteOptions, writeObject } from "./object-writer.js";
+import { type StoredObject, writeObject } from "./object-writer.js";
 import { removeObject } from "./remove-object.js";
 
 const dayMs = 24 * 3_600_000;
@@ -23,36 +24,24 @@ const dayMs = 24 * 3_600_000;
 /** Most bytes of a payload: 4 GiB, as in Connect. */
 const largestPayload = 0xffffffff;
 
-/** Most objects that one request has. */
-export const maxObjects = 10_000;
-
-/** A message whose payload may be an object. */
-interface Payload {
-  readonly data: Uint8Array;
-  readonly headers?: MsgHdrs | undefined;
-}
-
 /**
- * Keeps payloads above the server's max_payload in the Object Store bucket of
- * their service; the message then carries a reference in their place: name of the
- * object, size and digest.
+ * Keeps payloads in the Object Store bucket of their service; a reference is the name of
+ * the object, its size and its digest.
  */
-export class PayloadStore {
+export class PayloadStore implements Payloads {
   constructor(private readonly link: Link) {}
 
-  /** Stores the payload of a direct call and returns its reference. */
   putDirect(method: MethodBinding, payload: Uint8Array): Promise<string> {
     // The caller removes it after the call; the server does where both have crashed.
     const ttlMs = method.timeoutMs + dayMs;
     return this.put(method.service, `${directSpace(method)}.${createSecret()}`, payload, { ttlMs });
   }
 
-  /** Stores a payload and returns its reference. */
   async put(
     service: ServiceBinding,
     name: string,
     payload: Uint8Array,
-    options: WriteOptions,
+    options: PutOptions,
   ): Promise<string> {
     const open = async function* () {
       yield payload;
@@ -61,11 +50,6 @@ export class PayloadStore {
     return `${name} ${size} ${digest}`;
   }
 
-  /**
-   * Reads a payload. Throws DataLoss when its object is gone, PermissionDenied
-   * when its name does not begin with `space`, InvalidArgument for what is no
-   * reference, and ResourceExhausted when it has more than `maxBytes`.
-   */
   async get(
     service: ServiceBinding,
     reference: string,
@@ -92,10 +76,9 @@ export class PayloadStore {
     return payload;
   }
 
-  /** The payload of a message, wherever it is kept. Errors: see {@link get}. */
   async load(
     service: ServiceBinding,
-    message: Payload,
+    message: Carrier,
     space: string,
     maxBytes?: number,
   ): Promise<Uint8Array> {
@@ -103,7 +86,6 @@ export class PayloadStore {
     return reference ? await this.get(service, reference, space, maxBytes) : message.data;
   }
 
-  /** Removes a payload that nobody needs any more. */
   delete(service: ServiceBinding, reference: string): void {
     removeObject(this.link, service, reference.split(" ")[0] ?? "");
   }
@@ -120,23 +102,6 @@ function parseReference(reference: string): StoredObject {
     );
   }
   return { name, size, digest };
-}
-
-/** The objects of one submission of a request. */
-export interface RequestObjects {
-  /** The beginning of their names, before the dot and their number. */
-  readonly prefix: string;
-  readonly count: number;
-}
-
-/** The objects that the header of a request tells of; `space` is that of its call. */
-export function objectsOf(request: Payload, space: string): RequestObjects | undefined {
-  const text = request.headers?.get(Header.objects) ?? "";
-  const [, base, digits] = /^([\w-]+) (\d+)$/.exec(text) ?? [];
-  const count = wholeNumber(digits);
-  return count !== undefined && count <= maxObjects
-    ? { prefix: `${space}.${base}`, count }
-    : undefined;
 }
 
 /** Removes the objects of one submission or attempt, from one of them on. */
@@ -171,7 +136,7 @@ export async function releaseObjects(
   link: Link,
   method: MethodBinding,
   call: CallName,
-  request: Payload,
+  request: Carrier,
 ): Promise<void> {
   const objects = objectsOf(request, requestSpace(method, call));
   if (objects) {

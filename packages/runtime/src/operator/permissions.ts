@@ -1,6 +1,6 @@
 import type { DescService } from "@bufbuild/protobuf";
 import { Code, ConnectError } from "@connectrpc/connect";
-import { checkDomain } from "../link/domain.js";
+import { checkDomain } from "../link/domain-name.js";
 import { inboxRoot } from "../link/inbox.js";
 import { bindService, type MethodBinding, type ServiceBinding } from "../schema/binding.js";
 import { anyOwner, checkOwner } from "../schema/call-id.js";

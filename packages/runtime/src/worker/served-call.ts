@@ -2,14 +2,8 @@ import type { DescMessage, MessageInitShape } from "@bufbuild/protobuf";
 import { Code, ConnectError } from "@connectrpc/connect";
 import type { Msg } from "@nats-io/nats-core";
 import type { Link } from "../link/link.js";
-import {
-  checkSize,
-  decodeRequest,
-  type Encoding,
-  encodeResponse,
-  encodingOf,
-  jsonType,
-} from "../message/codec.js";
+import { checkSize, decodeRequest, encodeResponse } from "../message/codec.js";
+import { type Encoding, encodingOf, jsonType } from "../message/encoding.js";
 import { Header, HeaderBlock, headerSize, readTimeoutMs } from "../message/header.js";
 import { encodeStatus } from "../message/status.js";
 import { isOversize } from "../objects/payload-store.js";
