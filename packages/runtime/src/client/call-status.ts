@@ -5,12 +5,12 @@ import { deadlineOf, type FoundCall, findKnownCall, notFound } from "../ledger/f
 import { CallState, type Entry, readLog } from "../ledger/log.js";
 import { lastProgress, parseProgress } from "../ledger/progress.js";
 import type { Link } from "../link/link.js";
+import { countWorkers } from "../link/workers.js";
 import { toDate } from "../message/header.js";
 import { isStatus, statusOfHeaders } from "../message/status.js";
 import type { MethodBinding } from "../schema/binding.js";
 import type { CallName } from "../schema/call-id.js";
 import { entrySubjectOf } from "../schema/call-subjects.js";
-import { countWorkers } from "./workers.js";
 
 /**
  * The states of a durable call; docs/durable-calls.md has what leads from one to

@@ -3,6 +3,7 @@ import { FileDescriptorSetSchema } from "@bufbuild/protobuf/wkt";
 import { Code, ConnectError } from "@connectrpc/connect";
 import type { Msg } from "@nats-io/nats-core";
 import { type Connection, internals } from "../connection.js";
+import { defaultTimeoutMs, firstInfo, gather, parseReply } from "../link/gather.js";
 import { isNoResponders, type Link } from "../link/link.js";
 import { sendRequest } from "../link/request.js";
 import { causedError } from "../message/caused-error.js";
@@ -10,7 +11,6 @@ import { decode } from "../message/codec.js";
 import { Header, HeaderBlock, quote, wholeNumber } from "../message/header.js";
 import { decodeStatus, isStatus } from "../message/status.js";
 import { Discovery, discoverySubject, type InfoReply, microName } from "../schema/micro-names.js";
-import { defaultTimeoutMs, firstInfo, gather, parseReply } from "./gather.js";
 
 /** Options of what asks the running workers. */
 export interface DiscoveryOptions {

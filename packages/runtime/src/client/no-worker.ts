@@ -1,10 +1,10 @@
 import { Code, ConnectError } from "@connectrpc/connect";
+import { defaultTimeoutMs, firstInfo } from "../link/gather.js";
 import type { Link } from "../link/link.js";
 import { neverRan } from "../message/error-marks.js";
 import { otherDelivery } from "../message/method-kind.js";
 import type { MethodBinding } from "../schema/binding.js";
 import { Discovery } from "../schema/micro-names.js";
-import { defaultTimeoutMs, firstInfo } from "./gather.js";
 
 /** Tells why nobody listens to the requests of a method. */
 export async function explainNoWorker(link: Link, method: MethodBinding): Promise<ConnectError> {

@@ -1,8 +1,8 @@
 import type { Link } from "../link/link.js";
+import { countWorkers } from "../link/workers.js";
 import type { MethodBinding } from "../schema/binding.js";
 import type { CallName } from "../schema/call-id.js";
 import { explainNoWorker } from "./no-worker.js";
-import { countWorkers } from "./workers.js";
 
 /** A durable call that somebody waits for, and no worker serves. */
 export interface WaitingCall {

@@ -1,6 +1,5 @@
 import type { DescService } from "@bufbuild/protobuf";
 import { Code, ConnectError } from "@connectrpc/connect";
-import { countWorkers } from "../client/workers.js";
 import { type Connection, internals } from "../connection.js";
 import { buryCall, buryStray } from "../ledger/dead-letters.js";
 import { countCalls, nextOf, pauseMethod } from "../ledger/queues.js";
@@ -9,6 +8,7 @@ import { StoredRequest } from "../ledger/stored-request.js";
 import { Interruptible } from "../link/interruptible.js";
 import type { Link } from "../link/link.js";
 import { until } from "../link/until.js";
+import { countWorkers } from "../link/workers.js";
 import { bindService, type MethodBinding, type ServiceBinding } from "../schema/binding.js";
 import { DeadLetter } from "./dead-letter.js";
 import { PassedOver } from "./passed-over.js";

@@ -1,8 +1,8 @@
 import { Code, ConnectError } from "@connectrpc/connect";
 import type { Msg } from "@nats-io/nats-core";
-import { isNoResponders, type Link } from "../link/link.js";
-import { denial, type Reply } from "../link/mux.js";
 import { Discovery, discoverySubject, type InfoReply, microName } from "../schema/micro-names.js";
+import { isNoResponders, type Link } from "./link.js";
+import { denial, type Reply } from "./mux.js";
 
 /** How long answers of workers are waited for, in ms. */
 export const defaultTimeoutMs = 500;

@@ -1,7 +1,7 @@
-import type { Link } from "../link/link.js";
 import type { ServiceBinding } from "../schema/binding.js";
 import { Discovery, discoverySubject, microName } from "../schema/micro-names.js";
 import { defaultTimeoutMs, gather, parseReply } from "./gather.js";
+import type { Link } from "./link.js";
 
 /** For how long what was found out is believed, in ms: many calls may ask at once. */
 const freshMs = 1_000;
