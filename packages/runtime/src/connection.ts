@@ -1,16 +1,15 @@
 import { Code, ConnectError, type Interceptor, type Transport } from "@connectrpc/connect";
 import type { NatsConnection } from "@nats-io/nats-core";
-import { DurableCalls } from "./client/durable-calls.js";
-import { createTransport } from "./client/transport.js";
-import type { WaitingCall } from "./client/waiting.js";
 import { Link } from "./link/link.js";
+import { checkTimeoutMs } from "./link/timer.js";
 import { within } from "./link/within.js";
-import { type MessageLimitOptions, messageLimits } from "./message/codec.js";
+import { type MessageLimitOptions, type MessageLimits, messageLimits } from "./message/codec.js";
+import type { Sha256 } from "./message/sha256.js";
 import { PayloadStore } from "./objects/payload-store.js";
 import { anyOwner } from "./schema/call-id.js";
 
 /**
- * What the runtime keeps of a connection for itself. A symbol of the registry: an
+ * Key of what the runtime keeps of a connection for itself. A symbol of the registry: an
  * app may load the runtime as an ES module and as CommonJS.
  */
 export const internals: unique symbol = Symbol.for("jetrpc.internals");
@@ -35,11 +34,40 @@ export interface Connection {
    * than `closeTimeoutMs`, whatever the server does, and never throws.
    */
   close(): Promise<void>;
-  /** @internal */
-  readonly [internals]: { readonly link: Link; readonly calls: DurableCalls };
+  /** The runtime's own. */
+  readonly [internals]: unknown;
 }
 
-/** Options of {@link createConnection}. */
+/** What {@link internals} is the key of. */
+export interface Internals {
+  readonly link: Link;
+  readonly settings: CallSettings;
+  /** What makes the calls of clients, once there was one. Known to the client only. */
+  caller: unknown;
+}
+
+/** What applies to all calls that clients make on a connection. */
+export interface CallSettings {
+  readonly interceptors: readonly Interceptor[];
+  readonly limits: MessageLimits;
+  /** Of direct calls, in ms; 0 or less for none, undefined for the method's own. */
+  readonly defaultTimeoutMs: number | undefined;
+  readonly onWaiting: ((call: WaitingCall) => void) | undefined;
+}
+
+/** What the runtime keeps of a connection. Throws InvalidArgument for any other object. */
+export function internalsOf(connection: Connection): Internals {
+  const own = (connection as Connection | undefined)?.[internals];
+  if (own === undefined) {
+    throw new ConnectError(
+      "this is no connection of jetrpc: make one by connect(), or of a NATS connection by createConnection()",
+      Code.InvalidArgument,
+    );
+  }
+  return own as Internals;
+}
+
+/** Options of `createConnection()`. */
 export interface ConnectionOptions extends MessageLimitOptions {
   /**
    * How long direct calls may take whose caller gives no `timeoutMs`, in ms; 0 for no
@@ -74,57 +102,81 @@ export interface ConnectionOptions extends MessageLimitOptions {
   closeTimeoutMs?: number | undefined;
 }
 
+/** A durable call that somebody waits for, and no worker serves. */
+export interface WaitingCall {
+  /** Full name of the method: `pdf.v1.PdfService.ExtractText`. */
+  readonly method: string;
+  readonly callId: string;
+  /** How long it has been waited for, in ms. */
+  readonly waitedMs: number;
+  /** Says what is missing, and the mend. */
+  readonly message: string;
+}
+
 /** Default of {@link ConnectionOptions.closeTimeoutMs}. */
 const defaultCloseTimeoutMs = 5_000;
 
 /** The oldest nats-server that has what the call log needs (atomic batches). */
 const oldestServer = [2, 12] as const;
 
+/** What a connection is given by the code that makes it. */
+interface Parts {
+  /** Makes the transport, when it is first asked for. */
+  readonly createTransport: (own: Internals) => Transport;
+  /** Default: a hash in JavaScript, several times slower than that of Node. */
+  readonly createSha256?: () => Sha256;
+}
+
 /**
- * Makes a jetrpc connection of a NATS connection, however that was made.
+ * Makes a connection of a NATS connection. It knows nothing of clients and workers: a
+ * program that has one of them loads nothing of the other.
  *
  * Throws FailedPrecondition when the server is older than 2.12, and
  * InvalidArgument for an impossible owner, domain, limit or time-out.
  */
-export function createConnection(
+export function openConnection(
   nats: NatsConnection,
-  options: ConnectionOptions = {},
+  options: ConnectionOptions,
+  { createTransport, createSha256 }: Parts,
 ): Connection {
   checkServer(nats);
   const limits = messageLimits(options);
+  const { interceptors = [], defaultTimeoutMs, onWaiting } = options;
+  checkTimeoutMs(defaultTimeoutMs, "defaultTimeoutMs");
   const link = new Link(
     nats,
     {
       owner: options.owner ?? anyOwner,
       inboxPrefix: options.inboxPrefix,
       domain: options.domain,
+      createSha256,
     },
     (itself) => new PayloadStore(itself),
   );
-  const { interceptors = [], defaultTimeoutMs, onWaiting } = options;
-  const calls = new DurableCalls(link, limits, onWaiting, interceptors);
-  const transport = createTransport(link, calls, { interceptors, limits, defaultTimeoutMs });
-  return new LinkedConnection(transport, { link, calls }, options.closeTimeoutMs);
+  const settings = { interceptors, limits, defaultTimeoutMs, onWaiting };
+  const own = { link, settings, caller: undefined };
+  return new LinkedConnection(own, createTransport, options.closeTimeoutMs);
 }
 
 /** Holds what it has in private: the options of a NATS connection may be secrets, and it may be printed. */
 class LinkedConnection implements Connection {
   readonly owner: string;
   readonly domain: string | undefined;
-  readonly #transport: Transport;
+  readonly #createTransport: (own: Internals) => Transport;
   readonly #closeTimeoutMs: number;
   // Not #internals: tsup would take an assignment to it for one to the export.
-  readonly #own: Connection[typeof internals];
+  readonly #own: Internals;
+  #transport: Transport | undefined;
 
   constructor(
-    transport: Transport,
-    own: Connection[typeof internals],
+    own: Internals,
+    createTransport: (own: Internals) => Transport,
     closeTimeoutMs = defaultCloseTimeoutMs,
   ) {
     this.owner = own.link.owner;
     this.domain = own.link.options.domain;
     this.#closeTimeoutMs = closeTimeoutMs;
-    this.#transport = transport;
+    this.#createTransport = createTransport;
     this.#own = own;
   }
 
@@ -133,6 +185,7 @@ class LinkedConnection implements Connection {
   }
 
   get transport(): Transport {
+    this.#transport ??= this.#createTransport(this.#own);
     return this.#transport;
   }
 
@@ -140,7 +193,7 @@ class LinkedConnection implements Connection {
     return this.#own.link.closed;
   }
 
-  get [internals](): Connection[typeof internals] {
+  get [internals](): Internals {
     return this.#own;
   }
 

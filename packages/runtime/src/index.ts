@@ -22,6 +22,7 @@ export type {
 export type { CallOptions } from "./client/call-options.js";
 export type { AttemptStatus, CallStateName, CallStatus } from "./client/call-status.js";
 export { createClient } from "./client/client.js";
+export { createConnection } from "./client/create-connection.js";
 export {
   checkHealth,
   type DiscoveryOptions,
@@ -42,8 +43,7 @@ export type {
 } from "./client/method.js";
 export { createRetryInterceptor, type RetryOptions } from "./client/retry.js";
 export type { Submitted } from "./client/submit-all.js";
-export type { WaitingCall } from "./client/waiting.js";
-export { type Connection, type ConnectionOptions, createConnection } from "./connection.js";
+export type { Connection, ConnectionOptions, WaitingCall } from "./connection.js";
 export type { Blob } from "./gen/jetrpc/v1/blob_pb.js";
 export type { Progress } from "./gen/jetrpc/v1/call_pb.js";
 export { mayHaveRun, permanent, retryAfter } from "./message/error-marks.js";

@@ -23,8 +23,7 @@ import { createOperator, type DeadLetter } from "@jetrpc/runtime/operator";
 import { startNats } from "@jetrpc/testing";
 import { createInbox, type NatsConnection } from "@nats-io/nats-core";
 import { describe, expect, test } from "vitest";
-import { internals } from "../src/connection.js";
-import type { Link } from "../src/link/link.js";
+import { type Connection as Internal, internalsOf } from "../src/connection.js";
 import { RequestSchema, TestService } from "./gen/test/v1/test_pb.js";
 import { malformedBlocks, publishRaw, rawHeaders, storeRaw, withLines } from "./raw-headers.js";
 import { collect, gate, type TestClient, until, useNats } from "./support.js";
@@ -935,7 +934,7 @@ function manyMethods(count: number): DescService {
 describe("a callback that throws", () => {
   test("is told, and does not end what is read", async () => {
     const connection = await nats.connect();
-    const { link } = (connection as unknown as { [internals]: { link: Link } })[internals];
+    const { link } = internalsOf(connection as unknown as Internal);
     const faults: unknown[] = [];
     link.onFault((error) => {
       faults.push(error);

@@ -2,7 +2,7 @@ import type { CallOptions, HandlerContext } from "@connectrpc/connect";
 import { Code, ConnectError, createClient, mayHaveRun, permanent } from "@jetrpc/runtime";
 import { createOperator } from "@jetrpc/runtime/operator";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { internals } from "../src/connection.js";
+import { internalsOf } from "../src/connection.js";
 import { publishStored } from "../src/link/jetstream.js";
 import { isPermanent } from "../src/message/error-marks.js";
 import { HeaderBlock } from "../src/message/header.js";
@@ -379,9 +379,7 @@ describe("metadata of a response", () => {
 
 test("a header block that JetStream refuses is refused for good", async () => {
   await nats.worker({ do: () => ({}) });
-  const {
-    [internals]: { link },
-  } = (await nats.connect()) as unknown as Internal;
+  const { link } = internalsOf((await nats.connect()) as unknown as Internal);
   const headers = new HeaderBlock().add("x-large", "x".repeat(70_000));
   const subject = "test.v1.TestService.dead.Do._._.large";
   const error = await failureOf(publishStored(link, subject, new Uint8Array(0), headers));

@@ -5,12 +5,13 @@ import {
   type Transport,
 } from "@connectrpc/connect";
 import { createAsyncIterable } from "@connectrpc/connect/protocol";
-import { type Connection, internals } from "../connection.js";
+import { type Connection, internalsOf } from "../connection.js";
 import { bindService, type MethodBinding } from "../schema/binding.js";
 import { holdsBlobs } from "../schema/blob-fields.js";
 import { nameCall } from "../schema/call-id.js";
 import type { SubmitOptions } from "./call.js";
 import type { CallOptions } from "./call-options.js";
+import { callerOf } from "./caller.js";
 import type { DurableCalls } from "./durable-calls.js";
 import { submitAll } from "./submit-all.js";
 import { untilAborted } from "./until-aborted.js";
@@ -26,14 +27,14 @@ type AnyMethod = (request: any, options?: CallOptions) => any;
  * Throws InvalidArgument when an option of the service is wrong.
  */
 export function createClient<C>(service: DescService, connection: Connection): C {
-  const { calls } = connection[internals];
-  const client = createConnectClient(service, connection.transport) as Record<string, AnyMethod>;
+  const { calls, transport } = callerOf(internalsOf(connection));
+  const client = createConnectClient(service, transport) as Record<string, AnyMethod>;
   for (const [name, method] of bindService(service).methods) {
     const call = client[name] as AnyMethod;
     const { desc } = method;
     const callable =
       desc.methodKind === "server_streaming" || desc.methodKind === "bidi_streaming"
-        ? streamingMethod(desc as DescMethodStreaming, connection.transport)
+        ? streamingMethod(desc as DescMethodStreaming, transport)
         : call;
     Object.defineProperty(client, name, {
       value: method.delivery === "durable" ? withSubmit(callable, method, calls) : callable,

@@ -2,7 +2,7 @@ import { createFileRegistry, type DescService } from "@bufbuild/protobuf";
 import { FileDescriptorSetSchema } from "@bufbuild/protobuf/wkt";
 import { Code, ConnectError } from "@connectrpc/connect";
 import type { Msg } from "@nats-io/nats-core";
-import { type Connection, internals } from "../connection.js";
+import { type Connection, internalsOf } from "../connection.js";
 import { defaultTimeoutMs, firstInfo, gather, parseReply } from "../link/gather.js";
 import { isNoResponders, type Link } from "../link/link.js";
 import { sendRequest } from "../link/request.js";
@@ -52,7 +52,7 @@ export async function listServices(
   { timeoutMs = defaultTimeoutMs }: DiscoveryOptions = {},
 ): Promise<ServiceInfo[]> {
   const services: ServiceInfo[] = [];
-  await gather(connection[internals].link, discoverySubject("INFO"), timeoutMs, (message) => {
+  await gather(internalsOf(connection).link, discoverySubject("INFO"), timeoutMs, (message) => {
     const info = parseReply(message);
     if (info?.metadata[Discovery.service]) {
       services.push(toServiceInfo(info));
@@ -74,7 +74,7 @@ export async function describeService(
   typeName: string,
   { timeoutMs = defaultTimeoutMs }: DiscoveryOptions = {},
 ): Promise<DescService> {
-  const { link } = connection[internals];
+  const { link } = internalsOf(connection);
   const info = await firstInfo(link, typeName, timeoutMs);
   const subject = info?.metadata[Discovery.describe];
   const reply = subject && (await askWorker(link, typeName, subject, timeoutMs));
@@ -135,7 +135,7 @@ export async function checkHealth(
 ): Promise<HealthStatus> {
   let status: HealthStatus = "SERVICE_UNKNOWN";
   const subject = discoverySubject("PING", microName(typeName));
-  await gather(connection[internals].link, subject, timeoutMs, (message) => {
+  await gather(internalsOf(connection).link, subject, timeoutMs, (message) => {
     const answer = parseReply(message)?.metadata;
     if (answer?.[Discovery.service] === typeName) {
       status = answer[Discovery.status] === "SERVING" ? "SERVING" : "NOT_SERVING";

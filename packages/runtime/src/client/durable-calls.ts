@@ -7,6 +7,7 @@ import type {
 } from "@bufbuild/protobuf";
 import { Code, ConnectError, type Interceptor } from "@connectrpc/connect";
 import type { Msg } from "@nats-io/nats-core";
+import type { WaitingCall } from "../connection.js";
 import { endCall } from "../ledger/ending.js";
 import { CallFollower, type Followed, type FollowFrom } from "../ledger/following.js";
 import { LiveRouter } from "../ledger/live-router.js";
@@ -38,7 +39,7 @@ import { left, limitWait } from "./limit-wait.js";
 import { progressReports } from "./progress-reports.js";
 import { Submission } from "./submission.js";
 import { untilAborted } from "./until-aborted.js";
-import { type WaitingCall, WaitingWatch } from "./waiting.js";
+import { WaitingWatch } from "./waiting.js";
 
 /** Submits durable calls, and comes back to them. */
 export class DurableCalls {

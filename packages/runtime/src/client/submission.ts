@@ -70,7 +70,7 @@ export class Submission {
     await until(link, () => refuseOtherDomainOnce(link, method));
     const isNamed = options.callId !== undefined;
     if (isNamed && (!blobs || blobs.isRereadable)) {
-      this.digest = blobs ? await readSource(blobs.digest()) : await digestOf(this.bytes);
+      this.digest = blobs ? await readSource(blobs.digest(link)) : await digestOf(this.bytes);
       if (await this.isKnown()) {
         return;
       }

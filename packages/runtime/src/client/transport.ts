@@ -8,16 +8,15 @@ import {
   Code,
   ConnectError,
   type ContextValues,
-  type Interceptor,
   type StreamResponse,
   type Transport,
   type UnaryResponse,
 } from "@connectrpc/connect";
+import type { CallSettings } from "../connection.js";
 import type { Entry } from "../ledger/log.js";
 import type { Link } from "../link/link.js";
 import { canceled } from "../link/pending-reply.js";
 import { checkTimeoutMs } from "../link/timer.js";
-import type { MessageLimits } from "../message/codec.js";
 import { neverRan } from "../message/error-marks.js";
 import { appendMetadata, type HeadersInit, readMetadata, toHeaders } from "../message/metadata.js";
 import { bindMethod, type MethodBinding } from "../schema/binding.js";
@@ -28,14 +27,6 @@ import { interceptStream, interceptUnary } from "./intercept.js";
 import { limitWait } from "./limit-wait.js";
 import { LazyUnaryResponse } from "./unary-response.js";
 
-/** What applies to all calls of a transport. */
-interface TransportOptions {
-  readonly interceptors: readonly Interceptor[];
-  readonly limits: MessageLimits;
-  /** Of direct calls, in ms; 0 or less for none, undefined for the method's own. */
-  readonly defaultTimeoutMs: number | undefined;
-}
-
 /**
  * Makes a Connect transport over NATS. Each method goes the way its delivery
  * says; a durable method is submitted and waited for.
@@ -43,10 +34,8 @@ interface TransportOptions {
 export function createTransport(
   link: Link,
   calls: DurableCalls,
-  { interceptors, limits, defaultTimeoutMs }: TransportOptions,
+  { interceptors, limits, defaultTimeoutMs }: CallSettings,
 ): Transport {
-  checkTimeoutMs(defaultTimeoutMs, "defaultTimeoutMs");
-
   /** The time-out of a call: the caller's, or that of the connection. */
   function timeoutOf(binding: MethodBinding, timeoutMs: number | undefined): number | undefined {
     checkTimeoutMs(timeoutMs);

@@ -1,19 +1,9 @@
+import type { WaitingCall } from "../connection.js";
 import type { Link } from "../link/link.js";
 import { countWorkers } from "../link/workers.js";
 import type { MethodBinding } from "../schema/binding.js";
 import type { CallName } from "../schema/call-id.js";
 import { explainNoWorker } from "./no-worker.js";
-
-/** A durable call that somebody waits for, and no worker serves. */
-export interface WaitingCall {
-  /** Full name of the method: `pdf.v1.PdfService.ExtractText`. */
-  readonly method: string;
-  readonly callId: string;
-  /** How long it has been waited for, in ms. */
-  readonly waitedMs: number;
-  /** Says what is missing, and the mend. */
-  readonly message: string;
-}
 
 /** How long a call is waited for before the workers are looked for, in ms. */
 const patienceMs = 3_000;

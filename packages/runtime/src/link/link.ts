@@ -9,6 +9,7 @@ import {
 } from "@nats-io/nats-core";
 import { causedError } from "../message/caused-error.js";
 import { readable } from "../message/readable.js";
+import { createSha256, type Sha256 } from "../message/sha256.js";
 import { checkOwner } from "../schema/call-id.js";
 import { apiPrefix, checkDomain } from "./domain-name.js";
 import { checkInboxPrefix } from "./inbox.js";
@@ -35,6 +36,8 @@ export interface LinkOptions {
   readonly owner: string;
   readonly inboxPrefix: string | undefined;
   readonly domain?: string | undefined;
+  /** Default: {@link createSha256}. */
+  readonly createSha256?: (() => Sha256) | undefined;
 }
 
 /**
@@ -44,6 +47,8 @@ export interface LinkOptions {
 export class Link {
   readonly owner: string;
   readonly payloads: Payloads;
+  /** Begins a hash. */
+  readonly createSha256: () => Sha256;
   readonly pulse = new Pulse((error) => this.fault(error));
   readonly mux: Mux;
   /** What is asked of streams, and has not come. */
@@ -85,6 +90,7 @@ export class Link {
       inboxPrefix && checkInboxPrefix(inboxPrefix),
     );
     this.payloads = createPayloads(this);
+    this.createSha256 = options.createSha256 ?? createSha256;
     this.closed = nats.closed().then((error) => {
       this.pulse.end();
       this.reason ??= error ? givenUp(error) : undefined;

@@ -7,16 +7,9 @@ export interface Sha256 {
   digest(): Uint8Array | number[];
 }
 
-let create: () => Sha256 = () => sha256.create();
-
-/** Sets where hashes come from. Default: JavaScript, which is several times slower than Node's own. */
-export function useSha256(creator: () => Sha256): void {
-  create = creator;
-}
-
-/** Begins a hash. */
+/** Begins a hash in JavaScript: for who has none that is faster. */
 export function createSha256(): Sha256 {
-  return create();
+  return sha256.create();
 }
 
 /** Ends a hash: the digest as Object Store writes it. */

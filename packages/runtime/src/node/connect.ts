@@ -1,16 +1,17 @@
 import { createHash } from "node:crypto";
-import { Code } from "@connectrpc/connect";
+import { Code, type Transport } from "@connectrpc/connect";
 import type { NodeConnectionOptions } from "@nats-io/transport-node";
+import { lazyTransport } from "../client/lazy-transport.js";
 import {
   type Connection,
   type ConnectionOptions,
-  createConnection,
-  internals,
+  type Internals,
+  internalsOf,
+  openConnection,
 } from "../connection.js";
 import { checkDomain } from "../link/domain-name.js";
 import { checkInboxPrefix } from "../link/inbox.js";
 import type { Link } from "../link/link.js";
-import { useSha256 } from "../message/sha256.js";
 import { checkOwner } from "../schema/call-id.js";
 import { dial, whyRefused } from "./dial.js";
 import { readEnvironment } from "./environment.js";
@@ -38,7 +39,15 @@ export interface ConnectOptions extends ConnectionOptions {
  * FailedPrecondition when it is too old or offers no TLS where it is demanded,
  * InvalidArgument for wrong settings. No error holds a secret.
  */
-export async function connect(options: ConnectOptions = {}): Promise<Connection> {
+export function connect(options: ConnectOptions = {}): Promise<Connection> {
+  return connectWith(lazyTransport, options);
+}
+
+/** Connects, and makes the transport in the given way. Errors: those of {@link connect}. */
+export async function connectWith(
+  createTransport: (own: Internals) => Transport,
+  options: ConnectOptions = {},
+): Promise<Connection> {
   const { nats: natsOptions = {}, ...connectionOptions } = options;
   const environment = readEnvironment();
   const { inboxPrefix: given } = options;
@@ -59,15 +68,18 @@ export async function connect(options: ConnectOptions = {}): Promise<Connection>
     checkDomain(domain);
   }
   const nats = await dial(settings);
-  useSha256(() => createHash("sha256"));
   try {
-    const connection = createConnection(nats, {
-      ...connectionOptions,
-      ...(owner && { owner }),
-      ...(domain && { domain }),
-      ...(inboxPrefix && { inboxPrefix }),
-    });
-    endWhenRefused(connection[internals].link, settings);
+    const connection = openConnection(
+      nats,
+      {
+        ...connectionOptions,
+        ...(owner && { owner }),
+        ...(domain && { domain }),
+        ...(inboxPrefix && { inboxPrefix }),
+      },
+      { createTransport, createSha256: () => createHash("sha256") },
+    );
+    endWhenRefused(internalsOf(connection).link, settings);
     return connection;
   } catch (error) {
     await nats.close();

@@ -3,7 +3,7 @@ import type { Connection } from "../connection.js";
 import type { WorkerImpl } from "../worker/handler.js";
 import { guardLogger, type Logger } from "../worker/log.js";
 import { startWorker, type Worker, type WorkerOptions } from "../worker/worker.js";
-import { connect } from "./connect.js";
+import { connectWith } from "./connect.js";
 import { logToStderr, printRecord } from "./stderr-logger.js";
 import { stopOn } from "./stop-signals.js";
 
@@ -18,6 +18,11 @@ export interface ServeOptions extends Omit<WorkerOptions, "logger"> {
    * written to stderr, a line each: for people on a terminal, JSON elsewhere.
    */
   logger?: Logger | false | undefined;
+}
+
+/** Nobody has the connection that a worker makes for itself: its program loads no client. */
+function noTransport(): never {
+  throw new Error("the connection of a worker was asked for a transport");
 }
 
 /**
@@ -36,7 +41,7 @@ export async function serve<S extends DescService>(
   options: ServeOptions = {},
 ): Promise<Worker> {
   const { logger = logToStderr, signals = ["SIGTERM", "SIGINT"], ...workerOptions } = options;
-  const connection = options.connection ?? (await connect());
+  const connection = options.connection ?? (await connectWith(noTransport));
   const closeOwn = async () => {
     if (!options.connection) {
       await connection.close();

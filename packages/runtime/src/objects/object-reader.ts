@@ -2,7 +2,7 @@ import { Code, ConnectError } from "@connectrpc/connect";
 import type { Link } from "../link/link.js";
 import { readStream } from "../link/stream-reader.js";
 import { isTransient, pause } from "../link/until.js";
-import { createSha256, digestText } from "../message/sha256.js";
+import { digestText } from "../message/sha256.js";
 import type { ServiceBinding } from "../schema/binding.js";
 import { bucketStream, chunkSubject } from "../schema/object-name.js";
 import type { StoredObject } from "./object-writer.js";
@@ -31,7 +31,7 @@ export async function* readObject(
   service: ServiceBinding,
   { name, size, digest }: StoredObject,
 ): AsyncGenerator<Uint8Array, void, undefined> {
-  const hash = createSha256();
+  const hash = link.createSha256();
   const subject = chunkSubject(service, name);
   let from = 0;
   let read = 0;

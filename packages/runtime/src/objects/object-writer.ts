@@ -6,7 +6,7 @@ import { provisionBucket } from "../link/provision.js";
 import { until } from "../link/until.js";
 import { causedError } from "../message/caused-error.js";
 import { Header, HeaderBlock, wholeNumber } from "../message/header.js";
-import { createSha256, digestText } from "../message/sha256.js";
+import { digestText } from "../message/sha256.js";
 import type { ServiceBinding } from "../schema/binding.js";
 import { bucketStream, chunkSubject, metaSubject, parseObjectName } from "../schema/object-name.js";
 import { inChunks } from "./chunks.js";
@@ -116,7 +116,7 @@ class ObjectWriter {
     if (this.options.resumes) {
       await this.takeOver();
     }
-    const hash = createSha256();
+    const hash = this.link.createSha256();
     let batch: Chunk[] = [];
     let storing = Promise.resolve();
     for await (const data of inChunks(source, this.largest, this.spare)) {

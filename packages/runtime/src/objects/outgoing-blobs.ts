@@ -10,7 +10,7 @@ import type { Link } from "../link/link.js";
 import { encode, normalize } from "../message/codec.js";
 import { digestOf } from "../message/digest.js";
 import { maxObjects } from "../message/request-objects.js";
-import { createSha256, digestText } from "../message/sha256.js";
+import { digestText } from "../message/sha256.js";
 import type { ServiceBinding } from "../schema/binding.js";
 import { blobsIn } from "../schema/blob-fields.js";
 import { sourceOf } from "./blob.js";
@@ -49,10 +49,10 @@ export class OutgoingBlobs<D extends DescMessage> {
   }
 
   /** Reads all sources for what tells two messages apart: see {@link digestOfMessage}. */
-  async digest(): Promise<string> {
+  async digest(link: Link): Promise<string> {
     const objects: StoredObject[] = [];
     for (const blob of this.blobs) {
-      const hash = createSha256();
+      const hash = link.createSha256();
       let size = 0;
       for await (const chunk of sourceOf(blob).open()) {
         hash.update(chunk);

@@ -1,6 +1,6 @@
 import type { DescService } from "@bufbuild/protobuf";
 import { Code, ConnectError } from "@connectrpc/connect";
-import { type Connection, internals } from "../connection.js";
+import { type Connection, internalsOf } from "../connection.js";
 import { buryCall, buryStray } from "../ledger/dead-letters.js";
 import { countCalls, nextOf, pauseMethod } from "../ledger/queues.js";
 import { deleteMessage, nextDeadLetter } from "../ledger/replay.js";
@@ -76,7 +76,7 @@ export interface DeadLetterFilter {
 
 /** Operates a service. All that it offers throws Unavailable when JetStream does not answer. */
 export function createOperator(connection: Connection, service: DescService): Operator {
-  const { link } = connection[internals];
+  const { link } = internalsOf(connection);
   return new ServiceOperator(link, bindService(service));
 }
 

@@ -1,7 +1,7 @@
 import type { DescService } from "@bufbuild/protobuf";
 import { Code, ConnectError } from "@connectrpc/connect";
 import { type ConsumerInfo, RetentionPolicy } from "@nats-io/jetstream";
-import { type Connection, internals } from "../connection.js";
+import { type Connection, internalsOf } from "../connection.js";
 import { refuseOtherDomain } from "../link/domain.js";
 import { callApi } from "../link/jetstream.js";
 import {
@@ -87,7 +87,7 @@ export async function planService(
   connection: Connection,
   service: DescService,
 ): Promise<ServicePlan> {
-  const { link } = connection[internals];
+  const { link } = internalsOf(connection);
   const binding = bindService(service);
   const buryStrays = () => createOperator(connection, service).buryStrays();
   const find = () => findSteps(link, binding, buryStrays);

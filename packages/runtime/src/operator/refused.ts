@@ -1,4 +1,4 @@
-import { type Connection, internals } from "../connection.js";
+import { type Connection, internalsOf } from "../connection.js";
 import { traceHeaders, traceInbox } from "../link/domain.js";
 import type { Link } from "../link/link.js";
 import { type Grant, rightsOf } from "./permissions.js";
@@ -22,7 +22,7 @@ export async function findRefused(
   connection: Connection,
   grants: readonly Grant[],
 ): Promise<string[]> {
-  const { link } = connection[internals];
+  const { link } = internalsOf(connection);
   const { publish, subscribe } = inDomain(
     link.options.domain,
     joinRights(grants.map((grant) => rightsOf(grant))),

@@ -1,7 +1,7 @@
 import type { DescMethod, DescService } from "@bufbuild/protobuf";
 import { Code, ConnectError, type Interceptor } from "@connectrpc/connect";
 import { nuid } from "@nats-io/nats-core";
-import { type Connection, internals } from "../connection.js";
+import { type Connection, internalsOf } from "../connection.js";
 import type { Link } from "../link/link.js";
 import { provision } from "../link/provision.js";
 import { startTimer } from "../link/timer.js";
@@ -100,7 +100,7 @@ export async function startWorker<S extends DescService>(
   options: WorkerOptions = {},
 ): Promise<Worker> {
   checkOptions(options);
-  const { link } = connection[internals];
+  const { link } = internalsOf(connection);
   const worker = new ServiceWorker(link, bindService(service), options);
   try {
     await worker.start(service, impl);
