@@ -4,8 +4,8 @@ import {
   type StreamResponse,
   type Transport,
 } from "@connectrpc/connect";
-import { createAsyncIterable } from "@connectrpc/connect/protocol";
 import { type Connection, internalsOf } from "../connection.js";
+import { createAsyncIterable } from "../message/async-iterable.js";
 import { bindService, type MethodBinding } from "../schema/binding.js";
 import { holdsBlobs } from "../schema/blob-fields.js";
 import { nameCall } from "../schema/call-id.js";

@@ -17,7 +17,7 @@ import {
   type UnaryRequest,
   type UnaryResponse,
 } from "@connectrpc/connect";
-import { createAsyncIterable } from "@connectrpc/connect/protocol";
+import { createAsyncIterable } from "../message/async-iterable.js";
 import { normalize } from "../message/codec.js";
 import { methodUrl } from "../message/header.js";
 import type { CallArguments } from "./direct-call.js";

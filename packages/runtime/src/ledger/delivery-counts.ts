@@ -1,5 +1,4 @@
-import type { ConsumerInfo } from "@nats-io/jetstream";
-import { consumerInfo } from "../link/jetstream-admin.js";
+import { type ConsumerInfo, consumerInfo } from "../link/jetstream-admin.js";
 import type { Link } from "../link/link.js";
 import type { MethodBinding } from "../schema/binding.js";
 

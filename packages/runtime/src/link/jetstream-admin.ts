@@ -1,8 +1,39 @@
 import { Code, ConnectError } from "@connectrpc/connect";
-import type { ConsumerInfo, StreamInfo } from "@nats-io/jetstream";
 import type { ConsumerSettings, StreamSettings } from "../schema/infrastructure.js";
 import { callApi } from "./jetstream.js";
 import type { Link } from "./link.js";
+
+/** What JetStream's API tells of a stream, as far as it is read here. */
+export interface StreamInfo {
+  readonly config: Partial<StreamSettings>;
+  readonly state: {
+    readonly messages: number;
+    /** When the oldest message was stored, in ISO 8601. */
+    readonly first_ts: string;
+  };
+}
+
+/** The same of a consumer. */
+export interface ConsumerInfo {
+  readonly stream_name: string;
+  readonly name: string;
+  readonly config: Partial<ConsumerSettings>;
+  /** When the consumer was made, and when this was said, in ISO 8601. */
+  readonly created: string;
+  readonly ts?: string;
+  readonly delivered: {
+    readonly consumer_seq: number;
+    readonly stream_seq: number;
+    /** When it last delivered a message; left out when it has not since its server started. */
+    readonly last_active?: string;
+  };
+  /** All up to it are acknowledged. */
+  readonly ack_floor: { readonly stream_seq: number };
+  /** Messages that nobody has. */
+  readonly num_pending: number;
+  /** Messages that a worker has. */
+  readonly num_ack_pending: number;
+}
 
 /** Reads about a stream; undefined when it does not exist. Errors: those of {@link callApi}. */
 export function streamInfo(link: Link, name: string): Promise<StreamInfo | undefined> {

@@ -1,10 +1,10 @@
 import type { DescService } from "@bufbuild/protobuf";
 import { Code, ConnectError } from "@connectrpc/connect";
-import { type ConsumerInfo, RetentionPolicy } from "@nats-io/jetstream";
 import { type Connection, internalsOf } from "../connection.js";
 import { refuseOtherDomain } from "../link/domain.js";
 import { callApi } from "../link/jetstream.js";
 import {
+  type ConsumerInfo,
   createStream,
   listConsumers,
   putConsumer,
@@ -143,7 +143,7 @@ async function findSteps(
   for (const wanted of [...streams, payloads]) {
     steps.push(...(await planStream(link, wanted)));
   }
-  const queues = streams.filter(({ retention }) => retention === RetentionPolicy.Workqueue);
+  const queues = streams.filter(({ retention }) => retention === "workqueue");
   for (const { name } of queues) {
     const there = await listConsumers(link, name);
     const wanted = consumers.filter(({ stream }) => stream === name);

@@ -1,4 +1,4 @@
-import type { ConsumerInfo, StreamInfo } from "@nats-io/jetstream";
+import type { ConsumerInfo, StreamInfo } from "../link/jetstream-admin.js";
 import type { Difference } from "../schema/difference.js";
 import type { StreamSettings } from "../schema/infrastructure.js";
 

@@ -1,19 +1,41 @@
-import {
-  AckPolicy,
-  type ConsumerConfig,
-  DiscardPolicy,
-  RetentionPolicy,
-  StorageType,
-  type StreamConfig,
-} from "@nats-io/jetstream";
 import { nanos } from "@nats-io/nats-core";
 import type { MethodBinding, Queue, ServiceBinding } from "./binding.js";
 import { bucketStream } from "./object-name.js";
 
-/** What a stream has to be like; the rest is left to the server and its administrators. */
-export type StreamSettings = Partial<StreamConfig> & { name: string };
+/**
+ * What a stream has to be like, in the words of JetStream's API (times in ns); the rest is
+ * left to the server and its administrators.
+ */
+export interface StreamSettings {
+  readonly name: string;
+  readonly subjects: readonly string[];
+  readonly description?: string;
+  readonly retention: "limits" | "workqueue";
+  readonly storage: "file" | "memory";
+  readonly discard?: "old" | "new";
+  readonly num_replicas: number;
+  readonly max_msgs?: number;
+  readonly max_msgs_per_subject?: number;
+  readonly max_age?: number;
+  readonly duplicate_window?: number;
+  readonly republish?: { readonly src: string; readonly dest: string };
+  readonly allow_direct: boolean;
+  readonly allow_rollup_hdrs?: boolean;
+  readonly allow_atomic?: boolean;
+  readonly allow_msg_ttl?: boolean;
+  readonly allow_msg_schedules?: boolean;
+}
+
 /** The same of a consumer. */
-export type ConsumerSettings = Partial<ConsumerConfig> & { name: string };
+export interface ConsumerSettings {
+  readonly name: string;
+  readonly durable_name: string;
+  readonly filter_subject: string;
+  readonly ack_policy: "explicit";
+  readonly ack_wait: number;
+  readonly max_deliver: number;
+  readonly max_ack_pending: number;
+}
 
 /** A consumer that a service needs. */
 export interface WantedConsumer {
@@ -78,9 +100,9 @@ function queueStream(service: ServiceBinding): StreamSettings {
     ...commonConfig(service),
     name: service.stream,
     subjects: [`${prefix}.queue.>`, `${prefix}.queue-high.>`, `${prefix}.queue-low.>`],
-    retention: RetentionPolicy.Workqueue,
+    retention: "workqueue",
     // What was accepted is never dropped to make room.
-    discard: DiscardPolicy.New,
+    discard: "new",
     max_msgs: service.maxQueueLength || -1,
     // What withdraws a request takes its place. No rollup does that: one of a
     // delivered message makes the consumer forget others (docs/decisions/0007).
@@ -96,8 +118,8 @@ function logStream(service: ServiceBinding): StreamSettings {
     ...commonConfig(service),
     name: service.logStream,
     subjects: [`${service.prefix}.log.>`],
-    retention: RetentionPolicy.Limits,
-    discard: DiscardPolicy.Old,
+    retention: "limits",
+    discard: "old",
     max_age: nanos(service.resultRetentionMs),
     duplicate_window: nanos(duplicateWindowMs),
     // Clients write here when they cancel, and one rollup can empty a stream.
@@ -113,8 +135,8 @@ function progressStream(service: ServiceBinding): StreamSettings {
     ...commonConfig(service),
     name: service.progressStream,
     subjects: [`${service.prefix}.progress.>`],
-    retention: RetentionPolicy.Limits,
-    discard: DiscardPolicy.Old,
+    retention: "limits",
+    discard: "old",
     max_msgs_per_subject: 1,
     max_age: nanos(service.resultRetentionMs),
     duplicate_window: nanos(duplicateWindowMs),
@@ -128,8 +150,8 @@ function deadStream(service: ServiceBinding): StreamSettings {
     ...commonConfig(service),
     name: service.deadStream,
     subjects: [`${service.prefix}.dead.>`],
-    retention: RetentionPolicy.Limits,
-    discard: DiscardPolicy.Old,
+    retention: "limits",
+    discard: "old",
     max_msgs_per_subject: 1,
     max_age: nanos(service.deadLetterRetentionMs),
     duplicate_window: nanos(duplicateWindowMs),
@@ -145,7 +167,7 @@ function laterStream(service: ServiceBinding): StreamSettings {
     ...commonConfig(service),
     name: service.laterStream,
     subjects: [`${service.prefix}.later.>`, `${service.prefix}.due.>`],
-    retention: RetentionPolicy.Workqueue,
+    retention: "workqueue",
     max_msgs_per_subject: 1,
     allow_msg_ttl: true,
     allow_msg_schedules: true,
@@ -161,8 +183,8 @@ function payloadStream(service: ServiceBinding): StreamSettings {
     name: bucketStream(service),
     subjects: [`$O.${payloadBucket}.C.>`, `$O.${payloadBucket}.M.>`],
     description: `Large payloads of ${service.desc.typeName}`,
-    retention: RetentionPolicy.Limits,
-    discard: DiscardPolicy.New,
+    retention: "limits",
+    discard: "new",
     // A queued request keeps its objects however long it waits; those of a response
     // say themselves when they go.
     max_age: 0,
@@ -172,9 +194,11 @@ function payloadStream(service: ServiceBinding): StreamSettings {
   };
 }
 
-function commonConfig(service: ServiceBinding): Partial<StreamConfig> {
+function commonConfig(
+  service: ServiceBinding,
+): Pick<StreamSettings, "storage" | "num_replicas" | "allow_direct"> {
   return {
-    storage: service.storage === "file" ? StorageType.File : StorageType.Memory,
+    storage: service.storage,
     num_replicas: service.replicas,
     allow_direct: true,
   };
@@ -186,7 +210,7 @@ function queueConsumer(method: MethodBinding, { subject, consumer }: Queue): Con
     name: consumer,
     durable_name: consumer,
     filter_subject: `${subject}.>`,
-    ack_policy: AckPolicy.Explicit,
+    ack_policy: "explicit",
     ack_wait: nanos(method.ackWaitMs),
     // Workers count the attempts, and end the call when they are used up.
     max_deliver: -1,
@@ -201,7 +225,7 @@ function dueConsumer({ consumer, service, desc }: MethodBinding): ConsumerSettin
     name: consumer,
     durable_name: consumer,
     filter_subject: `${service.prefix}.due.*.${desc.name}.>`,
-    ack_policy: AckPolicy.Explicit,
+    ack_policy: "explicit",
     ack_wait: nanos(dueAckWaitMs),
     max_deliver: -1,
     max_ack_pending: -1,

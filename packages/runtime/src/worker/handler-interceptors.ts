@@ -9,7 +9,7 @@ import {
   type UnaryRequest,
   type UnaryResponse,
 } from "@connectrpc/connect";
-import { createAsyncIterable } from "@connectrpc/connect/protocol";
+import { createAsyncIterable } from "../message/async-iterable.js";
 import { normalize } from "../message/codec.js";
 import type { AnyHandler } from "./handler.js";
 
