@@ -1,11 +1,6 @@
 import { rmSync } from "node:fs";
-import {
-  bindService,
-  type Connection,
-  createClient,
-  startWorker,
-  type Worker,
-} from "@jetrpc/runtime";
+import { type Connection, createClient, startWorker, type Worker } from "@jetrpc/runtime";
+import { bindService } from "@jetrpc/runtime/schema";
 import { connect } from "@jetrpc/runtime/node";
 import { type NatsCluster, type NatsServer, startNatsCluster } from "@jetrpc/testing";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";

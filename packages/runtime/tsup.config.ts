@@ -6,6 +6,7 @@ export default defineConfig({
     index: "src/index.ts",
     node: "src/node.ts",
     operator: "src/operator.ts",
+    schema: "src/schema.ts",
     "gen/jetrpc/v1/blob_pb": "src/gen/jetrpc/v1/blob_pb.ts",
     "gen/jetrpc/v1/options_pb": "src/gen/jetrpc/v1/options_pb.ts",
   },

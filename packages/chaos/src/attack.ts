@@ -1,6 +1,7 @@
 import { setTimeout as delay } from "node:timers/promises";
-import { bindService, type Connection, type ServiceBinding } from "@jetrpc/runtime";
+import type { Connection } from "@jetrpc/runtime";
 import { connect } from "@jetrpc/runtime/node";
+import { bindService, type ServiceBinding } from "@jetrpc/runtime/schema";
 import type { NatsServer } from "@jetrpc/testing";
 import { Member } from "./arena.js";
 import { startBrokers } from "./brokers.js";

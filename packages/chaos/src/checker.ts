@@ -1,4 +1,5 @@
-import type { Connection, ServiceBinding } from "@jetrpc/runtime";
+import type { Connection } from "@jetrpc/runtime";
+import type { ServiceBinding } from "@jetrpc/runtime/schema";
 import { type JsMsg, jetstream } from "@nats-io/jetstream";
 import { callKey, callKeyOf, callOf } from "./call-key.js";
 import { type CallTrace, trace } from "./call-trace.js";

@@ -1,4 +1,4 @@
-import type { ServiceBinding } from "@jetrpc/runtime";
+import type { ServiceBinding } from "@jetrpc/runtime/schema";
 import type { Journal } from "./journal.js";
 
 /** Counts the handlers of each method that run at once in this process. */

@@ -1,4 +1,5 @@
-import type { Connection, ServiceBinding } from "@jetrpc/runtime";
+import type { Connection } from "@jetrpc/runtime";
+import type { ServiceBinding } from "@jetrpc/runtime/schema";
 import { describeCall, describeQueues } from "./post-mortem.js";
 import type { Failure, Findings } from "./verdict.js";
 

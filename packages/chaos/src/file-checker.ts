@@ -1,13 +1,7 @@
 import { setTimeout as delay } from "node:timers/promises";
-import {
-  Code,
-  ConnectError,
-  type Connection,
-  createClient,
-  openBlob,
-  type ServiceBinding,
-} from "@jetrpc/runtime";
+import { Code, ConnectError, type Connection, createClient, openBlob } from "@jetrpc/runtime";
 import { createOperator } from "@jetrpc/runtime/operator";
+import type { ServiceBinding } from "@jetrpc/runtime/schema";
 import { callKey, callKeyOf } from "./call-key.js";
 import { digestOf, turned } from "./content.js";
 import { follow } from "./follow.js";

@@ -1,4 +1,4 @@
-import type { ServiceBinding } from "@jetrpc/runtime";
+import type { ServiceBinding } from "@jetrpc/runtime/schema";
 import type { NatsConnection } from "@nats-io/transport-node";
 import { callKey } from "./call-key.js";
 import type { CallName } from "./message.js";

@@ -1,14 +1,8 @@
 // A worker of the attack. Its environment says where it connects to.
 import { setTimeout as delay } from "node:timers/promises";
-import {
-  bindService,
-  blobOf,
-  Code,
-  ConnectError,
-  type DurableHandlerContext,
-  openBlob,
-} from "@jetrpc/runtime";
+import { blobOf, Code, ConnectError, type DurableHandlerContext, openBlob } from "@jetrpc/runtime";
 import { serve } from "@jetrpc/runtime/node";
+import { bindService } from "@jetrpc/runtime/schema";
 import { behave, block, fails, failure, metadataName, responseOf } from "./behaviour.js";
 import { turned } from "./content.js";
 import { Crowd } from "./crowd.js";

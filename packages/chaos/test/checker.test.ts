@@ -1,5 +1,6 @@
-import { bindService, createClient } from "@jetrpc/runtime";
+import { createClient } from "@jetrpc/runtime";
 import { connect } from "@jetrpc/runtime/node";
+import { bindService } from "@jetrpc/runtime/schema";
 import { startNats } from "@jetrpc/testing";
 import { expect, test } from "vitest";
 import { Checker } from "../src/checker.js";

@@ -1,4 +1,4 @@
-import { bindService } from "@jetrpc/runtime";
+import { bindService } from "@jetrpc/runtime/schema";
 import { expect, test } from "vitest";
 import { Crowd } from "../src/crowd.js";
 import type { Journal } from "../src/journal.js";

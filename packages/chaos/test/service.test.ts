@@ -1,4 +1,4 @@
-import { bindService } from "@jetrpc/runtime";
+import { bindService } from "@jetrpc/runtime/schema";
 import { expect, test } from "vitest";
 import { serviceFor } from "../src/service.js";
 

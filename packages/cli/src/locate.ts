@@ -1,6 +1,6 @@
 import type { DescFile, DescMethod, DescService } from "@bufbuild/protobuf";
-import type { OptionProblem } from "@jetrpc/runtime";
 import { MethodOptionsSchema, ServiceOptionsSchema } from "@jetrpc/runtime/jetrpc/v1/options_pb.js";
+import type { OptionProblem } from "@jetrpc/runtime/schema";
 
 /** Numbers of the options in ServiceDescriptorProto and MethodDescriptorProto, and of ours. */
 const optionsOf = { service: 3, rpc: 4 } as const;

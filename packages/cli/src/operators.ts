@@ -1,6 +1,7 @@
 import type { DescService } from "@bufbuild/protobuf";
-import { bindService, type Connection } from "@jetrpc/runtime";
+import type { Connection } from "@jetrpc/runtime";
 import { createOperator, type Operator } from "@jetrpc/runtime/operator";
+import { bindService } from "@jetrpc/runtime/schema";
 import { UsageError } from "./exit-code.js";
 import type { Schema } from "./schema.js";
 

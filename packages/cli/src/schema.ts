@@ -11,7 +11,8 @@ import {
 } from "@bufbuild/protobuf";
 import { BinaryReader } from "@bufbuild/protobuf/wire";
 import { FileDescriptorSetSchema } from "@bufbuild/protobuf/wkt";
-import { bindService, Code, ConnectError, checkService } from "@jetrpc/runtime";
+import { Code, ConnectError } from "@jetrpc/runtime";
+import { bindService, checkService } from "@jetrpc/runtime/schema";
 import { UsageError } from "./exit-code.js";
 import { locate } from "./locate.js";
 

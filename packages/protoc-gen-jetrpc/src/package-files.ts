@@ -2,7 +2,7 @@ import { createRequire } from "node:module";
 import { posix } from "node:path";
 import type { DescFile, DescService } from "@bufbuild/protobuf";
 import type { Schema } from "@bufbuild/protoplugin";
-import { bindService, type MethodBinding } from "@jetrpc/runtime";
+import { bindService, type MethodBinding } from "@jetrpc/runtime/schema";
 import type { ServiceNames } from "./names.js";
 import type { Options } from "./options.js";
 import type { ProtoPackage } from "./proto-package.js";

@@ -1,6 +1,6 @@
 import type { DescMethod, DescService } from "@bufbuild/protobuf";
-import { bindService, checkService, type ServiceBinding } from "@jetrpc/runtime";
 import { MethodOptionsSchema, ServiceOptionsSchema } from "@jetrpc/runtime/jetrpc/v1/options_pb.js";
+import { bindService, checkService, type ServiceBinding } from "@jetrpc/runtime/schema";
 import type { Exported } from "./names.js";
 import type { ProtoPackage } from "./proto-package.js";
 

@@ -1,6 +1,6 @@
 import type { DescFile, DescMethod, DescService } from "@bufbuild/protobuf";
 import type { GeneratedFile, Printable, Schema } from "@bufbuild/protoplugin";
-import { bindService, type MethodBinding } from "@jetrpc/runtime";
+import { bindService, type MethodBinding } from "@jetrpc/runtime/schema";
 import type { ServiceNames } from "./names.js";
 
 const runtime = "@jetrpc/runtime";

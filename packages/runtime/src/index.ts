@@ -54,15 +54,6 @@ export {
   blobOf,
   openBlob,
 } from "./objects/blob.js";
-export {
-  bindMethod,
-  bindService,
-  type MethodBinding,
-  type Priority,
-  type Queue,
-  type ServiceBinding,
-} from "./schema/binding.js";
-export { checkService, type OptionProblem } from "./schema/option-problems.js";
 export type { DurableHandlerContext, ProgressReport } from "./worker/context.js";
 export type { GeneratedService, WorkerImpl } from "./worker/handler.js";
 export type { Logger, LogLevel, LogRecord } from "./worker/log.js";

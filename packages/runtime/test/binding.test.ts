@@ -4,7 +4,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createFileRegistry, type DescService, fromBinary } from "@bufbuild/protobuf";
 import { FileDescriptorSetSchema } from "@bufbuild/protobuf/wkt";
-import { bindService, Code, checkService } from "@jetrpc/runtime";
+import { Code } from "@jetrpc/runtime";
+import { bindService, checkService } from "@jetrpc/runtime/schema";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { TestService } from "./gen/test/v1/test_pb.js";
 

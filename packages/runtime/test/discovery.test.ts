@@ -1,6 +1,5 @@
 import { createFileRegistry, type DescService } from "@bufbuild/protobuf";
 import {
-  bindService,
   Code,
   ConnectError,
   checkHealth,
@@ -8,6 +7,7 @@ import {
   describeService,
   listServices,
 } from "@jetrpc/runtime";
+import { bindService } from "@jetrpc/runtime/schema";
 import { Ajv } from "ajv";
 import { describe, expect, test } from "vitest";
 import { fileSetOf } from "./file-set.js";

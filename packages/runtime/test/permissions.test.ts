@@ -2,7 +2,6 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { create, toBinary } from "@bufbuild/protobuf";
 import {
-  bindService,
   Code,
   ConnectError,
   type Connection,
@@ -18,6 +17,7 @@ import {
   toServerConfig,
   type User,
 } from "@jetrpc/runtime/operator";
+import { bindService } from "@jetrpc/runtime/schema";
 import { type NatsServer, startNats } from "@jetrpc/testing";
 import { errors, headers } from "@nats-io/nats-core";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";

@@ -1,5 +1,5 @@
 import type { DescService } from "@bufbuild/protobuf";
-import { bindService, type Connection } from "@jetrpc/runtime";
+import type { Connection } from "@jetrpc/runtime";
 import {
   type ConfiguredAccount,
   createUserKey,
@@ -10,6 +10,7 @@ import {
   toServerConfig,
   type UserKey,
 } from "@jetrpc/runtime/operator";
+import { bindService } from "@jetrpc/runtime/schema";
 import { nkeyAuthenticator } from "@nats-io/nats-core";
 import { describeInfrastructure } from "../src/schema/infrastructure.js";
 

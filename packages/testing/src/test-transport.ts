@@ -7,12 +7,8 @@ import {
   type ServiceImpl,
   type Transport,
 } from "@connectrpc/connect";
-import {
-  bindMethod,
-  type DurableHandlerContext,
-  type ProgressReport,
-  type WorkerImpl,
-} from "@jetrpc/runtime";
+import type { DurableHandlerContext, ProgressReport, WorkerImpl } from "@jetrpc/runtime";
+import { bindMethod } from "@jetrpc/runtime/schema";
 
 /** Options of {@link createTestTransport}: what the handlers of durable methods are told. */
 export interface TestTransportOptions {

@@ -1,4 +1,4 @@
-import type { ServiceBinding } from "@jetrpc/runtime";
+import type { ServiceBinding } from "@jetrpc/runtime/schema";
 import type { NatsServer } from "@jetrpc/testing";
 import type { Member } from "../arena.js";
 import type { Random } from "../random.js";

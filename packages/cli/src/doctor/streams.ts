@@ -1,6 +1,7 @@
 import type { DescService } from "@bufbuild/protobuf";
-import { bindService, type Connection } from "@jetrpc/runtime";
+import type { Connection } from "@jetrpc/runtime";
 import { describeInfrastructure } from "@jetrpc/runtime/operator";
+import { bindService } from "@jetrpc/runtime/schema";
 import { error, type Finding, ok, warning } from "./finding.js";
 import { askJetStream, type StreamState } from "./jetstream.js";
 

@@ -36,7 +36,8 @@ export interface ConnectOptions extends ConnectionOptions {
  *
  * Errors: Unavailable when no NATS server answers, Unauthenticated when one
  * refuses the credentials or a certificate is refused on either side,
- * FailedPrecondition when it is too old or offers no TLS where it is demanded,
+ * FailedPrecondition when it is too old or offers no TLS where it is demanded, and when
+ * an optional dependency is not installed,
  * InvalidArgument for wrong settings. No error holds a secret.
  */
 export function connect(options: ConnectOptions = {}): Promise<Connection> {
@@ -49,7 +50,7 @@ export async function connectWith(
   options: ConnectOptions = {},
 ): Promise<Connection> {
   const { nats: natsOptions = {}, ...connectionOptions } = options;
-  const environment = readEnvironment();
+  const environment = await readEnvironment();
   const { inboxPrefix: given } = options;
   const settings = readSettings(environment, {
     ...natsOptions,

@@ -2,12 +2,12 @@ import {
   type Authenticator,
   credsAuthenticator,
   type NKeyAuth,
-  type NodeConnectionOptions,
   nkeyAuthenticator,
   nkeys,
   tokenAuthenticator,
   usernamePasswordAuthenticator,
-} from "@nats-io/transport-node";
+} from "@nats-io/nats-core";
+import type { NodeConnectionOptions } from "@nats-io/transport-node";
 import { type Environment, invalid, readNamed } from "./environment.js";
 import type { Login } from "./servers.js";
 

@@ -1,12 +1,10 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { Code, type ConnectError } from "@connectrpc/connect";
-import {
-  connect as connectNats,
-  type NatsConnection,
-  type NodeConnectionOptions,
-} from "@nats-io/transport-node";
+import type { NatsConnection } from "@nats-io/nats-core";
+import type { NodeConnectionOptions } from "@nats-io/transport-node";
 import { causedError } from "../message/caused-error.js";
 import { discardGivenUp } from "./discard-given-up.js";
+import { loadOptional } from "./optional-package.js";
 import { isAlert, isHangup, refusal } from "./refusal.js";
 import type { Settings } from "./settings.js";
 
@@ -14,13 +12,15 @@ import type { Settings } from "./settings.js";
 const impatienceMs = 500;
 
 /**
- * Connects to the first server that takes us. Throws why none does, see {@link whyRefused}.
+ * Connects to the first server that takes us. Throws why none does, see {@link whyRefused},
+ * and FailedPrecondition when the NATS client for Node is not installed.
  *
  * The NATS client reports the last server's reason only, and takes one that hangs
  * up on us, as after a certificate that it refuses, for one that is silent. So
  * when it is not done at once, each server is tried apart.
  */
 export async function dial(settings: Settings): Promise<NatsConnection> {
+  const { connect: connectNats } = await loadTransport();
   await discardGivenUp();
   const opening = connectNats(settings.nats);
   const soon = delay(impatienceMs, undefined, { ref: false });
@@ -39,6 +39,10 @@ export async function dial(settings: Settings): Promise<NatsConnection> {
     .catch((cause) => {
       throw refusal(settings, settings.nats.servers.join(", "), cause);
     });
+}
+
+function loadTransport() {
+  return loadOptional("@nats-io/transport-node", () => import("@nats-io/transport-node"));
 }
 
 /**
@@ -86,6 +90,7 @@ async function tryServer(options: NodeConnectionOptions): Promise<unknown> {
 
 /** Returns why it could not connect. */
 async function connectOnce(options: NodeConnectionOptions): Promise<unknown> {
+  const { connect: connectNats } = await loadTransport();
   try {
     const nats = await connectNats(options);
     await nats.close();

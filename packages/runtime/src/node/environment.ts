@@ -1,8 +1,8 @@
 import { readFileSync } from "node:fs";
 import { resolve } from "node:path";
 import { Code, type ConnectError } from "@connectrpc/connect";
-import { parse } from "dotenv";
 import { causedError } from "../message/caused-error.js";
+import { loadOptional } from "./optional-package.js";
 
 /**
  * The settings of a connection, by the names of their environment variables:
@@ -22,11 +22,11 @@ export type Environment = Readonly<Record<string, string | undefined>>;
  * folder says. Throws InvalidArgument when there is such a file, but it cannot
  * be read, or a line with one of our variables is no assignment.
  */
-export function readEnvironment(): Environment {
-  return { ...readDotenv(resolve(".env")), ...process.env };
+export async function readEnvironment(): Promise<Environment> {
+  return { ...(await readDotenv(resolve(".env"))), ...process.env };
 }
 
-function readDotenv(path: string): Environment {
+async function readDotenv(path: string): Promise<Environment> {
   let text: string;
   try {
     text = new TextDecoder("utf-8", { fatal: true }).decode(readFileSync(path));
@@ -36,6 +36,7 @@ function readDotenv(path: string): Environment {
     }
     throw invalid(`${path} cannot be read: make it a text file in UTF-8, or remove it`, cause);
   }
+  const { parse } = await loadOptional("dotenv", () => import("dotenv"));
   const values = parse(text);
   for (const [index, line] of text.split("\n").entries()) {
     const name = /^\s*(?:export\s+)?((?:NATS|JETRPC)_\w+)/.exec(line)?.[1];

@@ -1,5 +1,5 @@
 import { Code, type ConnectError } from "@connectrpc/connect";
-import { errors } from "@nats-io/transport-node";
+import { errors } from "@nats-io/nats-core";
 import { causedError } from "../message/caused-error.js";
 import type { Settings } from "./settings.js";
 
