@@ -1,7 +1,7 @@
 import { rmSync } from "node:fs";
 import { type Connection, createClient, startWorker, type Worker } from "@jetrpc/runtime";
-import { bindService } from "@jetrpc/runtime/schema";
 import { connect } from "@jetrpc/runtime/node";
+import { bindService } from "@jetrpc/runtime/schema";
 import { type NatsCluster, type NatsServer, startNatsCluster } from "@jetrpc/testing";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { Kind } from "../packages/chaos/src/gen/chaos/v1/chaos_pb.js";

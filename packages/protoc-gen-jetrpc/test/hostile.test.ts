@@ -233,7 +233,7 @@ await connection.close();
 
 const loader = `
 import { createRequire } from "node:module";
-import { bindService } from "@jetrpc/runtime";
+import { bindService } from "@jetrpc/runtime/schema";
 
 const require = createRequire(import.meta.url);
 const found = { exports: {} };
