@@ -4,25 +4,18 @@ import type { Msg } from "@nats-io/nats-core";
 import { isNoResponders, type Link } from "../link/link.js";
 import { PendingReply, type Request } from "../link/pending-reply.js";
 import { checkSize, decode, encode, type MessageLimits } from "../message/codec.js";
-import { Header, HeaderBlock, headerSize } from "../message/header.js";
-import { isEmpty } from "../message/metadata.js";
-import { requestMetadata } from "../message/metadata-limit.js";
+import { neverRan } from "../message/error-marks.js";
+import { Header, type HeaderBlock, headerSize } from "../message/header.js";
 import { kindConflict, otherKind } from "../message/method-kind.js";
 import { defectOf } from "../message/readable.js";
 import { decodeStatus, isStatus } from "../message/status.js";
+import { toConnectError } from "../message/thrown.js";
 import { isOversize } from "../objects/payload-store.js";
 import type { MethodBinding } from "../schema/binding.js";
 import { directSpace } from "../schema/object-name.js";
+import { type CallArguments, directHeaders, storeRequest, withinCall } from "./direct-request.js";
 import { explainNoWorker } from "./no-worker.js";
 import { LazyUnaryResponse } from "./unary-response.js";
-
-/** What a call carries besides its request. */
-export interface CallArguments {
-  readonly signal: AbortSignal | undefined;
-  /** In ms; undefined for the method's own, 0 or less for none. */
-  readonly timeoutMs: number | undefined;
-  readonly header: Headers | undefined;
-}
 
 /**
  * Calls a unary method by core NATS request and reply: at most once.
@@ -43,9 +36,14 @@ export function callDirect<I extends DescMessage, O extends DescMessage>(
   return new Promise((resolve, reject) => {
     const payload = encode(desc.input, request, Code.InvalidArgument);
     checkSize(desc.input, payload, limits, "writeMaxBytes");
-    const headers = requestHeaders(call, link.maxPayload);
-    const ask = (bytes: Uint8Array, block: HeaderBlock | undefined, object?: string) => {
-      const { signal, timeoutMs = method.timeoutMs } = call;
+    const headers = directHeaders(call, link.maxPayload);
+    const { signal, timeoutMs = method.timeoutMs } = call;
+    const ask = (
+      bytes: Uint8Array,
+      block: HeaderBlock | undefined,
+      object?: string,
+      beganAt?: number,
+    ) => {
       new UnaryReply(
         link,
         {
@@ -53,6 +51,7 @@ export function callDirect<I extends DescMessage, O extends DescMessage>(
           payload: bytes,
           headers: block,
           timeoutMs,
+          beganAt,
           signal,
           route: link.mux.routeOf(method),
           worker: method,
@@ -66,13 +65,18 @@ export function callDirect<I extends DescMessage, O extends DescMessage>(
       ).send();
     };
     if (isOversize(payload, headerSize(headers), link.maxPayload)) {
-      link.payloads
-        .putDirect(method, payload)
-        .then((object) => {
-          const block = headers ?? new HeaderBlock();
-          ask(new Uint8Array(0), block.add(Header.payload, object), object);
-        })
-        .catch(reject);
+      const beganAt = performance.now();
+      const stored = storeRequest(link, method, payload, headers);
+      withinCall(method, signal, timeoutMs, timeoutMs, stored).then(
+        (large) => ask(large.payload, large.headers, large.object, beganAt),
+        (error) => {
+          reject(neverRan(toConnectError(error)));
+          stored.then(
+            ({ object }) => link.payloads.delete(method.service, object),
+            () => undefined,
+          );
+        },
+      );
     } else {
       ask(payload, headers);
     }
@@ -129,12 +133,16 @@ class UnaryReply extends PendingReply {
       const { payloads } = this.link;
       const stored = wire.headers?.get(Header.payload);
       if (stored) {
-        payloads
-          .get(service, stored, directSpace(this.method), this.limits.readMaxBytes)
+        const space = directSpace(this.method);
+        const read = payloads
+          .get(service, stored, space, this.limits.readMaxBytes)
           .then((bytes) => {
             payloads.delete(service, stored);
-            this.respond(wire, bytes);
-          })
+            return bytes;
+          });
+        const { signal, timeoutMs } = this.request;
+        withinCall(this.method, signal, timeoutMs, this.leftMs, read)
+          .then((bytes) => this.respond(wire, bytes))
           .catch((error) => this.failed(error));
       } else {
         this.respond(wire, wire.data);
@@ -174,23 +182,4 @@ class UnaryReply extends PendingReply {
       this.link.payloads.delete(this.method.service, this.object);
     }
   }
-}
-
-/**
- * Headers of a request; none for the common call: they cost both sides more than the rest
- * of it. Errors: those of {@link requestMetadata}.
- */
-export function requestHeaders(
-  { timeoutMs, header }: CallArguments,
-  maxPayload: number,
-): HeaderBlock | undefined {
-  let headers: HeaderBlock | undefined;
-  if (header && !isEmpty(header)) {
-    headers = requestMetadata(header, maxPayload);
-  }
-  if (timeoutMs !== undefined) {
-    headers ??= new HeaderBlock();
-    headers.addTimeout(timeoutMs);
-  }
-  return headers;
 }

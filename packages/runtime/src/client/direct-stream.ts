@@ -9,21 +9,27 @@ import type { Msg } from "@nats-io/nats-core";
 import { isNoResponders, type Link } from "../link/link.js";
 import { denial, type Reply } from "../link/mux.js";
 import { canceled } from "../link/pending-reply.js";
-import type { SendWindow } from "../link/send-window.js";
 import { StreamSide } from "../link/stream-side.js";
 import { startTimer } from "../link/timer.js";
 import { checkSize, decode, encode, type MessageLimits } from "../message/codec.js";
-import { neverRan } from "../message/error-marks.js";
-import { type ControlFrame, controlHeaders, importedReply } from "../message/frame.js";
-import { Header, HeaderBlock, headerSize, quote } from "../message/header.js";
+import { type ControlFrame, controlHeaders } from "../message/frame.js";
+import { HeaderBlock, headerSize } from "../message/header.js";
 import { appendMetadata, readMetadata } from "../message/metadata.js";
-import { addKind, kindConflict, otherKind } from "../message/method-kind.js";
+import { addKind, otherKind } from "../message/method-kind.js";
+import { noRequest } from "../message/only-message.js";
 import { decodeStatus, isStatus } from "../message/status.js";
 import { toConnectError } from "../message/thrown.js";
 import { isOversize } from "../objects/payload-store.js";
 import type { MethodBinding } from "../schema/binding.js";
-import { type CallArguments, requestHeaders } from "./direct-call.js";
+import {
+  type CallArguments,
+  type DirectRequest,
+  directHeaders,
+  outOfTime,
+  storeRequest,
+} from "./direct-request.js";
 import { explainNoWorker } from "./no-worker.js";
+import { acceptProblem, StreamOpening } from "./stream-opening.js";
 
 /**
  * Calls a streaming method over core NATS. Resolves when the response header is
@@ -45,14 +51,20 @@ export function callDirectStream<I extends DescMessage, O extends DescMessage>(
   return new ClientStream<I, O>(link, method, desc, input, call, limits).open();
 }
 
+/** How a call ends. */
+type Outcome =
+  /** The worker ended it after so many data frames, well or with an error. */
+  | { readonly by: "worker"; readonly frames: number; readonly error: ConnectError | undefined }
+  /** This side leaves, and tells the worker so. */
+  | { readonly by: "caller"; readonly error: ConnectError }
+  /** There is no worker, or none that can be told. */
+  | { readonly by: "loss"; readonly error: ConnectError };
+
 class ClientStream<I extends DescMessage, O extends DescMessage>
   extends StreamSide<MessageShape<O>>
   implements Reply
 {
   readonly inbox: string;
-  private readonly window: SendWindow;
-  /** Bytes that the request takes of the window. */
-  private taken = 0;
   private readonly token: number;
   private readonly requests: AsyncIterator<MessageInitShape<I>>;
   private readonly trailer = new Headers();
@@ -60,12 +72,9 @@ class ClientStream<I extends DescMessage, O extends DescMessage>
   private resolveOpen: (response: StreamResponse<I, O>) => void = () => undefined;
   private rejectOpen: (error: ConnectError) => void = () => undefined;
   private stopTimer: (() => void) | undefined;
-  /** The request waits where busy workers look. */
-  private isWaiting = false;
-  private isSent = false;
+  private opening: StreamOpening | undefined;
   private isClosed = false;
   private object: string | undefined;
-  private opening: { payload: Uint8Array; headers: HeaderBlock } | undefined;
 
   constructor(
     link: Link,
@@ -81,9 +90,7 @@ class ClientStream<I extends DescMessage, O extends DescMessage>
       onReturn: () => this.leave(canceled(call.signal)),
       readMaxBytes: limits.readMaxBytes,
     });
-    const { inbox, window } = link.mux.routeOf(method);
-    this.inbox = inbox;
-    this.window = window;
+    this.inbox = link.mux.routeOf(method).inbox;
     this.token = link.mux.open(this);
     this.requests = input[Symbol.asyncIterator]();
   }
@@ -92,7 +99,7 @@ class ClientStream<I extends DescMessage, O extends DescMessage>
     return new Promise((resolve, reject) => {
       this.resolveOpen = resolve;
       this.rejectOpen = reject;
-      this.send().catch((error) => this.fail(toConnectError(error)));
+      this.send().catch((error) => this.lose(toConnectError(error)));
     });
   }
 
@@ -108,12 +115,8 @@ class ClientStream<I extends DescMessage, O extends DescMessage>
   }
 
   disconnected(): void {
-    this.fail(
-      new ConnectError(
-        `the connection to NATS was lost while ${this.desc.toString()} was under way: it may have run`,
-        Code.Unavailable,
-      ),
-    );
+    const text = `the connection to NATS was lost while ${this.desc.toString()} was under way: it may have run`;
+    this.lose(new ConnectError(text, Code.Unavailable));
   }
 
   denied(cause: Error): void {
@@ -147,12 +150,8 @@ class ClientStream<I extends DescMessage, O extends DescMessage>
         if (isStatus(message)) {
           this.end(message, 0);
         } else if (this.peer) {
-          this.leave(
-            new ConnectError(
-              `${this.desc.toString()} was answered by what is no frame of a stream`,
-              Code.Internal,
-            ),
-          );
+          const text = `${this.desc.toString()} was answered by what is no frame of a stream`;
+          this.leave(new ConnectError(text, Code.Internal));
         } else {
           this.leave(otherKind(this.desc, "unary"));
         }
@@ -179,81 +178,42 @@ class ClientStream<I extends DescMessage, O extends DescMessage>
     }
     signal?.addEventListener("abort", this.aborted);
     if (timeoutMs > 0) {
-      this.stopTimer = startTimer(() => this.expire(timeoutMs), timeoutMs);
+      const expire = () => this.leave(outOfTime(this.method, timeoutMs));
+      this.stopTimer = startTimer(expire, timeoutMs);
     }
-    let payload: Uint8Array = new Uint8Array(0);
-    if (this.desc.methodKind === "server_streaming") {
-      payload = this.encode(await this.onlyRequest());
+    const isOne = this.desc.methodKind === "server_streaming";
+    const first = isOne ? await this.requests.next() : undefined;
+    if (first?.done) {
+      throw noRequest(this.desc);
     }
-    const headers = requestHeaders(this.call, this.link.maxPayload) ?? new HeaderBlock();
+    const payload = first ? this.encode(first.value) : new Uint8Array(0);
+    const headers = directHeaders(this.call, this.link.maxPayload) ?? new HeaderBlock();
     addKind(headers, this.desc).append(controlHeaders("credit", this.inflow.initial));
+    let request: DirectRequest = { payload, headers };
     if (isOversize(payload, headerSize(headers), this.link.maxPayload)) {
-      this.object = await this.link.payloads.putDirect(this.method, payload);
-      headers.add(Header.payload, this.object);
-      payload = new Uint8Array(0);
+      request = await storeRequest(this.link, this.method, payload, headers);
+      this.object = request.object;
     }
     if (this.isClosed) {
       this.deleteObject();
       return;
     }
-    this.opening = { payload, headers };
-    this.window.enter(this);
-  }
-
-  /** Sends the request, now that there is room for it. */
-  sendNow(): void {
-    if (this.isClosed) {
-      return;
-    }
-    try {
-      if (!this.link.connected) {
-        throw neverRan(this.link.lost);
-      }
-      this.publishOpening(this.method.directSubject);
-      this.isSent = true;
-      this.taken = this.opening?.payload.length ?? 0;
-      this.window.take(this.taken);
-    } catch (error) {
-      this.fail(toConnectError(error));
-    }
-  }
-
-  private publishOpening(subject: string): void {
-    const { payload, headers } = this.opening ?? {};
-    this.link.nats.publish(subject, payload, {
-      reply: this.own,
-      ...(headers && { headers: headers.asHeaders() }),
-    });
-  }
-
-  /** A worker has the request, or nobody will. */
-  private leaveWindow(): void {
-    const { taken } = this;
-    this.taken = 0;
-    this.window.free(taken);
+    this.opening = new StreamOpening(this.link, this.method, this.own, request, (error) =>
+      this.lose(error),
+    );
+    this.opening.send();
   }
 
   override heard(): void {
     super.heard();
-    this.leaveWindow();
+    this.opening?.heard();
   }
 
   /** No silence counts before there is something to answer. */
   override tick(): void {
-    if (this.isSent) {
+    if (this.opening?.isSent) {
       super.tick();
     }
-  }
-
-  private async onlyRequest(): Promise<MessageInitShape<I>> {
-    const first = await this.requests.next();
-    if (first.done) {
-      throw new ConnectError(
-        `${this.desc.toString()} needs a request message`,
-        Code.InvalidArgument,
-      );
-    }
-    return first.value;
   }
 
   private encode(request: MessageInitShape<I>): Uint8Array {
@@ -267,12 +227,9 @@ class ClientStream<I extends DescMessage, O extends DescMessage>
       this.leave(
         new ConnectError(`the worker that ran ${this.desc.toString()} is gone`, Code.Unavailable),
       );
-    } else if (this.isWaiting) {
-      void explainNoWorker(this.link, this.method).then((error) => this.fail(error));
-    } else {
-      // Either nobody serves the method, or everybody is busy.
-      this.isWaiting = true;
-      this.publishOpening(this.method.waitSubject);
+    } else if (!this.opening?.sendToBusy()) {
+      // Nobody serves the method: it is not that everybody is busy.
+      void explainNoWorker(this.link, this.method).then((error) => this.lose(error));
     }
   }
 
@@ -280,31 +237,15 @@ class ClientStream<I extends DescMessage, O extends DescMessage>
     if (this.peer) {
       return;
     }
-    const { reply = "", headers } = message;
-    const conflict = kindConflict(this.desc, headers);
-    if (conflict) {
-      this.leave(conflict);
-      return;
-    }
-    // A worker must not have its callers publish where it may not itself.
-    if (!reply.startsWith(`${this.method.streamSubject}.`)) {
-      this.leave(
-        reply.startsWith(importedReply)
-          ? new ConnectError(
-              `${this.desc.toString()} streams, and its worker is in another account: a service import passes unary calls only. Connect to the worker's account`,
-              Code.FailedPrecondition,
-            )
-          : new ConnectError(
-              `${this.desc.toString()} was accepted on ${quote(reply)}, which is none of its streams`,
-              Code.Internal,
-            ),
-      );
+    const { reply = "" } = message;
+    const problem = acceptProblem(this.method, message);
+    if (problem) {
+      this.leave(problem);
       return;
     }
     this.peer = reply;
     this.outflow.begin(credit);
-    this.opening = undefined;
-    this.leaveWindow();
+    this.opening?.close();
     if (this.desc.methodKind !== "server_streaming") {
       this.sendRequests().catch((error) => this.leave(toConnectError(error)));
     }
@@ -342,6 +283,7 @@ class ClientStream<I extends DescMessage, O extends DescMessage>
     });
   }
 
+  /** The worker has ended the call. */
   private end(message: Msg, frames: number): void {
     appendMetadata(this.trailer, readMetadata(message.headers, "trailer"));
     let error: ConnectError | undefined;
@@ -352,55 +294,48 @@ class ClientStream<I extends DescMessage, O extends DescMessage>
         appendMetadata(error.metadata, this.header);
       }
     }
-    this.respond(new Headers());
-    this.close();
-    this.inflow.end(frames, error);
+    this.finish({ by: "worker", frames, error });
   }
 
   private readonly aborted = (): void => {
     const error = canceled(this.call.signal);
-    this.leave(error);
+    // Messages that have come are not read any more.
     this.inflow.abort(error);
+    this.leave(error);
   };
 
-  private expire(timeoutMs: number): void {
-    this.leave(
-      new ConnectError(
-        `${this.desc.toString()} did not end within ${timeoutMs} ms`,
-        Code.DeadlineExceeded,
-      ),
-    );
-  }
-
-  /** Ends the call, and tells the worker. */
   private leave(error: ConnectError): void {
-    if (!this.isClosed) {
-      this.link.cancel(this.method.cancelSubject, this.own);
-      this.fail(error);
-    }
+    this.finish({ by: "caller", error });
   }
 
-  /** Ends the call with an error, after the messages that have arrived. */
-  private fail(error: ConnectError): void {
-    this.close();
-    this.inflow.fail(error);
-    this.rejectOpen(error);
+  private lose(error: ConnectError): void {
+    this.finish({ by: "loss", error });
   }
 
-  private close(): void {
+  /** Every call ends here, once; with an error, after the messages that have arrived. */
+  private finish(outcome: Outcome): void {
     if (this.isClosed) {
       return;
     }
     this.isClosed = true;
+    if (outcome.by === "caller") {
+      this.link.cancel(this.method.cancelSubject, this.own);
+    }
     this.link.mux.close(this.token);
     this.stopTimer?.();
     this.call.signal?.removeEventListener("abort", this.aborted);
-    this.opening = undefined;
-    this.leaveWindow();
+    this.opening?.close();
     this.deleteObject();
-    // Nobody reads requests any more. Lets whoever makes the requests clean up.
+    // Nobody reads requests any more. Lets their generator clean up.
     this.outflow.fail(new ConnectError("the call has ended", Code.Canceled));
     (async () => await this.requests.return?.())().catch(() => undefined);
+    if (outcome.by === "worker") {
+      this.respond(new Headers());
+      this.inflow.end(outcome.frames, outcome.error);
+    } else {
+      this.inflow.fail(outcome.error);
+      this.rejectOpen(outcome.error);
+    }
   }
 
   private deleteObject(): void {

@@ -12,15 +12,20 @@ import {
   type ContextValues,
   createContextValues,
   type Interceptor,
-  type StreamRequest,
   type StreamResponse,
-  type UnaryRequest,
   type UnaryResponse,
 } from "@connectrpc/connect";
-import { createAsyncIterable } from "../message/async-iterable.js";
 import { normalize } from "../message/codec.js";
 import { methodUrl } from "../message/header.js";
-import type { CallArguments } from "./direct-call.js";
+import {
+  type AnyRequest,
+  type AnyResponse,
+  asStream,
+  chain,
+  normalizeAll,
+} from "../message/interceptor-chain.js";
+import { onlyMessage } from "../message/only-message.js";
+import type { CallArguments } from "./direct-request.js";
 
 /** What a Connect client gives a transport. */
 export interface TransportArguments {
@@ -80,10 +85,10 @@ export async function interceptSubmit<I extends DescMessage>(
 ): Promise<void> {
   const message = normalize(method.input, input);
   const isUnary = method.methodKind === "unary";
-  const request = toRequest(method, isUnary ? message : createAsyncIterable([message]), call);
+  const request = toRequest(method, isUnary ? message : asStream(message), call);
   let isSubmitted = false;
   const run = chain(interceptors, async (req) => {
-    const given = req.stream ? await first(req.message) : req.message;
+    const given = req.stream ? await onlyMessage(method, req.message) : req.message;
     await submit(given as MessageInitShape<I>, toArguments(req, call));
     isSubmitted = true;
     return {
@@ -92,7 +97,7 @@ export async function interceptSubmit<I extends DescMessage>(
       method,
       header: new Headers(),
       trailer: new Headers(),
-      message: isUnary ? create(method.output) : createAsyncIterable([]),
+      message: isUnary ? create(method.output) : asStream(),
     } as AnyResponse;
   });
   await run(request);
@@ -102,29 +107,6 @@ export async function interceptSubmit<I extends DescMessage>(
       Code.FailedPrecondition,
     );
   }
-}
-
-/** The one message of a request. An interceptor may have taken it. */
-async function first(messages: AsyncIterable<Message>): Promise<Message> {
-  for await (const message of messages) {
-    return message;
-  }
-  throw new ConnectError("an interceptor took the request message away", Code.InvalidArgument);
-}
-
-type AnyRequest = UnaryRequest | StreamRequest;
-type AnyResponse = UnaryResponse | StreamResponse;
-
-/** The first interceptor is the outermost one. */
-function chain(
-  interceptors: readonly Interceptor[],
-  last: (request: AnyRequest) => Promise<AnyResponse>,
-): (request: AnyRequest) => Promise<AnyResponse> {
-  let next = last;
-  for (let i = interceptors.length - 1; i >= 0; i--) {
-    next = (interceptors[i] as Interceptor)(next);
-  }
-  return next;
 }
 
 /**
@@ -191,13 +173,4 @@ function toArguments(request: AnyRequest, { timeoutMs: given }: TransportArgumen
     timeoutMs = Math.ceil(left);
   }
   return { header, timeoutMs, signal: state.signal ? request.signal : state.call.signal };
-}
-
-async function* normalizeAll<I extends DescMessage>(
-  schema: I,
-  input: AsyncIterable<MessageInitShape<I>>,
-) {
-  for await (const message of input) {
-    yield normalize(schema, message);
-  }
 }

@@ -4,14 +4,7 @@ import type {
   DescMethodUnary,
   MessageInitShape,
 } from "@bufbuild/protobuf";
-import {
-  Code,
-  ConnectError,
-  type ContextValues,
-  type StreamResponse,
-  type Transport,
-  type UnaryResponse,
-} from "@connectrpc/connect";
+import type { ContextValues, StreamResponse, Transport, UnaryResponse } from "@connectrpc/connect";
 import type { CallSettings } from "../connection.js";
 import type { Entry } from "../ledger/log.js";
 import type { Link } from "../link/link.js";
@@ -19,8 +12,10 @@ import { canceled } from "../link/pending-reply.js";
 import { checkTimeoutMs } from "../link/timer.js";
 import { neverRan } from "../message/error-marks.js";
 import { appendMetadata, type HeadersInit, readMetadata, toHeaders } from "../message/metadata.js";
+import { onlyMessage } from "../message/only-message.js";
 import { bindMethod, type MethodBinding } from "../schema/binding.js";
-import { type CallArguments, callDirect } from "./direct-call.js";
+import { callDirect } from "./direct-call.js";
+import type { CallArguments } from "./direct-request.js";
 import { callDirectStream } from "./direct-stream.js";
 import type { DurableCalls } from "./durable-calls.js";
 import { interceptStream, interceptUnary } from "./intercept.js";
@@ -85,7 +80,7 @@ export function createTransport(
     if (binding.delivery === "direct") {
       return callDirectStream<I, O>(link, binding, desc, input, call, limits);
     }
-    const request = await only(input, desc);
+    const request = await onlyMessage(desc, input);
     checkSignal(call);
     const name = calls.name(undefined);
     const follower = calls.follow(binding, name, "new");
@@ -188,12 +183,4 @@ function submitOptions({ header, timeoutMs, signal }: CallArguments) {
     ...(signal && { signal }),
     ...(timeoutMs !== undefined && { timeoutMs }),
   };
-}
-
-/** The one request message of a method that takes one. */
-async function only<T>(input: AsyncIterable<T>, desc: DescMethodStreaming): Promise<T> {
-  for await (const message of input) {
-    return message;
-  }
-  throw new ConnectError(`${desc.toString()} needs a request message`, Code.InvalidArgument);
 }

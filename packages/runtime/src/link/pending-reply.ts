@@ -7,7 +7,7 @@ import { type HeaderBlock, headerSize } from "../message/header.js";
 import type { Link } from "./link.js";
 import { denial, type Reply, type Route } from "./mux.js";
 import { silentBeats } from "./pulse.js";
-import type { SendWindow } from "./send-window.js";
+import type { Sendable, SendWindow } from "./send-window.js";
 
 /** A request that waits for one reply. */
 export interface Request {
@@ -19,6 +19,8 @@ export interface Request {
    * the call, of others from when the request is sent.
    */
   readonly timeoutMs: number;
+  /** When its time began, on the clock of performance.now(). Default: with the wait for the reply. */
+  readonly beganAt?: number | undefined;
   readonly signal?: AbortSignal | undefined;
   /** Default: that to JetStream. */
   readonly route?: Route;
@@ -49,15 +51,15 @@ export function canceled(signal: AbortSignal | undefined): ConnectError {
 const lazyTimerMs = 2_000;
 
 /** One request that waits for its reply: the last thing that is called is replied() or failed(), once. */
-export abstract class PendingReply implements Reply {
+export abstract class PendingReply implements Reply, Sendable {
   readonly inbox: string;
   private readonly window: SendWindow;
   private readonly token: number;
   private timer: ReturnType<typeof setTimeout> | undefined;
   private endsAt = 0;
   private silent = 0;
-  /** Bytes that it takes of the window. */
-  private taken = 0;
+  /** For its window alone. */
+  taken = 0;
   private isSent = false;
   private isDone = false;
 
@@ -122,16 +124,15 @@ export abstract class PendingReply implements Reply {
       const max = this.link.maxPayload;
       if (size > max) {
         const text = `${size} bytes on ${subject}, headers included, exceed the server's max_payload of ${max}`;
-        this.refuse(permanent(failure(text, Code.ResourceExhausted, cause)));
+        this.refuse(permanent(causedError(text, Code.ResourceExhausted, cause)));
       } else {
         const text = `cannot publish on ${subject}: ${String(cause)}`;
-        this.refuse(failure(text, Code.Unavailable, cause));
+        this.refuse(causedError(text, Code.Unavailable, cause));
       }
       return;
     }
     this.isSent = true;
-    this.taken = cost;
-    this.window.take(this.taken);
+    this.window.take(this, cost);
     if (!worker) {
       this.limitTime();
     }
@@ -154,12 +155,12 @@ export abstract class PendingReply implements Reply {
   /** Its worker has it: it waits in no server any more. */
   heard(): void {
     this.silent = 0;
-    this.leave();
+    this.window.free(this);
   }
 
   tick(): void {
     if (this.endsAt > 0 && !this.timer) {
-      const left = this.endsAt - performance.now();
+      const left = this.leftMs;
       if (left < lazyTimerMs) {
         this.startTimer(left);
       }
@@ -203,12 +204,18 @@ export abstract class PendingReply implements Reply {
     }
   }
 
+  /** How much of its time is left, in ms; without meaning where there is no limit. */
+  protected get leftMs(): number {
+    return this.endsAt - performance.now();
+  }
+
   private limitTime(): void {
-    const { timeoutMs } = this.request;
-    if (timeoutMs > lazyTimerMs) {
-      this.endsAt = performance.now() + timeoutMs;
-    } else if (timeoutMs > 0) {
-      this.startTimer(timeoutMs);
+    const { timeoutMs, beganAt = performance.now() } = this.request;
+    if (timeoutMs > 0) {
+      this.endsAt = beganAt + timeoutMs;
+      if (timeoutMs <= lazyTimerMs) {
+        this.startTimer(this.leftMs);
+      }
     }
   }
 
@@ -245,16 +252,6 @@ export abstract class PendingReply implements Reply {
       clearTimeout(this.timer);
     }
     this.request.signal?.removeEventListener("abort", this);
-    this.leave();
+    this.window.free(this);
   }
-
-  private leave(): void {
-    const { taken } = this;
-    this.taken = 0;
-    this.window.free(taken);
-  }
-}
-
-function failure(message: string, code: Code, cause: unknown): ConnectError {
-  return causedError(message, code, cause);
 }

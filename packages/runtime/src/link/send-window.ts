@@ -5,7 +5,9 @@
 const windowBytes = 4 * 1024 * 1024;
 
 /** What is sent once there is room for it. */
-interface Sendable {
+export interface Sendable {
+  /** Bytes that it takes of the window: 0 at first, later for the window to change. */
+  taken: number;
   /** Sends, and takes room; does nothing where it is of no use any more. */
   sendNow(): void;
 }
@@ -28,27 +30,35 @@ export class SendWindow {
     }
   }
 
-  /** Waits for room, and takes it. */
-  acquire(bytes: number): Promise<void> {
-    return new Promise((resolve) => {
-      this.enter({
-        sendNow: () => {
-          this.take(bytes);
-          resolve();
-        },
-      });
-    });
-  }
-
-  take(bytes: number): void {
+  /** Takes room; of an item that has none. */
+  take(item: Sendable, bytes: number): void {
+    item.taken = bytes;
     this.taken += bytes;
   }
 
-  /** Gives back what was taken. */
-  free(bytes: number): void {
-    this.taken -= bytes;
+  /** Gives back the room of an item, if it has any. */
+  free(item: Sendable): void {
+    this.taken -= item.taken;
+    item.taken = 0;
     if (this.waiting.length > 0) {
       this.serve();
+    }
+  }
+
+  /** Waits for room, and takes it while some work is done. */
+  async hold<T>(bytes: number, work: () => Promise<T>): Promise<T> {
+    const item: Sendable = { taken: 0, sendNow: () => undefined };
+    await new Promise<void>((resolve) => {
+      item.sendNow = () => {
+        this.take(item, bytes);
+        resolve();
+      };
+      this.enter(item);
+    });
+    try {
+      return await work();
+    } finally {
+      this.free(item);
     }
   }
 

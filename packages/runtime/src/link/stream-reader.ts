@@ -65,8 +65,11 @@ export async function* readStream(
     asked = wanted;
     const source = { stream, consumer: name };
     const { lastPerSubject } = range;
+    // When what is being read leaves room for it.
     const batch =
-      wanted > 0 ? pullBounded(link, source, wanted, size * wanted, lastPerSubject) : undefined;
+      wanted > 0
+        ? link.reads.hold(size * wanted, () => pullBatch(link, source, wanted, lastPerSubject))
+        : undefined;
     // Its failure is told where it is awaited.
     batch?.catch(() => undefined);
     return batch;
@@ -109,22 +112,6 @@ function consumerConfig(name: string, range: StreamRange): object {
       ? { deliver_policy: "by_start_sequence", opt_start_seq: from }
       : { deliver_policy: lastPerSubject ? "last_per_subject" : "all" }),
   };
-}
-
-/** Pulls a batch when what is being read leaves room for so many bytes. */
-async function pullBounded(
-  link: Link,
-  source: PullSource,
-  batch: number,
-  bytes: number,
-  mayShrink: boolean | undefined,
-): Promise<StoredMessage[]> {
-  await link.reads.acquire(bytes);
-  try {
-    return await pullBatch(link, source, batch, mayShrink);
-  } finally {
-    link.reads.free(bytes);
-  }
 }
 
 /** Pulls a batch: fewer messages only when those left out may have been removed. */

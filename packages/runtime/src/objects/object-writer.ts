@@ -199,13 +199,7 @@ class ObjectWriter {
       const missing = chunks.filter(({ end }) => end > this.stored);
       if (missing.length > 0) {
         const bytes = missing.reduce((sum, { data }) => sum + data.length, 0);
-        const { uploads } = this.link;
-        await uploads.acquire(bytes);
-        try {
-          this.sequence = await this.publish(missing);
-        } finally {
-          uploads.free(bytes);
-        }
+        this.sequence = await this.link.uploads.hold(bytes, () => this.publish(missing));
         this.chunks += missing.length;
         this.stored = missing.at(-1)?.end ?? 0;
       }

@@ -1,20 +1,15 @@
 import type { DescMethod, Message } from "@bufbuild/protobuf";
-import {
-  Code,
-  ConnectError,
-  type HandlerContext,
-  type Interceptor,
-  type StreamRequest,
-  type StreamResponse,
-  type UnaryRequest,
-  type UnaryResponse,
-} from "@connectrpc/connect";
-import { createAsyncIterable } from "../message/async-iterable.js";
+import { Code, ConnectError, type HandlerContext, type Interceptor } from "@connectrpc/connect";
 import { normalize } from "../message/codec.js";
+import {
+  type AnyRequest,
+  type AnyResponse,
+  asStream,
+  chain,
+  normalizeAll,
+} from "../message/interceptor-chain.js";
+import { onlyMessage } from "../message/only-message.js";
 import type { AnyHandler } from "./handler.js";
-
-type AnyRequest = UnaryRequest | StreamRequest;
-type AnyResponse = UnaryResponse | StreamResponse;
 
 /** Runs interceptors around a handler, the first outermost. The result is a handler alike. */
 export function interceptHandler(
@@ -30,12 +25,10 @@ export function interceptHandler(
     context: HandlerContext,
   ): Promise<AnyResponse> => {
     const request = toRequest(method, message, context);
-    let next = (last: AnyRequest) =>
-      invoke(method, handler, last, last === request ? context : derive(context, last));
-    for (let i = interceptors.length - 1; i >= 0; i--) {
-      next = (interceptors[i] as Interceptor)(next);
-    }
-    const response = await next(request);
+    const run = chain(interceptors, (last) =>
+      invoke(method, handler, last, last === request ? context : derive(context, last)),
+    );
+    const response = await run(request);
     adopt(context, response, "header");
     return response;
   };
@@ -62,7 +55,7 @@ export function interceptHandler(
     default:
       return async function* (message, context) {
         const isOne = method.methodKind === "server_streaming";
-        const response = await call(isOne ? createAsyncIterable([message]) : message, context);
+        const response = await call(isOne ? asStream(message) : message, context);
         yield* response.message as AsyncIterable<Message>;
         adopt(context, response, "trailer");
       };
@@ -85,16 +78,16 @@ async function invoke(
   switch (method.methodKind) {
     case "client_streaming": {
       const message = normalize(output, await handler(messages, context));
-      return toResponse(method, createAsyncIterable([message]), context);
+      return toResponse(method, asStream(message), context);
     }
     case "server_streaming":
       return toResponse(
         method,
-        normalizeAll(method, handler(await only(method, messages), context)),
+        normalizeAll(method.output, handler(await onlyMessage(method, messages), context)),
         context,
       );
     default:
-      return toResponse(method, normalizeAll(method, handler(messages, context)), context);
+      return toResponse(method, normalizeAll(method.output, handler(messages, context)), context);
   }
 }
 
@@ -163,18 +156,5 @@ function adopt(context: HandlerContext, response: AnyResponse, part: "header" | 
     response[part].forEach((value, name) => {
       target.set(name, value);
     });
-  }
-}
-
-async function only(method: DescMethod, messages: AsyncIterable<Message>): Promise<Message> {
-  for await (const message of messages) {
-    return message;
-  }
-  throw new ConnectError(`${method.toString()} needs a request message`, Code.InvalidArgument);
-}
-
-async function* normalizeAll(method: DescMethod, messages: AsyncIterable<Message>) {
-  for await (const message of messages) {
-    yield normalize(method.output, message);
   }
 }

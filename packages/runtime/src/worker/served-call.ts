@@ -167,7 +167,9 @@ export class ServedUnaryCall implements ServedCall {
 
   private async respondStored(payload: Uint8Array, headers: HeaderBlock): Promise<void> {
     const object = await this.link.payloads.putDirect(this.served.method, payload);
-    if (!this.hasEnded) {
+    if (this.hasEnded) {
+      this.link.payloads.delete(this.served.method.service, object);
+    } else {
       this.publish(nothing, headers.add(Header.payload, object));
     }
   }

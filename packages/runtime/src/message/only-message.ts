@@ -1,0 +1,15 @@
+import type { DescMethod } from "@bufbuild/protobuf";
+import { Code, ConnectError } from "@connectrpc/connect";
+
+/** The one message of a request. Throws InvalidArgument when there is none. */
+export async function onlyMessage<T>(method: DescMethod, messages: AsyncIterable<T>): Promise<T> {
+  for await (const message of messages) {
+    return message;
+  }
+  throw noRequest(method);
+}
+
+/** The error of a request without a message. */
+export function noRequest(method: DescMethod): ConnectError {
+  return new ConnectError(`${method.toString()} needs a request message`, Code.InvalidArgument);
+}
