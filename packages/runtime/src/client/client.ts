@@ -5,7 +5,7 @@ import {
   type Transport,
 } from "@connectrpc/connect";
 import { type Connection, internalsOf } from "../connection.js";
-import { createAsyncIterable } from "../message/async-iterable.js";
+import { asStream } from "../message/interceptor-chain.js";
 import { bindService, type MethodBinding } from "../schema/binding.js";
 import { holdsBlobs } from "../schema/blob-fields.js";
 import { nameCall } from "../schema/call-id.js";
@@ -77,7 +77,7 @@ function withSubmit(call: AnyMethod, method: MethodBinding, calls: DurableCalls)
 function streamingMethod(method: DescMethodStreaming, transport: Transport): AnyMethod {
   const takesOne = method.methodKind === "server_streaming";
   return (request, options = {}) => {
-    const input = takesOne ? createAsyncIterable([request]) : request;
+    const input = takesOne ? asStream(request) : request;
     return new ResponseIterator(method, transport, input, options);
   };
 }
