@@ -44,6 +44,8 @@ const checks = [
     [`publint of ${name(folder)}`, "publint", [folder, "--strict"]],
     [`types as published of ${name(folder)}`, "attw", ["--pack", folder, "--profile", "node16"]],
   ]),
+  ["sizes of bundles", "node", ["scripts/sizes.mjs", "--check"]],
+  ["lines of the runtime", "node", ["scripts/lines.mjs", "--check"]],
   ["API reference", "node", ["scripts/api.mjs", "--check"]],
   ["generated files are up to date", "node", ["scripts/generate.mjs"], unchanged],
 ];

@@ -12,7 +12,7 @@ import { anyOwner } from "./schema/call-id.js";
  * Key of what the runtime keeps of a connection for itself. A symbol of the registry: an
  * app may load the runtime as an ES module and as CommonJS.
  */
-export const internals: unique symbol = Symbol.for("jetrpc.internals");
+const internals: unique symbol = Symbol.for("jetrpc.internals");
 
 /** A NATS connection that carries jetrpc: clients and workers are made on it. */
 export interface Connection {

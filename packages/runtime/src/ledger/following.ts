@@ -49,7 +49,7 @@ export interface Followed {
 }
 
 /** Is told of calls that are waited for, and that no worker runs. */
-export interface WaitingListener {
+interface WaitingListener {
   /** Somebody has waited since then, in ms since 1970. */
   check(method: MethodBinding, call: CallName, since: number): void;
 }
