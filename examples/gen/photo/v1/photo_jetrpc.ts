@@ -5,73 +5,10 @@
 /* eslint-disable */
 
 import type { CaptionRequest, CaptionRequestSchema, CaptionResponseSchema, ConvertRequest, ConvertRequestSchema, ConvertResponseSchema, GetInfoRequest, GetInfoRequestSchema, GetInfoResponseSchema, MakeFilmRequest, MakeFilmRequestSchema, MakeFilmResponseSchema, MakeThumbnailsRequest, MakeThumbnailsRequestSchema, MakeThumbnailsResponseSchema, PrintRequest, PrintRequestSchema, PrintResponseSchema, RateRequest, RateRequestSchema, RateResponseSchema, ResizeRequest, ResizeRequestSchema, ResizeResponseSchema, ScanRequest, ScanRequestSchema, ScanResponseSchema, WatchViewsRequest, WatchViewsRequestSchema, WatchViewsResponseSchema } from "./photo_pb.js";
-import { PhotoService, PrintService } from "./photo_pb.js";
-import type { BidiStreamingMethod, ClientStreamingMethod, Connection, DurableHandlerContext, DurableServerStreamingMethod, DurableUnaryMethod, HandlerContext, ServerStreamingMethod, UnaryMethod } from "@jetrpc/runtime";
+import { PhotoService as PhotoService$1, PrintService as PrintService$1 } from "./photo_pb.js";
+import type { BidiStreamingMethod, ClientStreamingMethod, Connection, DurableHandlerContext, DurableServerStreamingMethod, DurableUnaryMethod, GeneratedService, HandlerContext, ServerStreamingMethod, UnaryMethod } from "@jetrpc/runtime";
 import { createClient } from "@jetrpc/runtime";
 import type { MessageInitShape } from "@bufbuild/protobuf";
-
-/**
- * Where photo.v1.PhotoService lies on NATS.
- */
-export const photoBinding = {
-  prefix: "photo.v1.PhotoService",
-  stream: "photo_v1_PhotoService",
-  logStream: "photo_v1_PhotoService_LOG",
-  payloadBucket: "photo_v1_PhotoService_PAYLOAD",
-  methods: {
-    getInfo: {
-      delivery: "direct",
-      subject: "photo.v1.PhotoService.rpc.GetInfo",
-    },
-    watchViews: {
-      delivery: "direct",
-      subject: "photo.v1.PhotoService.rpc.WatchViews",
-    },
-    rate: {
-      delivery: "direct",
-      subject: "photo.v1.PhotoService.rpc.Rate",
-    },
-    caption: {
-      delivery: "direct",
-      subject: "photo.v1.PhotoService.rpc.Caption",
-    },
-    resize: {
-      delivery: "durable",
-      queueSubject: "photo.v1.PhotoService.queue.Resize",
-      logSubject: "photo.v1.PhotoService.log.Resize",
-      liveSubject: "photo.v1.PhotoService.live.Resize",
-      consumer: "Resize",
-    },
-    makeThumbnails: {
-      delivery: "durable",
-      queueSubject: "photo.v1.PhotoService.queue.MakeThumbnails",
-      logSubject: "photo.v1.PhotoService.log.MakeThumbnails",
-      liveSubject: "photo.v1.PhotoService.live.MakeThumbnails",
-      consumer: "MakeThumbnails",
-    },
-    makeFilm: {
-      delivery: "durable",
-      queueSubject: "photo.v1.PhotoService.queue.MakeFilm",
-      logSubject: "photo.v1.PhotoService.log.MakeFilm",
-      liveSubject: "photo.v1.PhotoService.live.MakeFilm",
-      consumer: "MakeFilm",
-    },
-    convert: {
-      delivery: "durable",
-      queueSubject: "photo.v1.PhotoService.queue.Convert",
-      logSubject: "photo.v1.PhotoService.log.Convert",
-      liveSubject: "photo.v1.PhotoService.live.Convert",
-      consumer: "Convert",
-    },
-    scan: {
-      delivery: "durable",
-      queueSubject: "photo.v1.PhotoService.queue.Scan",
-      logSubject: "photo.v1.PhotoService.log.Scan",
-      liveSubject: "photo.v1.PhotoService.live.Scan",
-      consumer: "Scan",
-    },
-  },
-} as const;
 
 /**
  * PhotoService tells of photos, and works on them.
@@ -149,6 +86,13 @@ export interface PhotoWorker {
  *
  * @generated from service photo.v1.PhotoService
  */
+export const PhotoService: GeneratedService<typeof PhotoService$1, PhotoWorker> = PhotoService$1;
+
+/**
+ * PhotoService tells of photos, and works on them.
+ *
+ * @generated from service photo.v1.PhotoService
+ */
 export interface PhotoClient {
   /**
    * GetInfo has no side effects, so it is direct: a request and its reply.
@@ -219,27 +163,8 @@ export interface PhotoClient {
  * Makes a client of photo.v1.PhotoService.
  */
 export function createPhotoClient(connection: Connection): PhotoClient {
-  return createClient<PhotoClient>(PhotoService, connection);
+  return createClient<PhotoClient>(PhotoService$1, connection);
 }
-
-/**
- * Where photo.v1.PrintService lies on NATS.
- */
-export const printBinding = {
-  prefix: "photo.v1.PrintService",
-  stream: "PRINTS",
-  logStream: "PRINTS_LOG",
-  payloadBucket: "PRINTS_PAYLOAD",
-  methods: {
-    print: {
-      delivery: "durable",
-      queueSubject: "photo.v1.PrintService.queue.Print",
-      logSubject: "photo.v1.PrintService.log.Print",
-      liveSubject: "photo.v1.PrintService.live.Print",
-      consumer: "Print",
-    },
-  },
-} as const;
 
 /**
  * PrintService prints photos. No more than three prints may wait.
@@ -260,6 +185,13 @@ export interface PrintWorker {
  *
  * @generated from service photo.v1.PrintService
  */
+export const PrintService: GeneratedService<typeof PrintService$1, PrintWorker> = PrintService$1;
+
+/**
+ * PrintService prints photos. No more than three prints may wait.
+ *
+ * @generated from service photo.v1.PrintService
+ */
 export interface PrintClient {
   /**
    * Print prints a photo; urgent ones go first.
@@ -273,6 +205,6 @@ export interface PrintClient {
  * Makes a client of photo.v1.PrintService.
  */
 export function createPrintClient(connection: Connection): PrintClient {
-  return createClient<PrintClient>(PrintService, connection);
+  return createClient<PrintClient>(PrintService$1, connection);
 }
 
