@@ -46,7 +46,7 @@ const application = await Application.bootstrap({
     "@connectrpc/connect": { "*": "https://connectrpc.com/docs/node/using-clients" },
   },
   // A helper type: nobody names it.
-  intentionallyNotExported: ["HandlerOf"],
+  intentionallyNotExported: ["HandlerOf", "workerType"],
   treatWarningsAsErrors: true,
   validation: { notExported: true, invalidLink: true, notDocumented: false },
 });

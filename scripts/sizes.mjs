@@ -13,7 +13,7 @@ const runtime = join(top, "packages/runtime");
 const readme = join(runtime, "README.md");
 const generated = "@jetrpc-examples/pdf-v1-client";
 
-/** By how much a bundle may be larger than README.md says. */
+/** By how much a bundle may be larger than README.md says, besides 0.1 KB. */
 const tolerance = 0.03;
 
 /** What is measured: the row of the table, and a program for it. */
@@ -149,7 +149,7 @@ if (flag === "--check") {
     const grown = [
       ["the bundle", total, known?.total ?? 0],
       ["our part", own, known?.own ?? 0],
-    ].filter(([, now, before]) => now > before * (1 + tolerance));
+    ].filter(([, now, before]) => now > before * (1 + tolerance) + 0.1);
     for (const [what, now, before] of grown) {
       console.error(
         `${name}: ${what} is ${now.toFixed(1)} KB, and ${before.toFixed(1)} in packages/runtime/README.md. Make it smaller, or write it down: npm run sizes -- --write`,
