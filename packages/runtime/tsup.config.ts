@@ -14,6 +14,8 @@ export default defineConfig({
   dts: true,
   // One copy of every module, whichever entry point loads it.
   splitting: true,
+  // tsup takes what is optional into the bundle, unless it is told.
+  external: [/^@nats-io\/transport-node/, "dotenv"],
   sourcemap: true,
   clean: true,
   // What the .proto files of a service import.
