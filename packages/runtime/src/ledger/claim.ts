@@ -14,12 +14,12 @@ import { type LogWriter, LostClaim } from "./log-writer.js";
 import type { DeliveredRequest, StoredRequest } from "./stored-request.js";
 
 /**
- * By how many deliveries a claim may be ahead of the one that is at hand: that many were
- * made, at most, while a process stood still. One that is further ahead is not believed.
+ * Most deliveries by which a stored claim may be ahead of ours. More than that cannot have
+ * been made while a process stood still: such a claim is ignored.
  */
 const mostAhead = 16;
 
-/** How certain it is that a request was not handed out before. */
+/** How certain it is that this is the first delivery of a request. */
 export interface Doubts {
   /** It was handed out before, or the server may not know whether it was. */
   readonly isUnsure: boolean;
@@ -27,11 +27,11 @@ export interface Doubts {
   readonly isRepeated: boolean;
   /** No other attempt can have begun that has left no entry yet. */
   readonly mayBeFirst: boolean;
-  /** A claim that was stored by then, in ms since 1970, is of an earlier consumer. */
+  /** A claim that was stored at this time or before is of an earlier consumer; ms since 1970. */
   readonly unsureUntil: number;
 }
 
-/** Tells how certain that is: a server may have forgotten its count of deliveries. */
+/** Tells how certain that is: a server may have forgotten its count. */
 export function doubtsOf(request: DeliveredRequest, counts: DeliveryCounts): Doubts {
   const { delivery, storedAtMs, isPutAgain } = request;
   const isDoubtful = storedAtMs <= counts.doubtfulUntil;
@@ -110,7 +110,7 @@ export async function claimCall(
       return { resumeFrom: 0, releases: 0 };
     }
     refuseFurther(method, state, writer, doubts);
-    // The first attempt leaves no entry when its worker is lost.
+    // The first attempt may leave no entry: it counts all the same.
     writer.writeAs(Math.max(1, state.attempt) + 1);
     if (retry > 0) {
       await pause(retry - 1);

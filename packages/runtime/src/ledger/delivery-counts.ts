@@ -26,7 +26,7 @@ export class DeliveryCounts {
   /** Resolves when something may be pulled. */
   async start(): Promise<void> {
     this.server = this.serverId;
-    // Before those who pull: what comes is in doubt until it is known how much is.
+    // Registered before the pullers: until look() answers, each delivery is in doubt.
     this.stopListening = this.link.onReconnect(() => {
       const { server } = this;
       this.server = this.serverId;

@@ -56,7 +56,7 @@ async function tryToEnd(
     return progress.isWithdrawn && last.outcome === outcome ? undefined : last;
   }
   let sequence = request?.sequence ?? 0;
-  // A worker begins the common request without a look at the log: it must not find it.
+  // A worker starts the common request without a look at the log: so take the request away first.
   if (request && isQueued(method, request) && !request.withdrawn) {
     try {
       sequence = await withdraw(link, request, sequence, outcome);
@@ -66,7 +66,7 @@ async function tryToEnd(
       if (!isFull(error)) {
         throw error;
       }
-      // Of a request that says so the log is looked at: the end there is enough.
+      // A request with Jetrpc-Replay is not run before its log is read: the end there is enough.
       if (!request.isReplay) {
         throw stillFull(method, error);
       }
@@ -85,7 +85,8 @@ async function tryToEnd(
 
 /**
  * Tells the workers that the log of a call has changed: the one that runs it looks there, and
- * stops. One that does not hear it finds out when it writes.
+ * stops. One that does not hear it finds out when it writes. The subject is that of
+ * cancellations, also where a later attempt has claimed the call.
  */
 export function tellWorkers(link: Link, { cancelSubject }: MethodBinding, call: CallName): void {
   link.cancel(cancelSubject, call.suffix);
@@ -130,9 +131,9 @@ function isQueued({ queues }: MethodBinding, { subject }: StoredRequest): boolea
 }
 
 /**
- * Puts in the place of a request what is enough to write the end of its call: for
- * ever, with all that a dead letter needs if the call has failed meanwhile, or, when
- * the end is stored, for some seconds. Throws SequenceConflict when the request is
+ * Puts in the place of a request what is enough to write the end of its call. Without
+ * `seconds` it stays, with all that a dead letter needs if the call has failed meanwhile. With
+ * `seconds`, for an end that is stored, it is small and goes after that time. Throws SequenceConflict when the request is
  * not there any more.
  */
 function withdraw(

@@ -62,9 +62,9 @@ interface WaitingListener {
 export class CallFollower implements LiveListener {
   private state = new CallState();
   private readonly buffer = new LiveBuffer();
-  /** The log holds entries that were neither heard nor read. */
+  /** The log is known to hold entries that were neither heard nor read. */
   private isBehind: boolean;
-  /** The log may hold such. */
+  /** The log may hold such entries: it is time to look. */
   private isInDoubt: boolean;
   private readonly pages: LogReader;
   private readonly alarm = new Alarm();

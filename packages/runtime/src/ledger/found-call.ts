@@ -13,7 +13,7 @@ import { StoredRequest } from "./stored-request.js";
 export interface FoundCall {
   /** Last entry of its log. */
   readonly last: Entry | undefined;
-  /** Its request, or what took its place when it was withdrawn, while that is queued. */
+  /** Its request, queued, due or for later; or the message that withdrew it. */
   readonly request: StoredRequest | undefined;
   /** True when the call is to start later. */
   readonly isScheduled: boolean;

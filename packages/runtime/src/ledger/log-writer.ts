@@ -147,7 +147,7 @@ export class LogWriter {
 
   /**
    * Tries to store the entry that makes the call this attempt's own, although the
-   * attempt before it may still write. Whether it is stored the log tells.
+   * attempt before it may still write. The log tells whether it was stored.
    */
   async claimAfter(previous: number, entry: NewEntry): Promise<void> {
     try {
@@ -208,7 +208,7 @@ export class LogWriter {
   /** Looks whether the call is still this attempt's. */
   async findLostClaim(): Promise<LostClaim | undefined> {
     const last = await lastEntry(this.link, this.method, this.call);
-    return last && findLostClaim({ outcome: last.outcome, attempt: last.attempt }, this.attempt);
+    return last && lostClaimOf({ outcome: last.outcome, attempt: last.attempt }, this.attempt);
   }
 
   private async storeQueue(): Promise<void> {
@@ -261,7 +261,7 @@ export class LogWriter {
           // It may be stored although its acknowledgement was lost.
           isInDoubt = true;
         } else if (!isInDoubt) {
-          // It was sent once: what is there in its place is not of this attempt.
+          // Sent for the first time: the entry in its place is another attempt's.
           await this.areStored([], before);
         }
         throw error;
@@ -282,7 +282,7 @@ export class LogWriter {
     if (entry && entry.kind !== "message" && this.isOwn(state, entry)) {
       return true;
     }
-    const lost = findLostClaim(state, this.attempt);
+    const lost = lostClaimOf(state, this.attempt);
     if (lost) {
       throw lost;
     }
@@ -309,7 +309,7 @@ export class LogWriter {
   }
 }
 
-function findLostClaim(
+function lostClaimOf(
   { outcome, attempt }: { outcome: Outcome | undefined; attempt: number },
   own: number,
 ): LostClaim | undefined {

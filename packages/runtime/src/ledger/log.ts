@@ -20,7 +20,8 @@ import { entrySubjectOf } from "../schema/call-subjects.js";
 
 /**
  * The kinds of entries of a call log:
- * - `attempt`: a worker claims the call; older attempts are stale from here on.
+ * - `attempt`: an attempt runs the call, or is about to store objects; older attempts are
+ *   stale from here on.
  * - `message`: a message of a streamed response.
  * - `retry`: an attempt failed, and another one follows.
  * - `release`: a worker that stops gave the call back; this counts as no attempt.
@@ -119,7 +120,7 @@ const entryPattern =
   /^(?:(attempt) (\d{1,15}) (\d{1,15}) (\d{1,15})|(end) (\d{1,15}) (succeeded|failed|cancelled|expired)|(message|retry|release) (\d{1,15}))$/;
 
 /**
- * Reads an entry that was heard live. Throws DataLoss for a message that does not keep to
+ * Reads an entry; without `sequence`, one that was heard live. Throws DataLoss for a message that does not keep to
  * the protocol: a call whose log cannot be read has no state. See {@link isMalformed}.
  */
 export function parseEntry(
@@ -289,7 +290,7 @@ export async function appendEnd(
  * lost its claim cannot write, and all that is stored counts.
  */
 export class CallState {
-  /** Latest attempt that is known of; the first one is not announced. */
+  /** Latest attempt that the log names; 0 when it is empty. A short first one writes no `attempt`. */
   attempt = 0;
   /** Latest claim that was announced, and when it was stored, in ms since 1970. */
   claim: Claim | undefined;

@@ -7,7 +7,7 @@ import { type FoundCall, lagMs } from "./found-call.js";
  */
 export type MissingPart = "log" | "request" | "unsure";
 
-/** Notices when a part of a call is gone: that has to last. */
+/** Notices when a part of a call is gone, and stays gone. */
 export class MissingParts {
   /** Since when what the server has of the call does not add up, in ms since 1970. */
   private oddSince: number | undefined;

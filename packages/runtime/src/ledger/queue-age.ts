@@ -69,7 +69,7 @@ async function findOldest(
     // A request that was delivered waits no longer.
     const from = info && info.delivered.stream_seq + 1;
     const next = from ? await getNext(link, service.stream, `${subject}.>`, from) : undefined;
-    // Not when it says that it was accepted: one client could keep off all others.
+    // Not its Jetrpc-Accepted: a client could forge that, and keep off all others.
     return next?.storedAtMs;
   } catch (error) {
     if (ConnectError.from(error).code === Code.PermissionDenied) {

@@ -193,8 +193,8 @@ export class RunningCall {
   }
 
   /**
-   * Does what the end of a call asks for that another one has made: its dead letter may not be
-   * stored, and its request is still queued.
+   * Finishes what another attempt left undone after it wrote the end: the dead letter may not
+   * be stored, and the request is still queued.
    */
   async finish(outcome: Outcome): Promise<void> {
     if (outcome !== "failed") {
@@ -214,8 +214,8 @@ export class RunningCall {
   }
 
   /**
-   * Writes the end of a call whose request was withdrawn: the client that did it may be lost.
-   * Returns how the call ended.
+   * Writes the end of a call whose request was withdrawn: the client that withdrew it may
+   * be lost.
    */
   async endWithdrawn(withdrawal: Withdrawal): Promise<void> {
     const state = await this.writer.readState();
@@ -239,7 +239,7 @@ export class RunningCall {
 
   /**
    * Stores once more that the attempt was made, in a log that has lost entries, and gives the
-   * request back: else the attempts before would be made once more.
+   * request back. Otherwise the attempts that the log has lost would not be counted.
    */
   async recall(): Promise<void> {
     await this.writer.recall(attemptEntry(this.request));

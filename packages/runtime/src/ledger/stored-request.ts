@@ -67,7 +67,7 @@ export class StoredRequest extends StoredMessage {
     return how === "expired" ? how : "cancelled";
   }
 
-  /** True when the log of its call may hold entries before the first delivery. */
+  /** True when the log must be read before the first delivery runs: it may hold entries. */
   get isReplay(): boolean {
     return this.headers?.has(Header.replay) ?? false;
   }
@@ -173,7 +173,7 @@ export class DeliveredRequest extends StoredRequest {
   }
 
   /** Removes it from its stream: nobody can run it. */
-  remove(): void {
+  terminate(): void {
     this.answer("+TERM");
   }
 

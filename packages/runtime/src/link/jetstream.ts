@@ -60,10 +60,10 @@ export interface Storable {
 }
 
 /**
- * Stores messages one after the other, all or none, provided that the last message of their
- * subject is the expected one; 0 stands for an empty subject. Returns the sequence of the
- * last one. Several are an atomic batch (ADR-50), of which a server that is killed may keep a
- * part.
+ * Stores messages one after the other, provided that the last message of their subject is the
+ * expected one; 0 stands for an empty subject. Returns the sequence of the last one. Several
+ * are one atomic batch (ADR-50): all or none, unless the server is killed meanwhile; then it
+ * may keep a part.
  *
  * Throws what {@link publishStored} throws: SequenceConflict when another one was faster.
  */

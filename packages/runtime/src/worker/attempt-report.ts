@@ -7,7 +7,7 @@ import type { LogLevel } from "./log.js";
 import type { ServedMethod } from "./served-method.js";
 import { textWithStack } from "./thrown-text.js";
 
-/** The part of an attempt that its handler leaves behind. */
+/** What an attempt has at its end besides its result. */
 export interface AttemptRemains {
   /** Undefined when no handler was called. */
   readonly context: AttemptContext | undefined;
@@ -31,12 +31,13 @@ export class AttemptReporter {
       await this.carryOut(verdict, thrown, remains);
       return verdict.kind === "succeed";
     } catch (error) {
-      const isNews = error instanceof LostClaim || isMalformed(error);
-      if (verdict.kind === "succeed" || (isNews && error !== thrown)) {
+      // The write itself has shown why the call cannot go on.
+      const isNewReason = error instanceof LostClaim || isMalformed(error);
+      if (verdict.kind === "succeed" || (isNewReason && error !== thrown)) {
         return await this.report({ kind: "threw", thrown: error }, remains);
       }
       // The log cannot be written: the server gives the call out again.
-      this.log("error", "the outcome of an attempt could not be stored", error);
+      this.log("error", "the result of an attempt could not be stored", error);
       return false;
     }
   }
@@ -67,7 +68,7 @@ export class AttemptReporter {
         const told = context?.withTrailer(verdict.error) ?? verdict.error;
         const header = isHeaderStored ? undefined : context?.leadingMetadata;
         await running.fail(told, header, verdict.isBug ? this.causeOf(thrown) : undefined);
-        this.log(verdict.isBug || verdict.wasRetried ? "error" : "warn", "a call failed", thrown);
+        this.log(verdict.isBug || verdict.isRetryable ? "error" : "warn", "a call failed", thrown);
         return;
       }
       case "expire":
@@ -92,7 +93,7 @@ export class AttemptReporter {
     }
   }
 
-  /** The caller of a handler with a bug is told less than its operator. */
+  /** For the operator only: the caller is not told the text of a bug. */
   private causeOf(thrown: unknown) {
     return {
       text: textWithStack(thrown),

@@ -24,7 +24,7 @@ export type Verdict =
       readonly kind: "fail";
       readonly error: ConnectError;
       readonly isBug: boolean;
-      readonly wasRetried: boolean;
+      readonly isRetryable: boolean;
     }
   /** The call ends because its time is over. */
   | { readonly kind: "expire"; readonly error: ConnectError }
@@ -34,7 +34,7 @@ export type Verdict =
   | { readonly kind: "yield"; readonly lost: LostClaim }
   /** The call ends, as its log cannot be read. */
   | { readonly kind: "bury"; readonly error: ConnectError }
-  /** The server has lost entries of its log: the attempt is made anew. */
+  /** The server has lost entries of the log: the call is given back for another attempt. */
   | { readonly kind: "recall"; readonly error: LostEntries };
 
 /** Stops an attempt because its worker stops. */
@@ -94,7 +94,7 @@ function failure(
   if (mayRetry && hasAttemptsLeft) {
     return { kind: "retry", error, delayMs: retryDelayOf(error) ?? backoffMs(method, attempt) };
   }
-  return { kind: "fail", error, isBug: !isConnectError(thrown), wasRetried: mayRetry };
+  return { kind: "fail", error, isBug: !isConnectError(thrown), isRetryable: mayRetry };
 }
 
 /** Wait after an attempt, in ms, varied at random by up to 20 %. */

@@ -30,5 +30,5 @@ export async function buryRequest(
   await (call
     ? buryCall(link, method, call, request, error)
     : buryStray(link, method, request, error));
-  request.remove();
+  request.terminate();
 }

@@ -25,7 +25,7 @@ export function createDueMover(link: Link, method: MethodBinding, log: Logger): 
       const request = new DeliveredRequest(link, message);
       if (!isDueByItself(service, request)) {
         log({ level: "error", message: `${request.subject} was scheduled for another call` });
-        request.remove();
+        request.terminate();
         return;
       }
       try {

@@ -29,7 +29,7 @@ interface TimeLimit {
   /** By performance.now(). */
   readonly endsAt: number;
   readonly timeoutMs: number;
-  /** True when it is the call that has to be over. */
+  /** True when this is the limit of the call, not only of the attempt. */
   readonly isCallsOwn: boolean;
 }
 
@@ -46,7 +46,7 @@ export class DurableAttempt implements Attempt {
   private readonly responses: ResponseWriter;
   private readonly reporter: AttemptReporter;
   private context: AttemptContext | undefined;
-  /** When to note in the log that it runs; never before it does. */
+  /** When to store that it runs, by performance.now(); `never` before it does, and after its entry. */
   private announceAt = never;
   private limit: TimeLimit | undefined;
   /** The response header is stored: with the first message. */
@@ -99,7 +99,7 @@ export class DurableAttempt implements Attempt {
       if (isMalformed(error)) {
         this.stop(error);
       }
-      // Otherwise it finds out when it writes.
+      // Other errors do not matter: the attempt learns of a lost claim when it writes.
     }
   }
 
@@ -144,7 +144,7 @@ export class DurableAttempt implements Attempt {
 
   /** Does what follows from the result; true when the call has its response. */
   private report(result: AttemptResult): Promise<boolean> {
-    // Its next entry tells that it ran.
+    // No announcement any more: the next entry says that it ran.
     this.announceAt = never;
     return this.reporter.report(result, {
       context: this.context,
@@ -156,7 +156,7 @@ export class DurableAttempt implements Attempt {
   private async answer(): Promise<ResponseEntry> {
     const { link, method, running } = this;
     const { request } = running;
-    // The common request has no header: nothing to look up, nothing to wait for.
+    // Most requests need no claim: then there is no look at the log.
     const resumeFrom = running.needsClaim ? await running.claim() : 0;
     const { timeoutMs, isCallsOwn, isCallers } = this.timeLeft();
     const { limits } = this.served.settings;
@@ -282,7 +282,7 @@ export class DurableAttempt implements Attempt {
     }
   }
 
-  /** A server that was killed may hand out the request anew: the log tells that it runs. */
+  /** A server that was killed may hand out the request again: stores at once that it runs. */
   announceSoon(): void {
     if (this.announceAt < never) {
       this.announceAt = 0;

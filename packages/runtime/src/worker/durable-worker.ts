@@ -168,7 +168,7 @@ export class DurableWorker {
         this.attempts.delete(slot);
       }
     } else if (request.withdrawn) {
-      request.remove();
+      request.terminate();
     } else {
       await buryRequest(link, served.method, served.settings.log, request, problem as ConnectError);
     }

@@ -3,7 +3,7 @@ import { Alarm } from "../link/alarm.js";
 import type { Link } from "../link/link.js";
 import { Pull, type PullEnd, type PullListener } from "../link/pull.js";
 import { type Pulled, refusedPauseMs } from "./puller.js";
-import { Running } from "./running.js";
+import { WorkCount } from "./work-count.js";
 
 /** How long a pull waits at the server when nothing is queued, in ms. */
 const expiresMs = 5_000;
@@ -21,7 +21,7 @@ const turns = [0, 0, 0, 1, 0, 0, 2, 0, 1, 0] as const;
 export class PriorityPuller {
   private readonly lanes: readonly Lane[];
   /** Counts the messages that run or are given back. */
-  private readonly running: Running;
+  private readonly running: WorkCount;
   private isStopping = false;
   private turn = 0;
   private readonly alarm = new Alarm();
@@ -32,7 +32,7 @@ export class PriorityPuller {
     private readonly concurrency: number,
     queues: readonly Pulled[],
   ) {
-    this.running = new Running(link, () => this.alarm.ring());
+    this.running = new WorkCount(link, () => this.alarm.ring());
     this.lanes = queues.map(
       (queue) => new Lane(link, queue, (message) => this.take(queue, message)),
     );

@@ -1,7 +1,7 @@
 import type { Msg } from "@nats-io/nats-core";
 import type { Link } from "../link/link.js";
 import { Pull, type PullEnd, type PullListener, type PullSource } from "../link/pull.js";
-import { Running } from "./running.js";
+import { WorkCount } from "./work-count.js";
 
 /** How long a pull waits at the server, in ms. */
 const expiresMs = 30_000;
@@ -24,7 +24,7 @@ export interface Pulled extends PullSource {
  */
 export class Puller implements PullListener {
   /** Counts the messages that run or are given back. */
-  private readonly running: Running;
+  private readonly running: WorkCount;
   private readonly pulls: Pull[] = [];
   private stopListening: (() => void) | undefined;
   private isPaused = false;
@@ -35,7 +35,7 @@ export class Puller implements PullListener {
     private readonly concurrency: number,
     private readonly pulled: Pulled,
   ) {
-    this.running = new Running(link, () => this.pull());
+    this.running = new WorkCount(link, () => this.pull());
   }
 
   start(): void {

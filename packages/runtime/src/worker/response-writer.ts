@@ -80,7 +80,7 @@ export class ResponseWriter {
   }
 
   private async nameObjects(count: number): Promise<(index: number) => string> {
-    // An object may be long on its way.
+    // The upload may take long: the server hears first that the attempt is alive.
     this.running.request.working();
     if (!this.base) {
       const base = nuid.next();

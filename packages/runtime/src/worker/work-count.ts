@@ -1,7 +1,7 @@
 import type { Link } from "../link/link.js";
 
 /** Counts what runs, and tells when nothing does. */
-export class Running {
+export class WorkCount {
   count = 0;
   private readonly idleListeners: (() => void)[] = [];
 
