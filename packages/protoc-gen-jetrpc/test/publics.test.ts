@@ -206,11 +206,11 @@ for (const entry of JSON.parse(readFileSync("entries.json", "utf8"))) {
   const common = require("./" + entry.replace(/\\.js$/, ".cjs"));
   assert.deepEqual(Object.keys(common).sort(), Object.keys(own).sort());
   const services = Object.values(own).filter((its) => its.kind === "service" && its.methods.length > 0);
-  const creators = Object.keys(own).filter((name) => /^create.*Client$/.test(name));
   for (const service of services) {
-    const base = creators.map((name) => name.slice(6, -6))
-      .find((name) => own[name.charAt(0).toLowerCase() + name.slice(1) + "Binding"].prefix === service.typeName);
-    const client = own["create" + base + "Client"](connection);
+    // Where a name is taken, the next one is.
+    const client = [service.name.replace(/Service$/, ""), service.name, service.name + "$"]
+      .flatMap((base) => own["create" + base + "Client"]?.(connection) ?? [])
+      .find((its) => service.methods.every(({ localName }) => localName in its));
     const worker = await serve(
       service,
       Object.fromEntries(service.methods.map((its) => [its.localName, handlers[its.methodKind](its.output)])),
