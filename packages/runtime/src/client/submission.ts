@@ -1,7 +1,12 @@
 import type { DescMessage, MessageInitShape } from "@bufbuild/protobuf";
 import { Code, ConnectError } from "@connectrpc/connect";
 import { nuid } from "@nats-io/nats-core";
-import { acceptCall, findAccepted, type NewRequest, requestHeaders } from "../ledger/accepting.js";
+import {
+  acceptCall,
+  findAccepted,
+  type NewRequest,
+  requestHeaderSize,
+} from "../ledger/accepting.js";
 import type { FoundCall } from "../ledger/found-call.js";
 import { checkQueueAge } from "../ledger/queue-age.js";
 import { refuseOtherDomainOnce } from "../link/domain.js";
@@ -12,7 +17,7 @@ import { until } from "../link/until.js";
 import { causedError } from "../message/caused-error.js";
 import { checkSize, encode, type MessageLimits } from "../message/codec.js";
 import { digestOf } from "../message/digest.js";
-import { type HeaderBlock, headerSize } from "../message/header.js";
+import type { HeaderBlock } from "../message/header.js";
 import { toHeaders } from "../message/metadata.js";
 import { requestMetadata } from "../message/metadata-limit.js";
 import { isConnectError, textOf } from "../message/thrown.js";
@@ -87,9 +92,7 @@ export class Submission {
         }
       }
       const size =
-        this.metadata || this.objects > 0
-          ? headerSize(requestHeaders(method, this.call, this.request))
-          : 0;
+        this.metadata || this.objects > 0 ? requestHeaderSize(method, this.call, this.request) : 0;
       if (isOversize(this.bytes, size, link.maxPayload)) {
         await this.storePayload();
       }

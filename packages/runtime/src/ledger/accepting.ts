@@ -1,11 +1,11 @@
 import { Code, ConnectError } from "@connectrpc/connect";
 import { publishStored } from "../link/jetstream.js";
-import { isFull, SequenceConflict } from "../link/jetstream-error.js";
+import { isFull, NoStream, SequenceConflict } from "../link/jetstream-error.js";
 import type { Link } from "../link/link.js";
 import { provisionMissingOnce } from "../link/provision.js";
 import { until } from "../link/until.js";
 import { causedError } from "../message/caused-error.js";
-import { Header, HeaderBlock } from "../message/header.js";
+import { Header, HeaderBlock, headerSize } from "../message/header.js";
 import type { MethodBinding, Queue } from "../schema/binding.js";
 import type { CallName } from "../schema/call-id.js";
 import { laterSubjectOf, queueSubjectOf } from "../schema/call-subjects.js";
@@ -83,7 +83,21 @@ export function acceptCall(
   };
   // The first call of a service may come before its first worker.
   const makeStream = () => provisionMissingOnce(link, method);
-  return until(link, store, { ...options, makeStream });
+  return until(link, store, { ...options, makeStream }).catch((error) => {
+    throw error instanceof NoStream || error instanceof SequenceConflict
+      ? causedError(`${method.desc.toString()}: ${error.message}`, Code.Unavailable, error)
+      : error;
+  });
+}
+
+/** The most bytes that the headers of a request may have: those of its place included. */
+export function requestHeaderSize(
+  method: MethodBinding,
+  call: CallName,
+  request: NewRequest,
+): number {
+  const headers = requestHeaders(method, call, request).add(Header.replay, 1);
+  return headerSize(headers.add(Header.expectedLastSubjectSequence, 0));
 }
 
 function place(
@@ -104,7 +118,7 @@ function place(
 }
 
 /** The headers of a request, but for those of its place. */
-export function requestHeaders(
+function requestHeaders(
   method: MethodBinding,
   call: CallName,
   { timeoutMs, digest, notBefore, queue, object, objects, metadata }: Omit<NewRequest, "payload">,

@@ -44,14 +44,6 @@ export function doubtsOf(request: DeliveredRequest, counts: DeliveryCounts): Dou
   };
 }
 
-/** A call that is the attempt's own. */
-export interface Claimed {
-  /** How many messages of its response are stored. */
-  readonly resumeFrom: number;
-  /** Earlier attempts that count for nothing: their workers gave the call back. */
-  readonly releases: number;
-}
-
 /** The entry that makes a call an attempt's own, with the objects that it is about to store. */
 export function attemptEntry(request: StoredRequest, objects?: string): NewEntry {
   return {
@@ -83,10 +75,10 @@ export async function claimCall(
   request: DeliveredRequest,
   writer: LogWriter,
   doubts: Doubts,
-): Promise<Claimed> {
+): Promise<number> {
   for (let isMade = false, retry = 0; ; retry++) {
     const state = await until(link, () => writer.readState());
-    const { claim, releases } = state;
+    const { claim } = state;
     if (state.hasEnded) {
       throw new LostClaim(state.outcome);
     }
@@ -94,7 +86,7 @@ export async function claimCall(
       if (isMade && isSame(claim, writer.claim)) {
         // A worker that was taken for lost, and is not, hears that it has lost its claim.
         tellWorkers(link, method, call);
-        return { resumeFrom: writer.messages, releases };
+        return writer.messages;
       }
       const isVoid =
         claim.request === writer.claim.request
@@ -107,7 +99,7 @@ export async function claimCall(
       }
     }
     if (state.sequence === 0 && doubts.mayBeFirst) {
-      return { resumeFrom: 0, releases: 0 };
+      return 0;
     }
     refuseFurther(method, state, writer, doubts);
     // The first attempt may leave no entry: it counts all the same.

@@ -69,6 +69,7 @@ export class LogWriter {
   private hasWritten = false;
   private sequence = 0;
   private stored = 0;
+  private released = 0;
   /** How many of the objects of each attempt the log names, by their base. */
   readonly objects = new Map<string, number>();
 
@@ -91,6 +92,11 @@ export class LogWriter {
     this.number = attempt;
   }
 
+  /** Earlier attempts that count for nothing: their workers gave the call back. */
+  get releases(): number {
+    return this.released;
+  }
+
   /** Messages of the response that are stored. */
   get messages(): number {
     return this.stored;
@@ -109,6 +115,7 @@ export class LogWriter {
     }
     this.sequence = state.sequence;
     this.stored = state.messages;
+    this.released = state.releases;
     return state;
   }
 

@@ -37,8 +37,6 @@ export interface ResponseEntry {
  */
 export class RunningCall {
   private readonly writer: LogWriter;
-  /** Earlier attempts that count for nothing: their workers gave the call back. */
-  private releases = 0;
   private readonly doubts: Doubts;
 
   constructor(
@@ -60,7 +58,7 @@ export class RunningCall {
 
   /** True while the schema allows a further attempt after this one. */
   get hasAttemptsLeft(): boolean {
-    return this.attempt - this.releases < this.method.maxAttempts;
+    return this.attempt - this.writer.releases < this.method.maxAttempts;
   }
 
   /** False for the first delivery of a new call: nobody else can have begun it. */
@@ -69,11 +67,9 @@ export class RunningCall {
   }
 
   /** Makes the call this attempt's own. Returns how many messages of its response are stored. Errors: see {@link claimCall}. */
-  async claim(): Promise<number> {
+  claim(): Promise<number> {
     const { link, method, call, request, writer, doubts } = this;
-    const { resumeFrom, releases } = await claimCall(link, method, call, request, writer, doubts);
-    this.releases = releases;
-    return resumeFrom;
+    return claimCall(link, method, call, request, writer, doubts);
   }
 
   /** Looks whether the call is still this attempt's. */

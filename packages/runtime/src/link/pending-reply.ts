@@ -210,10 +210,11 @@ export abstract class PendingReply implements Reply, Sendable {
   }
 
   private limitTime(): void {
-    const { timeoutMs, beganAt = performance.now() } = this.request;
+    const { timeoutMs, beganAt } = this.request;
     if (timeoutMs > 0) {
-      this.endsAt = beganAt + timeoutMs;
-      if (timeoutMs <= lazyTimerMs) {
+      this.endsAt = (beganAt ?? performance.now()) + timeoutMs;
+      // An upload before may have left little of it.
+      if (timeoutMs <= lazyTimerMs || (beganAt !== undefined && this.leftMs <= lazyTimerMs)) {
         this.startTimer(this.leftMs);
       }
     }

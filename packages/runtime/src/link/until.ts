@@ -34,6 +34,7 @@ export async function until<T>(
     try {
       if (!link.connected) {
         await link.whenConnected(giveUpAt - Date.now());
+        check?.();
       }
       return await work(retry);
     } catch (thrown) {

@@ -290,10 +290,11 @@ export class DurableAttempt implements Attempt {
   }
 
   private stop(reason: unknown): void {
+    // First: a listener of the signal may stop it for another reason.
+    this.steps.stop(reason);
     this.context?.abort(
       reason instanceof LostClaim || reason instanceof Expired ? reason.toConnectError() : reason,
     );
-    this.steps.stop(reason);
   }
 
   /** Also called by a timer. */
