@@ -11,7 +11,7 @@ import type { CallName } from "../schema/call-id.js";
 import { laterSubjectOf, queueSubjectOf } from "../schema/call-subjects.js";
 import { type FoundCall, findCall } from "./found-call.js";
 import { addSchedule } from "./later.js";
-import type { AttemptObjects } from "./log.js";
+import { type AttemptObjects, addObjects } from "./log.js";
 import { placeRequest } from "./stored-request.js";
 
 /** A request that is to be accepted. */
@@ -136,10 +136,7 @@ function requestHeaders(
   if (object !== undefined) {
     headers.add(Header.payload, object);
   }
-  if (objects) {
-    headers.add(Header.objects, `${objects.base} ${objects.count}`);
-  }
-  return headers.append(metadata);
+  return addObjects(headers, objects).append(metadata);
 }
 
 /**

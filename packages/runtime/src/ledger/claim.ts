@@ -2,14 +2,21 @@ import { Code, ConnectError } from "@connectrpc/connect";
 import type { Link } from "../link/link.js";
 import { pause, until } from "../link/until.js";
 import { permanent } from "../message/error-marks.js";
-import type { HeaderBlock } from "../message/header.js";
-import { Header } from "../message/header.js";
 import type { MethodBinding } from "../schema/binding.js";
 import type { CallName } from "../schema/call-id.js";
 import type { DeliveryCounts } from "./delivery-counts.js";
 import { tellWorkers } from "./ending.js";
 import { findQueued } from "./found-call.js";
-import { addOrigin, type CallState, type Claim, isAsLate, isSame, type NewEntry } from "./log.js";
+import {
+  type AttemptObjects,
+  addObjects,
+  addOrigin,
+  type CallState,
+  type Claim,
+  isAsLate,
+  isSame,
+  type NewEntry,
+} from "./log.js";
 import { type LogWriter, LostClaim } from "./log-writer.js";
 import type { DeliveredRequest, StoredRequest } from "./stored-request.js";
 
@@ -45,16 +52,11 @@ export function doubtsOf(request: DeliveredRequest, counts: DeliveryCounts): Dou
 }
 
 /** The entry that makes a call an attempt's own, with the objects that it is about to store. */
-export function attemptEntry(request: StoredRequest, objects?: string): NewEntry {
+export function attemptEntry(request: StoredRequest, objects?: AttemptObjects): NewEntry {
   return {
     kind: "attempt",
     payload: new Uint8Array(0),
-    headers: (block: HeaderBlock) => {
-      if (objects) {
-        block.add(Header.objects, objects);
-      }
-      return addOrigin(block, request);
-    },
+    headers: (block) => addOrigin(addObjects(block, objects), request),
   };
 }
 

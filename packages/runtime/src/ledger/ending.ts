@@ -4,7 +4,7 @@ import type { Link } from "../link/link.js";
 import { until } from "../link/until.js";
 import { causedError } from "../message/caused-error.js";
 import { Header } from "../message/header.js";
-import { encodeStatus, endError } from "../message/status.js";
+import { encodeStatus, endError, type WireStatus } from "../message/status.js";
 import { releaseObjects } from "../objects/payload-store.js";
 import type { MethodBinding } from "../schema/binding.js";
 import type { CallName } from "../schema/call-id.js";
@@ -100,8 +100,7 @@ export function statusEnd(
   request: StoredRequest | undefined,
   header?: Headers,
 ): NewEntry {
-  const maxBytes = link.maxPayload - entryReserve;
-  const { headers, payload } = encodeStatus(error, { maxBytes, header });
+  const { headers, payload } = entryStatus(link, error, header);
   return {
     kind: "end",
     outcome,
@@ -114,7 +113,12 @@ export function statusEnd(
 }
 
 /** Bytes of a log entry's own headers. */
-export const entryReserve = 1024;
+const entryReserve = 1024;
+
+/** An error as a log entry has it; `header` is what the response would have had. */
+export function entryStatus(link: Link, error: ConnectError, header?: Headers): WireStatus {
+  return encodeStatus(error, { maxBytes: link.maxPayload - entryReserve, header });
+}
 
 /** Unavailable: it is tried again as long as any other write that is not answered. */
 function stillFull({ desc }: MethodBinding, cause: unknown): ConnectError {
@@ -133,8 +137,8 @@ function isQueued({ queues }: MethodBinding, { subject }: StoredRequest): boolea
 /**
  * Puts in the place of a request what is enough to write the end of its call. Without
  * `seconds` it stays, with all that a dead letter needs if the call has failed meanwhile. With
- * `seconds`, for an end that is stored, it is small and goes after that time. Throws SequenceConflict when the request is
- * not there any more.
+ * `seconds`, for an end that is stored, it is small and goes after that time. Throws
+ * SequenceConflict when the request is not there any more.
  */
 function withdraw(
   link: Link,

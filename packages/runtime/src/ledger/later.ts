@@ -53,14 +53,17 @@ export async function queueDue(
   request: StoredRequest,
 ): Promise<void> {
   const subject = queueSubjectOfDue(service, request.subject);
-  const headers = request.copyHeaders().add(Header.replay, 1);
   const accepted = readAccepted(request.headers);
-  if (accepted !== undefined) {
-    // It was due before, and forgotten.
-    headers.add(Header.accepted, accepted);
-  }
+  const place = () => {
+    const headers = request.copyHeaders().add(Header.replay, 1);
+    if (accepted !== undefined) {
+      // It was due before, and forgotten.
+      headers.add(Header.accepted, accepted);
+    }
+    return placeRequest(link, subject, 0, request.data, headers);
+  };
   try {
-    await withStreams(link, service, () => placeRequest(link, subject, 0, request.data, headers));
+    await withStreams(link, service, place);
   } catch (error) {
     // It is there already when its acknowledgement was lost.
     const isTaken = error instanceof SequenceConflict;

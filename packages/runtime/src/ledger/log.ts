@@ -51,7 +51,7 @@ export function isSame(claim: Claim | undefined, other: Claim): boolean {
   return claim?.request === other.request && claim.delivery === other.delivery;
 }
 
-/** Objects that an attempt has stored. */
+/** Objects that an attempt, or the submission of a request, has stored. */
 export interface AttemptObjects {
   /** The part that their names have in common. */
   readonly base: string;
@@ -250,6 +250,11 @@ export function appendEntries(
     return { payload, headers: headers ? headers(block) : block };
   });
   return publishFenced(link, subject, expected, messages);
+}
+
+/** Adds the objects of a request or of an attempt, where there are any. */
+export function addObjects(block: HeaderBlock, objects: AttemptObjects | undefined): HeaderBlock {
+  return objects ? block.add(Header.objects, `${objects.base} ${objects.count}`) : block;
 }
 
 /** The part of a request that entries keep: the log outlives the request. */

@@ -3,7 +3,7 @@ import type { Link } from "../link/link.js";
 import { Header, type HeaderBlock } from "../message/header.js";
 import { appendMetadata } from "../message/metadata.js";
 import { addKind } from "../message/method-kind.js";
-import { decodeStatus, encodeStatus, endError } from "../message/status.js";
+import { decodeStatus, endError } from "../message/status.js";
 import { countObjects, releaseObjects, removeObjects } from "../objects/payload-store.js";
 import type { MethodBinding } from "../schema/binding.js";
 import type { CallName } from "../schema/call-id.js";
@@ -12,8 +12,8 @@ import { responseSpace } from "../schema/object-name.js";
 import { attemptEntry, claimCall, type Doubts, doubtsOf } from "./claim.js";
 import { buryCall, storeCause, storeDeadLetter } from "./dead-letters.js";
 import type { DeliveryCounts } from "./delivery-counts.js";
-import { entryReserve, statusEnd, tellWorkers } from "./ending.js";
-import { type AttemptObjects, addOrigin, type Outcome, readLog } from "./log.js";
+import { entryStatus, statusEnd, tellWorkers } from "./ending.js";
+import { type AttemptObjects, addObjects, addOrigin, type Outcome, readLog } from "./log.js";
 import { LogWriter, type LostClaim } from "./log-writer.js";
 import type { DeliveredRequest, Withdrawal } from "./stored-request.js";
 
@@ -87,7 +87,7 @@ export class RunningCall {
    * stored: if this attempt is lost, the worker that makes the next one removes them.
    */
   announceObjects(base: string): Promise<void> {
-    return this.writer.append(attemptEntry(this.request, `${base} 0`));
+    return this.writer.append(attemptEntry(this.request, { base, count: 0 }));
   }
 
   /**
@@ -124,9 +124,7 @@ export class RunningCall {
 
   /** Notes that the attempt failed, and gives the request back for another one. */
   async retry(error: ConnectError, delayMs: number): Promise<void> {
-    const { headers, payload } = encodeStatus(error, {
-      maxBytes: this.link.maxPayload - entryReserve,
-    });
+    const { headers, payload } = entryStatus(this.link, error);
     await this.writer.append({
       kind: "retry",
       payload,
@@ -295,8 +293,5 @@ function addResponse(block: HeaderBlock, { object, objects }: ResponseEntry): He
   if (object) {
     block.add(Header.payload, object);
   }
-  if (objects) {
-    block.add(Header.objects, `${objects.base} ${objects.count}`);
-  }
-  return block;
+  return addObjects(block, objects);
 }

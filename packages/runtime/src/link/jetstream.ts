@@ -1,7 +1,7 @@
 import { Code, ConnectError } from "@connectrpc/connect";
 import type { Msg, MsgHdrs } from "@nats-io/nats-core";
 import { causedError } from "../message/caused-error.js";
-import { Header, HeaderBlock, wholeNumber } from "../message/header.js";
+import { Header, type HeaderBlock, wholeNumber } from "../message/header.js";
 import { otherDomain } from "./domain.js";
 import { type ApiError, NoStream, SequenceConflict, toError } from "./jetstream-error.js";
 import { isNoResponders, type Link } from "./link.js";
@@ -56,6 +56,7 @@ function readAck(link: Link, reply: Msg, subject: string): number {
 /** A message that is to be stored. */
 export interface Storable {
   readonly payload: Uint8Array;
+  /** Made for this try alone: the fence is added to them. */
   readonly headers: HeaderBlock;
 }
 
@@ -75,9 +76,7 @@ export function publishFenced(
 ): Promise<number> {
   const last = messages.length - 1;
   const batchId = last > 0 ? createSecret() : "";
-  for (const [index, { payload, headers: own }] of messages.entries()) {
-    // A copy: whoever is refused may try again with the same headers.
-    const headers = new HeaderBlock().append(own);
+  for (const [index, { payload, headers }] of messages.entries()) {
     if (index === 0) {
       headers.add(Header.expectedLastSubjectSequence, expected);
     }
