@@ -12,18 +12,18 @@ const photos = createPhotoClient(connection);
 
 const worker = await serve(PhotoService, {
   async getInfo(_request, { signal, timeoutMs }) {
-    console.log(`the handler has a limit: ${(timeoutMs() ?? Infinity) <= 500}`);
+    console.log(`the handler has a limit: ${(timeoutMs() ?? Infinity) <= 2_000}`);
     await delay(60_000, undefined, { signal }).catch(() => undefined);
     return {};
   },
 });
 
-await photos.getInfo({}, { timeoutMs: 500 }).catch((error) => {
+await photos.getInfo({}, { timeoutMs: 2_000 }).catch((error) => {
   console.log(`a direct call: ${Code[error.code]}`);
 });
 
 // No worker implements resize(): the first call is too old when one comes.
-const short = await photos.resize.submit({ photo: "sea.jpg", width: 800 }, { timeoutMs: 300 });
+const short = await photos.resize.submit({ photo: "sea.jpg", width: 800 }, { timeoutMs: 2_000 });
 const long = await photos.resize.submit({ photo: "hill.jpg", width: 800 });
 await short.result().catch((error) => {
   console.log(`a durable call: ${Code[error.code]}`);

@@ -20,7 +20,7 @@ const most = { resize: 0, scan: 0 };
 async function work(method: "resize" | "scan"): Promise<void> {
   running[method]++;
   most[method] = Math.max(most[method], running[method]);
-  await delay(200);
+  await delay(500);
   running[method]--;
 }
 

@@ -21,7 +21,7 @@ const old = await serve(
       return { file: `${photo} by the old worker` };
     },
   },
-  { drainTimeoutMs: 1_500 },
+  { drainTimeoutMs: 3_000 },
 );
 
 const begun = [once(handler, "short.jpg"), once(handler, "long.jpg")];

@@ -53,7 +53,7 @@ await watched;
 console.log(`sent: ${sent.count} readings, ${sent.meanCelsius} degrees on average`);
 
 // Unary, with a deadline that travels to the worker.
-const { reading } = await weather.getReading({ station: "Jungfraujoch" }, { timeoutMs: 1000 });
+const { reading } = await weather.getReading({ station: "Jungfraujoch" }, { timeoutMs: 5_000 });
 console.log(`latest: ${reading?.celsius} degrees`);
 await weather.getReading({ station: "Atlantis" }).catch((error) => {
   console.log(`error: ${ConnectError.from(error).message}`);
