@@ -15,6 +15,7 @@ import {
   createClient,
   describeService,
   listServices,
+  type ServiceInfo,
   startWorker,
   type WorkerImpl,
 } from "@jetrpc/runtime";
@@ -624,7 +625,13 @@ describe("discovery", () => {
       },
     });
     await root.flush();
-    const services = await listServices(await nats.connect({ as: "observer" }));
+    const observer = await nats.connect({ as: "observer" });
+    let services: ServiceInfo[] = [];
+    // A busy worker may need longer than a list waits.
+    await until(async () => {
+      services = await listServices(observer);
+      return services.length > 2;
+    });
     expect(services.map(({ typeName }) => typeName)).toEqual(["odd.v1.A", "odd.v1.B", service]);
     const empty = { name: "", kind: "", delivery: "durable", input: "", output: "" };
     expect(services[1]?.methods).toEqual([empty, empty, empty]);

@@ -249,6 +249,12 @@ const failures: Record<string, Failure> = {
     listen: () => createServer((socket) => void socket.end()),
     set: (address) => at(address, { NATS_TOKEN: token }),
   },
+  "a server that got the credentials too late": {
+    code: Code.Unavailable,
+    says: ["too late", "authorization.timeout"],
+    listen: () => createServer(impatientServer),
+    set: (address) => at(address, { NATS_TOKEN: token }),
+  },
   "a server that is too old": {
     code: Code.FailedPrecondition,
     says: ["2.9.10", "2.12"],
@@ -464,9 +470,17 @@ function secretsOf({ NATS_NKEY_SEED, NATS_TLS_KEY, NATS_CREDS }: Variables): str
 
 /** Debian 12's own, as far as a client can tell before it sends a message. */
 function oldServer(socket: Socket): void {
-  const info = { version: "2.9.10", headers: true, max_payload: 1_048_576, proto: 1 };
+  greet(socket, "2.9.10", () => socket.write("PONG\r\n"));
+}
+
+function impatientServer(socket: Socket): void {
+  greet(socket, "2.15.1", () => socket.end("-ERR 'Authentication Timeout'\r\n"));
+}
+
+function greet(socket: Socket, version: string, answer: () => void): void {
+  const info = { version, headers: true, max_payload: 1_048_576, proto: 1 };
   socket.write(`INFO ${JSON.stringify(info)}\r\n`);
-  socket.on("data", (data) => data.includes("PING") && socket.write("PONG\r\n"));
+  socket.on("data", (data) => data.includes("PING") && answer());
   socket.on("error", () => undefined);
 }
 

@@ -78,6 +78,9 @@ function createUsers(services: readonly DescService[]): TestUsers {
   });
 }
 
+/** A busy machine may take longer than 20 s until a server greets. */
+const patient = (url: string) => ({ servers: url, timeout: 120_000 });
+
 /** A server for all tests of a file, and what each test opens on it. */
 export function useNats(services: readonly DescService[] = testServices) {
   let server: NatsServer;
@@ -85,7 +88,7 @@ export function useNats(services: readonly DescService[] = testServices) {
   const users = isSecured ? createUsers(services) : undefined;
   const userOf = (role: TestRole, owner = "_") => (role === "client" ? `client-${owner}` : role);
   const asRoot = async (url: string, work: (root: Connection) => Promise<void>) => {
-    const root = await connect({ nats: { servers: url, ...users?.options("root") } });
+    const root = await connect({ nats: { ...patient(url), ...users?.options("root") } });
     await work(root);
     await root.close();
   };
@@ -134,7 +137,7 @@ export function useNats(services: readonly DescService[] = testServices) {
     async connect(options: TestConnection = {}): Promise<Connection> {
       const { url = server.url, as = "root", keep = false, ...rest } = options;
       const user = users?.options(userOf(as, rest.owner));
-      const connection = await connect({ ...rest, nats: { servers: url, ...user } });
+      const connection = await connect({ ...rest, nats: { ...patient(url), ...user } });
       if (!keep) {
         open.push(() => connection.close());
       }

@@ -474,7 +474,7 @@ describe("memory", () => {
   });
 
   test("a reader that sleeps holds a bounded number of messages, however small", async () => {
-    const count = 20_000;
+    const count = 10_000;
     const written = gate();
     await nats.worker({
       async *count() {
@@ -494,7 +494,7 @@ describe("memory", () => {
     expect(await codeOf(call.progress())).toBe("no error");
     const message = await root.request("$JS.API.INFO");
     const held = queryObjects(message.constructor, { format: "count" }) as unknown as number;
-    expect(held).toBeLessThan(10_000);
+    expect(held).toBeLessThan(5_000);
     for (let index = 1; index < count; index++) {
       expect((await messages.next()).value?.index).toBe(index);
     }

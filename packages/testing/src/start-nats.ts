@@ -75,11 +75,9 @@ export async function startServer(
   try {
     const storeDir = options.storeDir ?? join(directory, "store");
     const args = ["--jetstream", "--store_dir", storeDir, ...furtherArgs];
-    const config = configText(options);
-    if (config !== "") {
-      await writeFile(join(directory, "nats-server.conf"), config);
-      args.push("--config", join(directory, "nats-server.conf"));
-    }
+    await writeFile(join(directory, "nats-server.conf"), configText(options));
+    await writeFile(join(directory, "patient.conf"), patience);
+    args.push("--config", join(directory, "patient.conf"));
     const start = (port: number) => NatsProcess.start({ binary, args, port, directory });
     return new SingleServer(await start(options.port ?? 0), start, directory, storeDir);
   } catch (error) {
@@ -146,3 +144,12 @@ export class SingleServer implements NatsServer {
 function configText({ maxPayload, config = "" }: NatsOptions): string {
   return (maxPayload === undefined ? "" : `max_payload: ${maxPayload}\n`) + config;
 }
+
+/**
+ * On a busy machine a client may need longer than 2 s to send its credentials, or than 10 s to
+ * read. The configuration of a test is read after it, and replaces what it sets itself.
+ */
+const patience = `authorization { timeout: 60 }
+write_deadline: "60s"
+include "nats-server.conf"
+`;

@@ -6,7 +6,11 @@ import { collect, errorOf, fixture } from "./fixture.js";
 let engine: PdfEngine;
 
 beforeAll(async () => {
-  engine = await PdfEngine.start({ maxMemoryBytes: 256 * 1024 * 1024, maxResultBytes: 20_000 });
+  engine = await PdfEngine.start({
+    maxMemoryBytes: 256 * 1024 * 1024,
+    maxResultBytes: 20_000,
+    pageTimeoutMs: 170_000,
+  });
 });
 
 afterAll(async () => {

@@ -57,8 +57,11 @@ function unavailable(address: string, cause: unknown, code: string): string {
   if (text === "unexpected response from server") {
     return `what listens at ${address} is no NATS server: correct NATS_URL`;
   }
+  if (cause instanceof errors.AuthorizationError) {
+    return `the NATS server at ${address} got the credentials too late (${text}): this machine or the network is slow; try again, or raise authorization.timeout there, 2 s by default`;
+  }
   if (isHangup(cause)) {
-    return `the NATS server at ${address} hung up without a reason: see its log (max_connections is one)`;
+    return `the NATS server at ${address} hung up without a reason: see its log (max_connections is one, credentials that come too late another)`;
   }
   return `the NATS server at ${address} cannot be reached: ${text}`;
 }
