@@ -6,7 +6,7 @@ export default defineConfig({
     process: "src/process.ts",
     blob: "src/blob.ts",
     "blob-process": "src/blob-process.ts",
-    backlog: "src/backlog.ts",
+    "attach-process": "src/attach-process.ts",
     attach: "src/attach.ts",
     "load-process": "src/load-process.ts",
   },

@@ -2,10 +2,11 @@
 // many of them are in the log.
 import { writeFileSync } from "node:fs";
 import { parseArgs } from "node:util";
+import type { AttachReply, ByKind, SubmitReply } from "./attach-process.js";
 import type { Child } from "./child.js";
-import { Load, unlessFailed } from "./load.js";
-import type { AttachReply, ByKind, LoadFailure } from "./load-process.js";
-import { formatColumns, quantile } from "./report.js";
+import { quantile, round3 } from "./figures.js";
+import { Load, type LoadFailure, unlessFailed } from "./load.js";
+import { formatColumns } from "./report.js";
 import { readNumber, readNumbers, runCommand } from "./settings.js";
 
 const usage = `npm run bench:attach -- [options]
@@ -40,13 +41,13 @@ class Finished {
 
   static async make(load: Load, calls: number): Promise<Finished> {
     const worker = await load.spawn("work");
-    const submitter = await load.spawn("submit");
+    const submitter = await load.spawn("submit", "attach-process.js");
     const unary = Math.ceil(calls / 2);
     const request = { unary, streamed: calls - unary, payloadBytes, sample };
-    const { callIds } = await load.submit(submitter, request);
+    const { callIds } = await load.submit<SubmitReply>(submitter, request);
     await load.drained();
     await Promise.all([worker.stop(), submitter.stop()]);
-    return new Finished(calls, callIds, await load.spawn("attach"));
+    return new Finished(calls, callIds, await load.spawn("attach", "attach-process.js"));
   }
 
   async attach(): Promise<AttachReply> {
@@ -98,13 +99,12 @@ async function measure(
 }
 
 function toRow(calls: number, kind: Row["kind"], times: readonly number[]): Row {
-  const round = (ms: number) => Math.round(ms * 1000) / 1000;
   return {
     calls,
     kind,
     attaches: times.length,
-    p50Ms: round(quantile(times, 0.5)),
-    p90Ms: round(quantile(times, 0.9)),
+    p50Ms: round3(quantile(times, 0.5)),
+    p90Ms: round3(quantile(times, 0.9)),
   };
 }
 

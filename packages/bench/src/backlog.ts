@@ -1,71 +1,118 @@
-// `npm run bench:backlog`: calls that one client queues and two workers drain, with
-// the time that it takes and the memory of every process.
-import { writeFileSync } from "node:fs";
-import { parseArgs } from "node:util";
+import { quantile, ratios, round3, type Spread } from "./figures.js";
 import { Load } from "./load.js";
+import type { SubmitReply } from "./load-process.js";
 import { type ProcessSeen, ProcessWatch } from "./process-watch.js";
-import { formatColumns } from "./report.js";
-import { readNumbers, runCommand } from "./settings.js";
-
-const usage = `npm run bench:backlog -- [options]
-  --calls A,B      how many calls to queue, one backlog after the other
-                   (default 10000,100000,1000000: a quarter of an hour)
-  --json FILE      writes the rows as JSON`;
 
 /** Bytes of a request, and of its response. */
 const payloadBytes = 128;
 
-/** A backlog, as `--json` writes it. */
-interface Row {
+/** The subject that all others are compared with. */
+const reference = "jetrpc durable";
+
+/** The backlogs of a subject, as `--json` writes them. */
+export interface BacklogRow {
+  readonly suite: "backlog";
+  readonly name: string;
   readonly calls: number;
-  readonly queueSeconds: number;
-  readonly drainSeconds: number;
+  readonly rounds: number;
+  /** The medians of all rounds, each figure by itself. */
+  readonly queuedPerSecond: number;
+  readonly drainedPerSecond: number;
+  /** How many times as fast jetrpc was, round by round. */
+  readonly jetrpcQueues: Spread | undefined;
+  readonly jetrpcDrains: Spread | undefined;
+  /** CPU time of a call, in us, of client and server, and of workers and server. */
+  readonly queueCpuUs: number;
+  readonly drainCpuUs: number;
+  /** Of the last round. */
   readonly client: ProcessSeen;
   readonly workers: readonly ProcessSeen[];
   readonly serverQueueing: ProcessSeen;
   readonly serverDraining: ProcessSeen;
   /** On the server's disk when all was queued, and when all was drained. */
-  readonly queuedBytes: number;
-  readonly drainedBytes: number;
+  readonly queuedBytes: number | undefined;
+  readonly drainedBytes: number | undefined;
 }
 
-async function measure(calls: number, report: (line: string) => void): Promise<Row> {
-  await using load = await Load.start();
+/** A backlog that was drained. */
+interface Round {
+  readonly queuedPerSecond: number;
+  readonly drainedPerSecond: number;
+  readonly client: ProcessSeen;
+  readonly workers: readonly ProcessSeen[];
+  readonly serverQueueing: ProcessSeen;
+  readonly serverDraining: ProcessSeen;
+  readonly queuedBytes: number | undefined;
+  readonly drainedBytes: number | undefined;
+}
+
+/**
+ * Queues calls by one client, and drains them by two workers: the subjects in turns, each
+ * with a server of its own each time. One that does not start is left out, and `report` is told.
+ */
+export async function measureBacklogs(
+  names: readonly string[],
+  counts: readonly number[],
+  roundCount: number,
+  report: (line: string) => void,
+): Promise<BacklogRow[]> {
+  const rows: BacklogRow[] = [];
+  for (const calls of counts) {
+    report(`backlog, ${calls} calls`);
+    const rounds = new Map<string, Round[]>(names.map((name) => [name, []]));
+    for (let round = 0; round < roundCount; round++) {
+      for (const [name, measured] of rounds) {
+        const load = await Load.start(name).catch((error) => {
+          report(`left out, because it does not start: ${error}`);
+        });
+        if (load) {
+          measured.push(await measure(load, calls));
+        } else {
+          rounds.delete(name);
+        }
+      }
+    }
+    for (const [name, measured] of rounds) {
+      rows.push(toRow(name, calls, measured, rounds.get(reference)));
+    }
+  }
+  return rows;
+}
+
+/** One backlog, and the end of its server. */
+async function measure(started: Load, calls: number): Promise<Round> {
+  await using load = started;
   const submitter = await load.spawn("submit");
-  report(`queueing ${calls} calls`);
-  const watches = [submitter, load.server].map(({ pid }) => new ProcessWatch(pid));
-  const request = { unary: calls, streamed: 0, payloadBytes, sample: 0 };
-  const { seconds: queueSeconds } = await load.submit(submitter, request);
-  const [client, serverQueueing] = watches.map((watch) => watch.stop()) as [
+  const queueing = [submitter, load.server].map(({ pid }) => new ProcessWatch(pid));
+  const { seconds } = await load.submit<SubmitReply>(submitter, { calls, payloadBytes });
+  const [client, serverQueueing] = queueing.map((watch) => watch.stop()) as [
     ProcessSeen,
     ProcessSeen,
   ];
-  const { queued, bytes: queuedBytes } = await load.state();
+  const { queued, bytes: queuedBytes } = await load.server.state();
   if (queued !== calls) {
     throw new Error(`${calls} calls were accepted, and ${queued} are queued`);
   }
-  report(`draining ${calls} calls`);
   const starts = [load.spawn("work"), load.spawn("work")];
   await Promise.race(starts);
   const begin = performance.now();
-  const workers = await Promise.all(starts);
-  const draining = [load.server, ...workers].map(({ pid }) => new ProcessWatch(pid));
+  const children = await Promise.all(starts);
+  const draining = [load.server, ...children].map(({ pid }) => new ProcessWatch(pid));
   await load.drained();
   const drainSeconds = (performance.now() - begin) / 1000;
-  const [serverDraining, ...workersSeen] = draining.map((watch) => watch.stop()) as [
+  const [serverDraining, ...workers] = draining.map((watch) => watch.stop()) as [
     ProcessSeen,
     ...ProcessSeen[],
   ];
-  const { logged, bytes: drainedBytes } = await load.state();
-  if (logged !== calls) {
-    throw new Error(`${calls} calls were queued, and ${logged} entries are in their logs`);
+  const { done = calls, bytes: drainedBytes } = await load.server.state();
+  if (done !== calls) {
+    throw new Error(`${calls} calls were queued, and ${done} results are stored`);
   }
   return {
-    calls,
-    queueSeconds,
-    drainSeconds,
+    queuedPerSecond: calls / seconds,
+    drainedPerSecond: calls / drainSeconds,
     client,
-    workers: workersSeen,
+    workers,
     serverQueueing,
     serverDraining,
     queuedBytes,
@@ -73,59 +120,35 @@ async function measure(calls: number, report: (line: string) => void): Promise<R
   };
 }
 
-function format(rows: readonly Row[]): string {
-  const rate = (calls: number, seconds: number) => `${Math.round(calls / seconds)}`;
-  const cpu = (calls: number, seen: readonly ProcessSeen[]) =>
-    `${Math.round(seen.reduce((sum, { cpuUs }) => sum + cpuUs, 0) / calls)}`;
-  const megabytes = (bytes: number) => `${Math.round(bytes / 1e6)}`;
-  const most = (seen: ProcessSeen) =>
-    `${megabytes(seen.most)} (${seen.growth < 0 ? "" : "+"}${megabytes(seen.growth)})`;
-  const lines = rows.map((row) => [
-    `${row.calls} calls`,
-    row.queueSeconds.toFixed(1),
-    rate(row.calls, row.queueSeconds),
-    cpu(row.calls, [row.client, row.serverQueueing]),
-    row.drainSeconds.toFixed(1),
-    rate(row.calls, row.drainSeconds),
-    cpu(row.calls, [...row.workers, row.serverDraining]),
-    most(row.client),
-    ...row.workers.map(most),
-    megabytes(row.serverQueueing.most),
-    megabytes(row.serverDraining.most),
-    `${Math.round((row.serverQueueing.most - row.serverQueueing.first) / row.calls)}`,
-    megabytes(row.queuedBytes),
-    megabytes(row.drainedBytes),
-  ]);
-  const head = [
-    "MB: the most (growth)",
-    "queue s",
-    "calls/s",
-    "CPU us/call",
-    "drain s",
-    "calls/s",
-    "CPU us/call",
-    "client",
-    "worker 1",
-    "worker 2",
-    "server queueing",
-    "server draining",
-    "B/call",
-    "queue on disk",
-    "logs on disk",
-  ];
-  return formatColumns([head, ...lines]);
+/** A row of at least one round. */
+function toRow(
+  name: string,
+  calls: number,
+  rounds: readonly Round[],
+  jetrpc: readonly Round[] | undefined,
+): BacklogRow {
+  const median = (figure: (round: Round) => number) => quantile(rounds.map(figure), 0.5);
+  const cpu = (of: (round: Round) => readonly ProcessSeen[]) =>
+    round3(median((round) => of(round).reduce((sum, { cpuUs }) => sum + cpuUs, 0) / calls));
+  const { client, workers, serverQueueing, serverDraining, queuedBytes, drainedBytes } = rounds.at(
+    -1,
+  ) as Round;
+  return {
+    suite: "backlog",
+    name,
+    calls,
+    rounds: rounds.length,
+    queuedPerSecond: Math.round(median((round) => round.queuedPerSecond)),
+    drainedPerSecond: Math.round(median((round) => round.drainedPerSecond)),
+    jetrpcQueues: ratios(jetrpc, rounds, (round) => round.queuedPerSecond),
+    jetrpcDrains: ratios(jetrpc, rounds, (round) => round.drainedPerSecond),
+    queueCpuUs: cpu((round) => [round.client, round.serverQueueing]),
+    drainCpuUs: cpu((round) => [...round.workers, round.serverDraining]),
+    client,
+    workers,
+    serverQueueing,
+    serverDraining,
+    queuedBytes,
+    drainedBytes,
+  };
 }
-
-await runCommand(usage, async () => {
-  const { values } = parseArgs({
-    options: { calls: { type: "string" }, json: { type: "string" } },
-  });
-  const rows: Row[] = [];
-  for (const calls of readNumbers("calls", values.calls ?? "10000,100000,1000000")) {
-    rows.push(await measure(calls, (line) => console.error(line)));
-  }
-  console.log(`\n${format(rows)}`);
-  if (values.json !== undefined) {
-    writeFileSync(values.json, `${JSON.stringify(rows, undefined, 2)}\n`);
-  }
-});

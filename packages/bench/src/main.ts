@@ -1,152 +1,153 @@
-// `npm run bench`: jetrpc beside NATS, gRPC and Connect, side by side in one run.
-import { writeFileSync } from "node:fs";
+// `npm run bench`: jetrpc beside NATS, gRPC, Connect and BullMQ, side by side in one run.
+import { readFileSync, writeFileSync } from "node:fs";
 import { parseArgs } from "node:util";
-import { startNats } from "@jetrpc/testing";
-import { formatTables, type Row, toRow } from "./report.js";
-import { readNumber, runCommand, UsageError } from "./settings.js";
-import type { Subject, SuiteName } from "./subject.js";
-import { type Round, RoundFailed, SubjectProcesses } from "./subject-processes.js";
+import { measureBacklogs } from "./backlog.js";
+import { backlogWays } from "./backlogs/index.js";
+import { type CallSettings, measureCalls } from "./call-suite.js";
+import { replaceTables } from "./page.js";
+import { formatColumns, formatMarkdown, type Row, toTables } from "./report.js";
+import { readNumber, readNumbers, runCommand, UsageError } from "./settings.js";
 import { subjects } from "./subjects/index.js";
+import { callSuite, type SuiteName, suiteNames } from "./suites.js";
 
 const usage = `npm run bench -- [options]
-  --quick          128 B only, short rounds: under 50 s
-  --json FILE      writes the rows as JSON
-  --only A,B       only these names, for example "jetrpc direct,grpc-js"
-  --suite A        only this suite: unary, durable or stream
-  --rounds N       rounds of each subject, alternating (default 5)
+Without options all suites are measured: 12 minutes.
+
+What is measured
+  --quick          the suites unary, durable and stream, with small messages and short
+                   rounds: a minute
+  --suite A,B      only these suites, of
+                     unary         direct calls, after a warm-up
+                     unary-cold    the first calls of processes that were just started
+                     durable       durable calls, after a warm-up
+                     durable-cold  the first calls of processes that were just started
+                     replicas      durable calls on one server and on three that sync their disks
+                     stream        one stream of small messages
+                     backlog       one client queues calls, then two workers drain the queue
+  --only A,B       only these subjects, for example "jetrpc direct,grpc-js"
+
+How long
+  --rounds N       rounds of each subject, in turns (default: 5, of payloads above 1 KB and
+                   of backlogs 3; quick 3)
   --ms N           length of a round, in ms (default 1000, quick 200)
-  --warm-up N      length of the first run of each subject, which is not counted,
-                   in ms (default 2000, quick 800)`;
+  --warm-up N      length of the warm-up of each subject, in ms; half as much again for
+                   orders (default 6000, quick 800)
+  --first N        calls of a cold round (default 1000)
+  --calls A,B      calls of each backlog (default 20000)
 
-interface Settings {
-  readonly quick: boolean;
-  readonly json: string | undefined;
-  readonly rounds: number;
-  readonly ms: number;
-  readonly warmUpMs: number;
-  readonly subjects: readonly Subject[];
-}
+Where the result goes, besides the terminal
+  --json FILE      all figures
+  --markdown FILE  the tables as Markdown
+  --page FILE      replaces the tables of a page in Markdown`;
 
-function readSettings(args: string[]): Settings {
-  const values = parse(args);
-  const quick = values.quick ?? false;
-  const only = values.only?.split(",");
-  const chosen = subjects.filter(
-    ({ name, suite }) =>
-      (!only || only.includes(name)) && (!values.suite || values.suite === suite),
-  );
-  const unknown = only?.find((name) => !subjects.some((subject) => subject.name === name));
-  if (unknown !== undefined || chosen.length === 0) {
-    const names = [...new Set(subjects.map(({ name }) => name))].join(", ");
-    throw new UsageError(
-      unknown === undefined
-        ? "nothing is left to measure"
-        : `there is no subject "${unknown}": take of ${names}`,
-    );
-  }
-  return {
-    quick,
-    json: values.json,
-    rounds: readNumber("rounds", values.rounds ?? "5"),
-    ms: readNumber("ms", values.ms ?? (quick ? "200" : "1000")),
-    warmUpMs: readNumber("warm-up", values["warm-up"] ?? (quick ? "800" : "2000")),
-    subjects: chosen,
-  };
-}
+const quickSuites: readonly SuiteName[] = ["unary", "durable", "stream"];
 
-function parse(args: string[]) {
-  return parseArgs({
+/** Rounds of backlogs. */
+const backlogRounds = 3;
+
+type Settings = ReturnType<typeof readSettings>;
+
+function readSettings(args: string[]) {
+  const { values } = parseArgs({
     args,
     options: {
+      help: { type: "boolean" },
       quick: { type: "boolean" },
-      json: { type: "string" },
-      only: { type: "string" },
       suite: { type: "string" },
+      only: { type: "string" },
       rounds: { type: "string" },
       ms: { type: "string" },
       "warm-up": { type: "string" },
+      first: { type: "string" },
+      calls: { type: "string" },
+      json: { type: "string" },
+      markdown: { type: "string" },
+      page: { type: "string" },
     },
-  }).values;
+  });
+  const quick = values.quick ?? false;
+  const rounds = values.rounds ?? (quick ? "3" : undefined);
+  const calls: CallSettings = {
+    rounds: rounds === undefined ? undefined : readNumber("rounds", rounds),
+    ms: readNumber("ms", values.ms ?? (quick ? "200" : "1000")),
+    warmUpMs: readNumber("warm-up", values["warm-up"] ?? (quick ? "800" : "6000")),
+    firstCalls: readNumber("first", values.first ?? "1000"),
+  };
+  return {
+    ...values,
+    quick,
+    only: readNames("subject", values.only, [...new Set(subjects.map(({ name }) => name))]),
+    suites: readNames("suite", values.suite, suiteNames) ?? (quick ? quickSuites : suiteNames),
+    calls,
+    backlogs: readNumbers("calls", values.calls ?? "20000"),
+  };
 }
 
-interface Load {
-  readonly suite: SuiteName;
-  readonly payloadBytes: number;
-  readonly inFlight: number;
+/** Reads names with commas between. Throws a UsageError for one that is not known. */
+function readNames<T extends string>(
+  noun: string,
+  text: string | undefined,
+  known: readonly T[],
+): readonly T[] | undefined {
+  const names = text?.split(",") as T[] | undefined;
+  const unknown = names?.find((name) => !known.includes(name));
+  if (unknown !== undefined) {
+    throw new UsageError(`there is no ${noun} "${unknown}": take of ${known.join(", ")}`);
+  }
+  return names;
 }
 
-function loads(quick: boolean): Load[] {
-  const sizes = quick ? [128] : [128, 4096, 65_536, 524_288];
-  return [
-    ...sizes.flatMap((payloadBytes) =>
-      [1, 64].map((inFlight): Load => ({ suite: "unary", payloadBytes, inFlight })),
-    ),
-    { suite: "durable", payloadBytes: 128, inFlight: 1 },
-    { suite: "durable", payloadBytes: 128, inFlight: 64 },
-    { suite: "stream", payloadBytes: 20, inFlight: 1 },
-  ];
-}
-
-async function measure(settings: Settings, report: (line: string) => void): Promise<Row[]> {
-  await using server = await startNats();
-  const started: SubjectProcesses[] = [];
+async function measure(
+  { only, suites, quick, calls, backlogs }: Settings,
+  report: (line: string) => void,
+): Promise<Row[]> {
+  const isChosen = (name: string) => only === undefined || only.includes(name);
   const rows: Row[] = [];
-  try {
-    report(`starting ${settings.subjects.length} subjects`);
-    const starts = await Promise.allSettled(
-      settings.subjects.map((subject) => SubjectProcesses.start(subject, server.url)),
-    );
-    for (const start of starts) {
-      if (start.status === "fulfilled") {
-        started.push(start.value);
-      } else {
-        report(`left out, because it does not start: ${start.reason}`);
-      }
+  for (const name of suites) {
+    if (name === "backlog") {
+      const names = [...backlogWays.keys()].filter(isChosen);
+      const rounds = calls.rounds ?? backlogRounds;
+      rows.push(...(await measureBacklogs(names, backlogs, rounds, report)));
+      continue;
     }
-    for (const each of started) {
-      // Code that V8 has not optimised yet tells nothing.
-      const inFlight = each.subject.suite === "stream" ? 1 : 64;
-      await each.run({ payloadBytes: 128, inFlight, ms: settings.warmUpMs });
+    const suite = callSuite(name, quick);
+    const chosen = subjects.filter((each) => each.kind === suite.kind && isChosen(each.name));
+    if (chosen.length > 0) {
+      rows.push(...(await measureCalls(suite, chosen, calls, report)));
     }
-    for (const load of loads(settings.quick)) {
-      const running = started.filter(({ subject }) => subject.suite === load.suite);
-      if (running.length === 0) {
-        continue;
-      }
-      report(`${load.suite}, ${load.payloadBytes} B, ${load.inFlight} in flight`);
-      const rounds = new Map<SubjectProcesses, Round[]>();
-      for (const each of running) {
-        rounds.set(each, []);
-      }
-      // Subjects alternate, so that a noisy moment hits all of them alike.
-      for (let round = 0; round < settings.rounds; round++) {
-        for (const each of rounds.keys()) {
-          try {
-            rounds.get(each)?.push(await each.run({ ...load, ms: settings.ms }));
-          } catch (error) {
-            if (!(error instanceof RoundFailed)) {
-              throw error;
-            }
-            report(`left out, because calls failed: ${error.message}`);
-            rounds.delete(each);
-          }
-        }
-      }
-      for (const [{ subject }, measured] of rounds) {
-        rows.push(toRow({ ...load, name: subject.name }, measured));
-      }
-    }
-  } finally {
-    await Promise.all(started.map((each) => each.stop()));
+  }
+  if (rows.length === 0) {
+    throw new UsageError("nothing is left to measure");
   }
   return rows;
 }
 
+function write({ json, markdown, page }: Settings, rows: readonly Row[]): void {
+  const tables = toTables(rows);
+  for (const { title, lines } of tables) {
+    console.log(`\n${title}\n${formatColumns(lines)}`);
+  }
+  if (json !== undefined) {
+    writeFileSync(json, `${JSON.stringify(rows, undefined, 2)}\n`);
+  }
+  if (markdown !== undefined) {
+    const texts = tables.map(({ title, lines }) => `## ${title}\n\n${formatMarkdown(lines)}\n`);
+    writeFileSync(markdown, texts.join("\n"));
+  }
+  if (page !== undefined) {
+    const replaced = replaceTables(readFileSync(page, "utf8"), tables);
+    writeFileSync(page, replaced.page);
+    for (const title of replaced.unplaced) {
+      console.error(`${page} has no place for "${title}"`);
+    }
+  }
+}
+
 await runCommand(usage, async () => {
   const settings = readSettings(process.argv.slice(2));
-  const rows = await measure(settings, (line) => console.error(line));
-  console.log(`\n${formatTables(rows)}`);
-  if (settings.json !== undefined) {
-    writeFileSync(settings.json, `${JSON.stringify(rows, undefined, 2)}\n`);
+  if (settings.help) {
+    console.log(usage);
+    return;
   }
+  write(settings, await measure(settings, (line) => console.error(line)));
 });

@@ -7,7 +7,7 @@ function readRss(pid: number): number {
 }
 
 /** CPU time of a process so far, in us; /proc counts it in hundredths of a second. */
-function readCpu(pid: number): number {
+export function readCpu(pid: number): number {
   const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
   const [user, system] = stat.slice(stat.lastIndexOf(")")).split(" ").slice(12);
   return (Number(user) + Number(system)) * 10_000;

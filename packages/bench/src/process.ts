@@ -1,12 +1,21 @@
 // One side of a subject in a process of its own:
-// `process.js <serve|connect> <index of the subject> <NATS URL> [address]`.
+// `process.js <serve|connect> <index of the subject> <NATS URLs> [address]`.
+
+import { quantile } from "./figures.js";
+import { makeOrder } from "./order.js";
+import type { Calls, MessageKind } from "./subject.js";
 import { subjects } from "./subjects/index.js";
 
-/** A request of main.ts to a client. */
+/** Asks a client to call for so long, or so often. */
 export interface RunRequest {
+  readonly message: MessageKind;
+  /** Size of `bytes`. */
   readonly payloadBytes: number;
   readonly inFlight: number;
-  readonly ms: number;
+  /** No call begins later. Each of those in flight makes one call at least. */
+  readonly ms?: number;
+  /** How many calls there are, all together. */
+  readonly calls?: number;
 }
 
 /** A client's answer. */
@@ -15,7 +24,6 @@ export interface RunReply {
   readonly seconds: number;
   readonly p50Ms: number;
   readonly p99Ms: number;
-  readonly usage: Usage;
 }
 
 /** A client's answer when calls fail. */
@@ -23,7 +31,7 @@ export interface RunFailure {
   readonly error: string;
 }
 
-/** CPU time of a process so far, in us, and its memory, in bytes. */
+/** The answer of each side to "usage": CPU time so far, in us, and memory, in bytes. */
 export interface Usage {
   readonly cpuUs: number;
   readonly rss: number;
@@ -34,54 +42,68 @@ function usage(): Usage {
   return { cpuUs: user + system, rss: process.memoryUsage().rss };
 }
 
-async function run(
-  call: (payload: Uint8Array) => Promise<void>,
-  { payloadBytes, inFlight, ms }: RunRequest,
-): Promise<RunReply> {
-  const payload = new Uint8Array(payloadBytes).fill(7);
+async function run(calls: Calls, request: RunRequest): Promise<RunReply> {
+  const { inFlight, ms = Number.POSITIVE_INFINITY } = request;
+  const call = caller(calls, request);
+  let left = request.calls ?? Number.POSITIVE_INFINITY;
   const latencies: number[] = [];
   const start = performance.now();
   const end = start + ms;
   const loop = async () => {
     let now = performance.now();
-    // At least one call each, also on a machine that is very busy.
     do {
-      await call(payload);
+      left--;
+      await call();
       const after = performance.now();
       latencies.push(after - now);
       now = after;
-    } while (now < end);
+    } while (now < end && left > 0);
   };
   await Promise.all(Array.from({ length: inFlight }, loop));
   const seconds = (performance.now() - start) / 1000;
-  latencies.sort((a, b) => a - b);
-  const quantile = (q: number) => latencies[Math.floor(q * (latencies.length - 1))] ?? 0;
   return {
     calls: latencies.length,
     seconds,
-    p50Ms: quantile(0.5),
-    p99Ms: quantile(0.99),
-    usage: usage(),
+    p50Ms: quantile(latencies, 0.5),
+    p99Ms: quantile(latencies, 0.99),
   };
+}
+
+function caller(calls: Calls, { message, payloadBytes }: RunRequest): () => Promise<unknown> {
+  if (message === "bytes") {
+    const payload = new Uint8Array(payloadBytes).fill(7);
+    return () => calls.bytes(payload);
+  }
+  const { order } = calls;
+  if (!order) {
+    throw new Error("this subject cannot carry an order");
+  }
+  return () => order(makeOrder());
 }
 
 // Ends with the parent, however that goes.
 process.on("disconnect", () => process.exit());
 
-const [role, index, natsUrl = "", address = ""] = process.argv.slice(2);
+const [role, index, natsUrls = "", address = ""] = process.argv.slice(2);
 const subject = subjects[Number(index)];
 if (!subject) {
   throw new Error(`there is no subject ${index}`);
 }
+const way = await subject.load();
+const urls = natsUrls.split(",");
 const send = (message: unknown) => process.send?.(message);
 if (role === "serve") {
-  const where = await (await subject.load()).serve(natsUrl);
+  const served = await way.serve(urls);
   process.on("message", () => send(usage()));
-  send(where);
+  send(served);
 } else {
-  const call = await (await subject.load()).connect(natsUrl, address);
-  process.on("message", (request: RunRequest) => {
-    run(call, request)
+  const calls = await way.connect(urls, address);
+  process.on("message", (request: RunRequest | "usage") => {
+    if (request === "usage") {
+      send(usage());
+      return;
+    }
+    run(calls, request)
       .catch((error): RunFailure => ({ error: String(error) }))
       .then(send);
   });

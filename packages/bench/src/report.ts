@@ -1,100 +1,190 @@
-import type { SuiteName } from "./subject.js";
-import type { Round } from "./subject-processes.js";
+import type { BacklogRow } from "./backlog.js";
+import type { CallRow } from "./call-row.js";
+import type { Spread } from "./figures.js";
+import type { ProcessSeen } from "./process-watch.js";
 
-/** A line of the result, as `--json` writes it. */
-export interface Row {
-  readonly suite: SuiteName;
-  readonly name: string;
-  readonly payloadBytes: number;
-  readonly inFlight: number;
-  readonly callsPerSecond: number;
-  readonly p50Ms: number;
-  readonly p99Ms: number;
-  /** CPU time of a call, in us. */
-  readonly clientCpuUs: number;
-  readonly workerCpuUs: number;
-  /** Memory of the processes after the last round, in bytes. */
-  readonly clientRss: number;
-  readonly workerRss: number;
+/** A line of the result. */
+export type Row = CallRow | BacklogRow;
+
+/** A table: the first line is the head, and the first column has the names. */
+export interface Table {
+  /** One of a report. */
+  readonly title: string;
+  readonly lines: readonly (readonly string[])[];
 }
 
-/** The medians of all rounds, each figure by itself. */
-export function toRow(
-  key: Pick<Row, "suite" | "name" | "payloadBytes" | "inFlight">,
-  rounds: readonly Round[],
-): Row {
-  const median = (figure: (round: Round) => number) => quantile(rounds.map(figure), 0.5);
-  return {
-    ...key,
-    callsPerSecond: Math.round(median((round) => round.callsPerSecond)),
-    p50Ms: round3(median((round) => round.p50Ms)),
-    p99Ms: round3(median((round) => round.p99Ms)),
-    clientCpuUs: round3(median((round) => round.clientCpuUs)),
-    workerCpuUs: round3(median((round) => round.workerCpuUs)),
-    clientRss: rounds.at(-1)?.clientRss ?? 0,
-    workerRss: rounds.at(-1)?.workerRss ?? 0,
-  };
-}
-
-/** The figure that so great a part of all figures does not exceed. */
-export function quantile(figures: readonly number[], part: number): number {
-  const sorted = [...figures].sort((a, b) => a - b);
-  return sorted[Math.floor(part * (sorted.length - 1))] ?? 0;
-}
-
-function round3(value: number): number {
-  return Math.round(value * 1000) / 1000;
-}
-
-/** The rows that others are compared with. */
-const references = ["jetrpc direct", "jetrpc durable"];
-
-/** A table for each load, with how many times as fast jetrpc is. */
-export function formatTables(rows: readonly Row[]): string {
-  const loads = new Map<string, Row[]>();
-  for (const row of rows) {
-    const unit = row.suite === "stream" ? "messages" : "calls";
-    const title = `${row.suite}, ${row.payloadBytes} B, ${row.inFlight} in flight (${unit}/s)`;
-    loads.set(title, [...(loads.get(title) ?? []), row]);
-  }
-  return [...loads].map(([title, load]) => `${title}\n${formatTable(load)}`).join("\n\n");
-}
-
-function formatTable(rows: readonly Row[]): string {
-  const base = rows.find(({ name }) => references.includes(name));
-  const cells = rows.map((row) => [
-    row.name,
-    `${row.callsPerSecond}`,
-    base ? `${(base.callsPerSecond / row.callsPerSecond).toFixed(2)}x` : "",
-    row.p50Ms.toFixed(2),
-    row.p99Ms.toFixed(2),
-    row.clientCpuUs.toFixed(1),
-    row.workerCpuUs.toFixed(1),
-    `${Math.round(row.clientRss / 1e6)}`,
-    `${Math.round(row.workerRss / 1e6)}`,
-  ]);
-  const head = [
-    "",
-    "per second",
-    "jetrpc is",
-    "p50 ms",
-    "p99 ms",
-    "client us",
-    "worker us",
-    "client MB",
-    "worker MB",
+/** All tables of a result. */
+export function toTables(rows: readonly Row[]): Table[] {
+  const calls = rows.filter((row) => row.suite !== "backlog");
+  const backlogs = rows.filter((row) => row.suite === "backlog");
+  return [
+    ...groups(calls, titleOf).map(([title, load]) => ({ title, lines: callLines(load) })),
+    ...summary(calls, "unary, calls/s by payload", "unary", ({ callsPerSecond }) =>
+      count(callsPerSecond),
+    ),
+    ...(backlogs.length === 0
+      ? []
+      : [
+          { title: "backlog", lines: backlogLines(backlogs) },
+          { title: "backlog, memory", lines: memoryLines(backlogs) },
+        ]),
   ];
-  return formatColumns([head, ...cells]);
 }
 
-/** Lines whose first column is a name, and the others figures. */
+function titleOf({ suite, message, payloadBytes, inFlight }: CallRow): string {
+  const size = message === "order" ? `an order of ${payloadBytes} B` : bytes(payloadBytes);
+  return `${suite}, ${size}, ${inFlight} in flight`;
+}
+
+function bytes(size: number): string {
+  return size < 1024 ? `${size} B` : `${size / 1024} KB`;
+}
+
+function groups<T>(items: readonly T[], key: (item: T) => string): [string, T[]][] {
+  const all = new Map<string, T[]>();
+  for (const item of items) {
+    const of = key(item);
+    all.set(of, [...(all.get(of) ?? []), item]);
+  }
+  return [...all];
+}
+
+function callLines(rows: readonly CallRow[]): string[][] {
+  const isStream = rows[0]?.suite === "stream";
+  return [
+    [
+      "",
+      isStream ? "messages/s" : "calls/s",
+      "jetrpc to this",
+      ...(isStream ? [] : ["p50 ms", "p99 ms"]),
+      "client CPU us",
+      "worker CPU us",
+      "server CPU us",
+      "all CPU us",
+    ],
+    ...rows.map((row) => [
+      row.name,
+      count(row.callsPerSecond),
+      times(row.jetrpcIs),
+      ...(isStream ? [] : [row.p50Ms.toFixed(2), row.p99Ms.toFixed(1)]),
+      row.clientCpuUs.toFixed(1),
+      row.workerCpuUs.toFixed(1),
+      row.serverCpuUs?.toFixed(1) ?? "",
+      row.cpuUs?.toFixed(1) ?? "",
+    ]),
+  ];
+}
+
+/** A line for each load, a column for each subject. */
+function summary(
+  rows: readonly CallRow[],
+  title: string,
+  suite: string,
+  cell: (row: CallRow) => string,
+): Table[] {
+  const of = rows.filter((row) => row.suite === suite && row.message === "bytes");
+  const names = [...new Set(of.map(({ name }) => name))];
+  const lines = groups(of, ({ payloadBytes, inFlight }) => `${payloadBytes} ${inFlight}`).map(
+    ([, load]) => [
+      bytes(load[0]?.payloadBytes ?? 0),
+      `${load[0]?.inFlight}`,
+      ...names.map((name) => {
+        const row = load.find((each) => each.name === name);
+        return row ? cell(row) : "";
+      }),
+    ],
+  );
+  return of.length === 0 ? [] : [{ title, lines: [["payload", "in flight", ...names], ...lines] }];
+}
+
+function backlogLines(rows: readonly BacklogRow[]): string[][] {
+  return [
+    [
+      "",
+      "calls",
+      "queued, calls/s",
+      "jetrpc to this",
+      "CPU us/call",
+      "drained, calls/s",
+      "jetrpc to this",
+      "CPU us/call",
+    ],
+    ...rows.map((row) => [
+      row.name,
+      count(row.calls),
+      count(row.queuedPerSecond),
+      times(row.jetrpcQueues),
+      row.queueCpuUs.toFixed(1),
+      count(row.drainedPerSecond),
+      times(row.jetrpcDrains),
+      row.drainCpuUs.toFixed(1),
+    ]),
+  ];
+}
+
+function memoryLines(rows: readonly BacklogRow[]): string[][] {
+  const most = (seen: ProcessSeen) =>
+    `${megabytes(seen.most)} (${seen.growth < 0 ? "" : "+"}${megabytes(seen.growth)})`;
+  return [
+    [
+      "MB",
+      "calls",
+      "client",
+      "worker 1",
+      "worker 2",
+      "server, queueing",
+      "server, draining",
+      "queue on disk",
+      "all on disk, drained",
+    ],
+    ...rows.map((row) => [
+      row.name,
+      count(row.calls),
+      most(row.client),
+      ...row.workers.map(most),
+      megabytes(row.serverQueueing.most),
+      megabytes(row.serverDraining.most),
+      row.queuedBytes === undefined ? "" : megabytes(row.queuedBytes),
+      row.drainedBytes === undefined ? "" : megabytes(row.drainedBytes),
+    ]),
+  ];
+}
+
+function megabytes(size: number): string {
+  return `${Math.round(size / 1e6)}`;
+}
+
+function count(value: number): string {
+  return Math.round(value).toLocaleString("en-US");
+}
+
+function times(ratio: Spread | undefined): string {
+  if (!ratio) {
+    return "";
+  }
+  const { median, lowest, highest } = ratio;
+  const [middle, from, to] = [median, lowest, highest].map((value) => value.toFixed(2));
+  return from === to ? `${middle}` : `${middle} (${from} to ${to})`;
+}
+
+/** Lines for a terminal: the first column is a name, and the others are figures. */
 export function formatColumns(lines: readonly (readonly string[])[]): string {
+  return align(lines)
+    .map((line) => line.join("  "))
+    .join("\n");
+}
+
+/** The same as a table of Markdown. */
+export function formatMarkdown([head = [], ...lines]: readonly (readonly string[])[]): string {
+  const rule = head.map((_, column) => (column === 0 ? "---" : "---:"));
+  return [head, rule, ...lines].map((line) => `| ${line.join(" | ")} |`).join("\n");
+}
+
+function align(lines: readonly (readonly string[])[]): string[][] {
   const width = (column: number) => Math.max(...lines.map((line) => (line[column] ?? "").length));
-  const format = (line: readonly string[]) =>
-    line
-      .map((cell, column) =>
-        column === 0 ? cell.padEnd(width(column)) : cell.padStart(width(column)),
-      )
-      .join("  ");
-  return lines.map(format).join("\n");
+  return lines.map((line) =>
+    line.map((cell, column) =>
+      column === 0 ? cell.padEnd(width(column)) : cell.padStart(width(column)),
+    ),
+  );
 }

@@ -1,15 +1,21 @@
 import { Child } from "./child.js";
 import type { RunFailure, RunReply, RunRequest, Usage } from "./process.js";
-import { type Subject, streamMessages } from "./subject.js";
+import { readCpu } from "./process-watch.js";
+import type { Servers } from "./servers.js";
+import { type Served, type Subject, streamMessages } from "./subject.js";
 import { subjects } from "./subjects/index.js";
 
 /** The measurements of one round. */
 export interface Round {
+  readonly calls: number;
   readonly callsPerSecond: number;
   readonly p50Ms: number;
   readonly p99Ms: number;
+  /** CPU time of all calls together, in us. */
   readonly clientCpuUs: number;
   readonly workerCpuUs: number;
+  /** Undefined where there is no /proc. */
+  readonly serverCpuUs: number | undefined;
   readonly clientRss: number;
   readonly workerRss: number;
 }
@@ -21,45 +27,64 @@ export class RoundFailed extends Error {}
 export class SubjectProcesses {
   private constructor(
     readonly subject: Subject,
-    private readonly server: Child,
+    private readonly worker: Child,
     private readonly client: Child,
+    private readonly serverPids: readonly number[],
   ) {}
 
-  static async start(subject: Subject, natsUrl: string): Promise<SubjectProcesses> {
-    const index = `${subjects.indexOf(subject)}`;
-    const server = new Child(subject.name, "process.js", ["serve", index, natsUrl]);
-    const address = (await server.next()) as string;
-    const client = new Child(subject.name, "process.js", ["connect", index, natsUrl, address]);
+  static async start(subject: Subject, servers: Servers): Promise<SubjectProcesses> {
+    const { urls, pids } = await servers.get(subject.servers);
+    const args = [`${subjects.indexOf(subject)}`, urls.join()];
+    const worker = new Child(subject.name, "process.js", ["serve", ...args]);
+    const { address, serverPids = pids } = (await worker.next()) as Served;
+    const client = new Child(subject.name, "process.js", ["connect", ...args, address]);
     await client.next();
-    return new SubjectProcesses(subject, server, client);
+    return new SubjectProcesses(subject, worker, client, serverPids);
   }
 
   /**
-   * Calls for so many ms. In the suite `stream` a message counts as a call.
+   * Calls for so long or so often. In the kind `stream` a message counts as a call.
    * Throws {@link RoundFailed} when a call fails.
    */
   async run(request: RunRequest): Promise<Round> {
-    const workerBefore = (await this.server.ask("usage")) as Usage;
-    // The client's own time for an empty run is what it used before.
-    const clientBefore = (await this.client.ask({ ...request, ms: 0 })) as RunReply;
+    const before = await this.usage();
     const reply = (await this.client.ask(request)) as RunReply | RunFailure;
     if ("error" in reply) {
       throw new RoundFailed(`${this.subject.name}: ${reply.error}`);
     }
-    const worker = (await this.server.ask("usage")) as Usage;
-    const calls = reply.calls * (this.subject.suite === "stream" ? streamMessages : 1);
+    const after = await this.usage();
+    const calls = reply.calls * (this.subject.kind === "stream" ? streamMessages : 1);
     return {
+      calls,
       callsPerSecond: calls / reply.seconds,
       p50Ms: reply.p50Ms,
       p99Ms: reply.p99Ms,
-      clientCpuUs: (reply.usage.cpuUs - clientBefore.usage.cpuUs) / calls,
-      workerCpuUs: (worker.cpuUs - workerBefore.cpuUs) / calls,
-      clientRss: reply.usage.rss,
-      workerRss: worker.rss,
+      clientCpuUs: after.client.cpuUs - before.client.cpuUs,
+      workerCpuUs: after.worker.cpuUs - before.worker.cpuUs,
+      serverCpuUs:
+        after.serverCpuUs === undefined || before.serverCpuUs === undefined
+          ? undefined
+          : after.serverCpuUs - before.serverCpuUs,
+      clientRss: after.client.rss,
+      workerRss: after.worker.rss,
     };
   }
 
-  async stop(): Promise<void> {
-    await Promise.all([this.server.stop(), this.client.stop()]);
+  private async usage() {
+    const [client, worker] = (await Promise.all(
+      [this.client, this.worker].map((child) => child.ask("usage")),
+    )) as [Usage, Usage];
+    return { client, worker, serverCpuUs: serverCpu(this.serverPids) };
   }
+
+  async stop(): Promise<void> {
+    await Promise.all([this.worker.stop(), this.client.stop()]);
+  }
+}
+
+function serverCpu(pids: readonly number[]): number | undefined {
+  if (process.platform !== "linux") {
+    return undefined;
+  }
+  return pids.reduce((sum, pid) => sum + readCpu(pid), 0);
 }

@@ -8,26 +8,28 @@ import {
   createGrpcTransport,
 } from "@connectrpc/connect-node";
 import { BenchService } from "../gen/bench/v1/bench_pb.js";
-import { streamMessages, type Way } from "../subject.js";
+import { type Served, streamMessages, type Way } from "../subject.js";
 import { count, drain } from "./count.js";
 
 function routes(router: ConnectRouter): void {
   router.service(BenchService, {
     echo: ({ payload }) => ({ payload }),
+    echoOrder: (order) => order,
     count: ({ messages }) => count(messages),
   });
 }
 
-function listen(server: http.Server | http2.Http2Server): Promise<string> {
+function listen(server: http.Server | http2.Http2Server): Promise<Served> {
   return new Promise((resolve) => {
     server.listen(0, "127.0.0.1", () => {
-      resolve(`http://127.0.0.1:${(server.address() as AddressInfo).port}`);
+      const address = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+      resolve({ address, serverPids: [] });
     });
   });
 }
 
 interface Http {
-  serve(): Promise<string>;
+  serve(): Promise<Served>;
   transport(baseUrl: string): Transport;
 }
 
@@ -47,9 +49,14 @@ const grpc: Http = {
 const unary = ({ serve, transport }: Http): Way => ({
   serve,
   async connect(_nats, address) {
-    const { echo } = createClient(BenchService, transport(address));
-    return async (payload) => {
-      await echo({ payload });
+    const { echo, echoOrder } = createClient(BenchService, transport(address));
+    return {
+      async bytes(payload) {
+        await echo({ payload });
+      },
+      async order(order) {
+        await echoOrder(order);
+      },
     };
   },
 });
@@ -62,6 +69,6 @@ export const connectGrpcStream: Way = {
   serve: grpc.serve,
   async connect(_nats, address) {
     const bench = createClient(BenchService, grpc.transport(address));
-    return () => drain(bench.count({ messages: streamMessages }));
+    return { bytes: () => drain(bench.count({ messages: streamMessages })) };
   },
 };

@@ -17,7 +17,7 @@ import {
   type sendUnaryData,
 } from "@grpc/grpc-js";
 import { BenchService } from "../gen/bench/v1/bench_pb.js";
-import { streamMessages, type Way } from "../subject.js";
+import { type Served, streamMessages, type Way } from "../subject.js";
 import { count, drain } from "./count.js";
 
 const options = {
@@ -42,17 +42,20 @@ function definition(method: DescMethod): MethodDefinition<unknown, unknown> {
 }
 
 const echo = definition(BenchService.method.echo);
+const echoOrder = definition(BenchService.method.echoOrder);
 const counting = definition(BenchService.method.count);
 
-async function serve(): Promise<string> {
+async function serve(): Promise<Served> {
   const server = new Server(options);
   server.addService(
-    { echo, count: counting },
+    { echo, echoOrder, count: counting },
     {
       echo: (
         call: ServerUnaryCall<{ payload: Uint8Array }, unknown>,
         reply: sendUnaryData<unknown>,
       ) => reply(null, { payload: call.request.payload }),
+      echoOrder: (call: ServerUnaryCall<unknown, unknown>, reply: sendUnaryData<unknown>) =>
+        reply(null, call.request),
       count: async (call: ServerWritableStream<{ messages: number }, unknown>) => {
         for await (const message of count(call.request.messages)) {
           if (!call.write(message)) {
@@ -68,7 +71,7 @@ async function serve(): Promise<string> {
       error ? reject(error) : resolve(bound),
     );
   });
-  return `127.0.0.1:${port}`;
+  return { address: `127.0.0.1:${port}`, serverPids: [] };
 }
 
 const client = (address: string) => new Client(address, credentials.createInsecure(), options);
@@ -77,13 +80,16 @@ export const grpcUnary: Way = {
   serve,
   async connect(_nats, address) {
     const grpc = client(address);
-    const { path, requestSerialize, responseDeserialize } = echo;
-    return (payload) =>
-      new Promise((resolve, reject) => {
-        grpc.makeUnaryRequest(path, requestSerialize, responseDeserialize, { payload }, (error) =>
-          error ? reject(error) : resolve(),
-        );
-      });
+    const call =
+      ({ path, requestSerialize, responseDeserialize }: typeof echo) =>
+      (message: unknown) =>
+        new Promise<void>((resolve, reject) => {
+          grpc.makeUnaryRequest(path, requestSerialize, responseDeserialize, message, (error) =>
+            error ? reject(error) : resolve(),
+          );
+        });
+    const bytes = call(echo);
+    return { bytes: (payload) => bytes({ payload }), order: call(echoOrder) };
   },
 };
 
@@ -92,11 +98,13 @@ export const grpcStream: Way = {
   async connect(_nats, address) {
     const grpc = client(address);
     const { path, requestSerialize, responseDeserialize } = counting;
-    return () =>
-      drain(
-        grpc.makeServerStreamRequest(path, requestSerialize, responseDeserialize, {
-          messages: streamMessages,
-        }),
-      );
+    return {
+      bytes: () =>
+        drain(
+          grpc.makeServerStreamRequest(path, requestSerialize, responseDeserialize, {
+            messages: streamMessages,
+          }),
+        ),
+    };
   },
 };

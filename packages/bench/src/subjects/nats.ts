@@ -1,17 +1,23 @@
 import { connect, createInbox, type NodeConnectionOptions } from "@nats-io/transport-node";
-import type { Way } from "../subject.js";
+import { readOrder, writeOrder } from "../order.js";
+import type { Served, Way } from "../subject.js";
 
-const subject = "bench.raw";
+const bytesSubject = "bench.bytes";
+const orderSubject = "bench.order";
 
-/** A worker that answers with the bytes that it got. */
-async function serve(servers: string): Promise<string> {
+/** A worker that answers with what it got: with the same bytes, or with an order that it has read. */
+async function serve(servers: string[]): Promise<Served> {
   const nats = await connect({ servers });
-  nats.subscribe(subject, {
+  nats.subscribe(bytesSubject, {
     queue: "q",
     callback: (_error, message) => void message.respond(message.data),
   });
+  nats.subscribe(orderSubject, {
+    queue: "q",
+    callback: (_error, message) => void message.respond(writeOrder(readOrder(message.data))),
+  });
   await nats.flush();
-  return subject;
+  return { address: "" };
 }
 
 /** The NATS client's own request. */
@@ -20,8 +26,13 @@ export function natsRequest(options: NodeConnectionOptions): Way {
     serve,
     async connect(servers) {
       const nats = await connect({ servers, ...options });
-      return async (payload) => {
-        await nats.request(subject, payload);
+      return {
+        async bytes(payload) {
+          await nats.request(bytesSubject, payload);
+        },
+        async order(order) {
+          readOrder((await nats.request(orderSubject, writeOrder(order))).data);
+        },
       };
     },
   };
@@ -36,21 +47,27 @@ export const bareMux: Way = {
   async connect(servers) {
     const nats = await connect({ servers });
     const prefix = `${createInbox()}.`;
-    const waiting = new Map<string, () => void>();
+    const waiting = new Map<string, (reply: Uint8Array) => void>();
     let next = 0;
     nats.subscribe(`${prefix}*`, {
       callback: (_error, message) => {
         const token = message.subject.slice(prefix.length);
         const resolve = waiting.get(token);
         waiting.delete(token);
-        resolve?.();
+        resolve?.(message.data);
       },
     });
-    return (payload) =>
-      new Promise((resolve) => {
+    const request = (subject: string, payload: Uint8Array) =>
+      new Promise<Uint8Array>((resolve) => {
         const token = (next++).toString(36);
         waiting.set(token, resolve);
         nats.publish(subject, payload, { reply: prefix + token });
       });
+    return {
+      bytes: (payload) => request(bytesSubject, payload),
+      async order(order) {
+        readOrder(await request(orderSubject, writeOrder(order)));
+      },
+    };
   },
 };

@@ -17,28 +17,6 @@ function bench(command: string, ...args: string[]) {
   return run(process.execPath, [join(import.meta.dirname, "../dist", `${command}.js`), ...args]);
 }
 
-// Memory is read from /proc.
-test.skipIf(process.platform !== "linux")("queues and drains backlogs", async () => {
-  const file = join(folder, "backlog.json");
-  const { stdout } = await bench("backlog", "--calls", "300,600", "--json", file);
-  expect(stdout).toContain("600 calls");
-  const seen = {
-    first: expect.any(Number),
-    most: expect.any(Number),
-    growth: expect.any(Number),
-    cpuUs: expect.any(Number),
-  };
-  expect(JSON.parse(await readFile(file, "utf8"))).toMatchObject(
-    [300, 600].map((calls) => ({
-      calls,
-      client: seen,
-      workers: [seen, seen],
-      serverQueueing: seen,
-      serverDraining: seen,
-    })),
-  );
-});
-
 test("attaches to finished calls", async () => {
   const file = join(folder, "attach.json");
   await bench("attach", "--calls", "4,40", "--rounds", "1", "--json", file);
@@ -50,9 +28,9 @@ test("attaches to finished calls", async () => {
   ]);
 });
 
-test.each(["backlog", "attach"])("%s refuses what it cannot do, with what it can", async (name) => {
+test("attach refuses what it cannot do, with what it can", async () => {
   for (const args of [["--calls", "1,none"], ["--fast"]]) {
-    const failure = await bench(name, ...args).catch((error) => error);
+    const failure = await bench("attach", ...args).catch((error) => error);
     expect(failure.code).toBe(2);
     expect(failure.stderr).toContain(args[0]);
     expect(failure.stderr).toContain("--json FILE");

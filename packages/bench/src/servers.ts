@@ -1,0 +1,40 @@
+import { type NatsCluster, type NatsServer, startNats, startNatsCluster } from "@jetrpc/testing";
+import type { ServersName } from "./subject.js";
+
+const always = "jetstream { sync_interval: always }\n";
+
+/** The nats-servers of a run, each started when it is first needed. */
+export class Servers implements AsyncDisposable {
+  private readonly running = new Map<ServersName, Promise<NatsServer | NatsCluster>>();
+
+  /** The URLs and the process ids of servers, which run from now on. */
+  async get(name: ServersName = "one"): Promise<{ urls: string[]; pids: number[] }> {
+    let starting = this.running.get(name);
+    if (!starting) {
+      starting = start(name);
+      this.running.set(name, starting);
+    }
+    const running = await starting;
+    const servers = "servers" in running ? running.servers : [running];
+    return { urls: servers.map(({ url }) => url), pids: servers.map(({ pid }) => pid) };
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    for (const start of await Promise.allSettled(this.running.values())) {
+      if (start.status === "fulfilled") {
+        await start.value.stop();
+      }
+    }
+  }
+}
+
+function start(name: ServersName): Promise<NatsServer | NatsCluster> {
+  switch (name) {
+    case "one":
+      return startNats();
+    case "one-always":
+      return startNats({ config: always });
+    case "three-always":
+      return startNatsCluster({ config: always });
+  }
+}
