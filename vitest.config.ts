@@ -1,3 +1,4 @@
+import { join } from "node:path";
 import { defineConfig } from "vitest/config";
 
 /** Tests that run with users who may do what their role needs, and no more. */
@@ -60,6 +61,8 @@ export default defineConfig({
     testTimeout: 180_000,
     hookTimeout: 180_000,
     maxWorkers: 4,
+    expect: { poll: { timeout: 120_000 } },
+    setupFiles: join(import.meta.dirname, "test/patient-requests.ts"),
     projects: [
       {
         extends: true,

@@ -25,7 +25,7 @@ test("a Blob is read although the server that is asked lags behind the others", 
   const store = (subject: string, payload: Uint8Array, name: string, value: string) => {
     const own = headers();
     own.set(name, value);
-    return nats.request(subject, payload, { headers: own, timeout: 5_000 });
+    return nats.request(subject, payload, { headers: own, timeout: 60_000 });
   };
   const [first, second] = [Buffer.from("what is there, "), Buffer.from("and what comes")];
   const whole = Buffer.concat([first, second]);

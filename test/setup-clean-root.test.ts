@@ -247,7 +247,7 @@ describe.skipIf(!canMakeCleanRoot && !process.env["CI"])("setup.sh in a clean ro
       expect(stderr).toMatch(/the service does not (start|answer)/);
       expect(await version()).toBe(newest);
       await expect.poll(() => property("ActiveState")).toBe("active");
-      await expect.poll(() => messages("KEPT").catch(String), { timeout: 10_000 }).toBe(1);
+      await expect.poll(() => messages("KEPT").catch(String)).toBe(1);
     });
   });
 
@@ -281,7 +281,7 @@ describe.skipIf(!canMakeCleanRoot && !process.env["CI"])("setup.sh in a clean ro
       const host = ["/etc/jetrpc-nats/tls", "server", "127.0.0.1"];
       expect(await root.run("/opt/setup/certificates.sh", ...host)).toMatchObject({ code: 0 });
       await root.run("systemctl", "reload", "jetrpc-nats");
-      await expect.poll(serial, { timeout: 10_000 }).not.toBe(before);
+      await expect.poll(serial).not.toBe(before);
       expect(await property("MainPID")).toBe(pid);
       expect((await succeeds(["--tls"])).stderr).toMatch(/^nothing to change$/m);
     });

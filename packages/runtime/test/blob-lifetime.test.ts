@@ -241,7 +241,7 @@ describe("a sweep", () => {
     removal.set("Nats-Rollup", "sub");
     removal.set("Nats-Expected-Last-Subject-Sequence", "1");
     // What a sweep does that saw the first chunk only.
-    const reply = await connection.nats.request(subject, "", { headers: removal, timeout: 5_000 });
+    const reply = await connection.nats.request(subject, "", { headers: removal, timeout: 60_000 });
     expect(reply.json()).toMatchObject({ error: { err_code: 10071 } });
     expect(await requestChunks(connection)).toBe(3);
   });

@@ -213,7 +213,7 @@ describe("a call id that is given", () => {
     const [subject = ""] = Object.keys(await objects(connection));
     const header = headers();
     header.set("Jetrpc-Chunk", `${stored + 1} ${(stored + 1) * chunk}`);
-    await connection.nats.request(subject, bytes(chunk, 2), { headers: header, timeout: 5_000 });
+    await connection.nats.request(subject, bytes(chunk, 2), { headers: header, timeout: 60_000 });
     await copy.submit({ file: blobOf(content) }, { callId });
     await until(async () => (await requestChunks(connection)) === chunks);
     await blobs.worker(copier);

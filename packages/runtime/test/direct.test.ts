@@ -179,7 +179,7 @@ describe("a direct unary call", () => {
       const header = headers();
       header.set("Content-Type", contentType);
       const subject = "test.v1.TestService.rpc.Get";
-      return await connection.nats.request(subject, body, { headers: header, timeout: 5_000 });
+      return await connection.nats.request(subject, body, { headers: header, timeout: 60_000 });
     };
     const reply = await ask('{ "text": "hello" }');
     expect(reply.headers?.get("Content-Type")).toBe("application/json");

@@ -13,7 +13,14 @@ import { describe, expect, test } from "vitest";
 import { fileSetOf } from "./file-set.js";
 import { TestService } from "./gen/test/v1/test_pb.js";
 import { microSchemas } from "./micro-schemas.js";
-import { collect, gate, patientDrain, type TestClient, useNats } from "./support.js";
+import {
+  collect,
+  gate,
+  listedServices,
+  patientDrain,
+  type TestClient,
+  useNats,
+} from "./support.js";
 
 const nats = useNats();
 const name = "test_v1_TestService";
@@ -31,7 +38,7 @@ interface Endpoint {
 /** What one service answers on a subject. */
 async function ask(subject: string): Promise<{ id: string; endpoints: Endpoint[] }> {
   const { nats: connection } = await nats.connect({ as: "observer" });
-  return (await connection.request(subject, "", { timeout: 5_000 })).json();
+  return (await connection.request(subject, "", { timeout: 60_000 })).json();
 }
 
 describe("NATS micro", () => {
@@ -144,7 +151,7 @@ describe("listServices", () => {
     expect(await listServices(connection)).toEqual([]);
     await nats.worker({ get: () => ({}) }, { version: "1.0.0" });
     await nats.worker({ get: () => ({}), chat: async function* () {} }, { version: "2.0.0" });
-    const services = await listServices(connection);
+    const services = await listedServices(connection, 2);
     expect(services).toHaveLength(2);
     expect(services.map((each) => each.version).sort()).toEqual(["1.0.0", "2.0.0"]);
     expect(services.find((each) => each.version === "2.0.0")).toMatchObject({

@@ -91,7 +91,7 @@ ${users.config([undefined, "hub"])}`,
       () => false,
     ),
   );
-}, 60_000);
+});
 afterEach(async () => {
   for (const close of open.splice(0).reverse()) {
     await close();

@@ -79,7 +79,7 @@ describe("a durable unary call", () => {
     replay.set("Jetrpc-Replay", "1");
     await connection.nats.request("test.v1.TestService.queue.Do._._.again", new Uint8Array(0), {
       headers: replay,
-      timeout: 5_000,
+      timeout: 60_000,
     });
     await until(async () => {
       const info = await connection.nats.request("$JS.API.STREAM.INFO.TEST");
@@ -564,7 +564,7 @@ describe("a queued message that is no request of ours", () => {
     const header = headers();
     header.set("Content-Type", "application/json");
     const subject = "test.v1.TestService.queue.Do._._.by-hand";
-    await connection.nats.request(subject, '{"text":"it"}', { headers: header, timeout: 5_000 });
+    await connection.nats.request(subject, '{"text":"it"}', { headers: header, timeout: 60_000 });
     const client = await nats.client();
     expect((await client.do.attach("by-hand").result()).text).toBe("did it");
   });

@@ -22,7 +22,7 @@ describe.each(parties)("kill -9 of the %s", (party) => {
 
   beforeAll(async () => {
     seen = await stage.run();
-  }, 120_000);
+  });
   afterAll(() => stage.close());
 
   test.each(rows.map((row) => [row.scenario.edge, row.when, row.step.name, row.id, row] as const))(

@@ -295,10 +295,13 @@ describe("a durable call that fails", () => {
       expect(attempts).toBe(1);
       expect((await failureOf(collect(client.count({})))).code).toBe(Code.NotFound);
       await untilQueueIsEmpty();
-      const both = await letters();
-      expect(both.map(({ error }) => error.code)).toEqual([Code.NotFound, Code.NotFound]);
-      const requests = await Promise.all(both.map((letter) => letter.request()));
-      expect(requests).toContainEqual(expect.objectContaining({ text: "request" }));
+      // A letter may be stored after its call has ended: a large one comes second then.
+      const [letter, second] = (await letters()).sort(
+        (a, b) => Number(b.callId === call.id) - Number(a.callId === call.id),
+      );
+      expect(letter?.error.code).toBe(Code.NotFound);
+      expect(await letter?.request()).toMatchObject({ text: "request" });
+      expect(second?.error.code).toBe(Code.NotFound);
     },
   );
 

@@ -103,4 +103,4 @@ test("where a worker may not make a stream its log says so, and no call is lost"
   expect(await call.result()).toMatchObject({ text: "kept" });
   await Promise.all([served.drain(), admin.drain()]);
   await Promise.all([root.close(), worker.close()]);
-}, 120_000);
+});

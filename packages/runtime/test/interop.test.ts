@@ -86,7 +86,9 @@ beforeAll(async () => {
   const workers = await nats.connect({ as: "worker", keep: true });
   await startWorker(TestService, impl, workers, { answerUnimplemented: true });
   await startWorker(UnimplementedService, {}, workers, { answerUnimplemented: true });
-  const clients = await nats.connect({ as: "client", keep: true, defaultTimeoutMs: 170_000 });
+  // Some calls have megabytes, and there are a thousand at once.
+  const defaultTimeoutMs = 170_000;
+  const clients = await nats.connect({ as: "client", keep: true, defaultTimeoutMs });
   // Connect's own client.
   client = createClient(TestService, clients.transport);
   unimplemented = createClient(UnimplementedService, clients.transport);

@@ -92,14 +92,14 @@ describe("a field of Any", () => {
     const body = JSON.stringify({ any: { "@type": typeUrl, name: "Ada" } });
     const reply = await connection.nats.request("any.v1.AnyService.rpc.Get", body, {
       headers: jsonHeaders(),
-      timeout: 120_000,
+      timeout: 60_000,
     });
     expect(reply.json()).toEqual({ any: { "@type": typeUrl, name: "Ada!" } });
     // A type that the file knows nothing of.
     const other = JSON.stringify({ any: { "@type": "type.googleapis.com/other.v1.Other" } });
     const refused = await connection.nats.request("any.v1.AnyService.rpc.Get", other, {
       headers: jsonHeaders(),
-      timeout: 120_000,
+      timeout: 60_000,
     });
     expect(refused.json()).toMatchObject({ code: "invalid_argument" });
     await worker.drain();
@@ -113,7 +113,7 @@ describe("a field of Any", () => {
     const worker = await startWorker(service, { do: fail } as never, connection);
     const body = JSON.stringify({ any: { "@type": typeUrl, name: "Ada" } });
     const subject = "any.v1.AnyService.queue.Do._._.by-hand";
-    await connection.nats.request(subject, body, { headers: jsonHeaders(), timeout: 120_000 });
+    await connection.nats.request(subject, body, { headers: jsonHeaders(), timeout: 60_000 });
     const client = createClient<{ do: { attach(id: string): { result(): Promise<unknown> } } }>(
       service,
       connection,
@@ -136,7 +136,7 @@ describe("an error in JSON", () => {
     const root = await nats.connect();
     return await root.nats.request("test.v1.TestService.rpc.Get", body, {
       headers: jsonHeaders(),
-      timeout: 120_000,
+      timeout: 60_000,
     });
   };
 
@@ -202,7 +202,7 @@ test("a field that the schema does not have is left out of a request in JSON, as
   await nats.worker({ get: ({ text }) => ({ text }) });
   const root = await nats.connect();
   const body = '{ "text": "hello", "newer": 1 }';
-  const options = { headers: jsonHeaders(), timeout: 120_000 };
+  const options = { headers: jsonHeaders(), timeout: 60_000 };
   const reply = await root.nats.request("test.v1.TestService.rpc.Get", body, options);
   expect(reply.json()).toEqual({ text: "hello" });
 });

@@ -15,7 +15,6 @@ import {
   createClient,
   describeService,
   listServices,
-  type ServiceInfo,
   startWorker,
   type WorkerImpl,
 } from "@jetrpc/runtime";
@@ -27,7 +26,7 @@ import { describe, expect, test } from "vitest";
 import { type Connection as Internal, internalsOf } from "../src/connection.js";
 import { RequestSchema, TestService } from "./gen/test/v1/test_pb.js";
 import { malformedBlocks, publishRaw, rawHeaders, storeRaw, withLines } from "./raw-headers.js";
-import { collect, gate, type TestClient, until, useNats } from "./support.js";
+import { collect, gate, listedServices, type TestClient, until, useNats } from "./support.js";
 
 const nats = useNats();
 const service = "test.v1.TestService";
@@ -59,7 +58,7 @@ async function messagesIn(stream: string): Promise<number> {
 
 /** Asks a worker directly, with headers that are made by hand. */
 async function ask(nc: NatsConnection, subject: string, block: string, data: Uint8Array) {
-  return await nc.request(subject, data, { timeout: 10_000, headers: rawHeaders(block) });
+  return await nc.request(subject, data, { timeout: 60_000, headers: rawHeaders(block) });
 }
 
 /** A subject that a connection may listen on. */
@@ -253,7 +252,7 @@ describe("a header block that cannot be read", () => {
         }),
     });
     await root.flush();
-    expect(await listServices(await nats.connect({ as: "observer" }))).toHaveLength(1);
+    expect(await listedServices(await nats.connect({ as: "observer" }), 1)).toHaveLength(1);
   });
 });
 
@@ -625,13 +624,7 @@ describe("discovery", () => {
       },
     });
     await root.flush();
-    const observer = await nats.connect({ as: "observer" });
-    let services: ServiceInfo[] = [];
-    // A busy worker may need longer than a list waits.
-    await until(async () => {
-      services = await listServices(observer);
-      return services.length > 2;
-    });
+    const services = await listedServices(await nats.connect({ as: "observer" }), 3);
     expect(services.map(({ typeName }) => typeName)).toEqual(["odd.v1.A", "odd.v1.B", service]);
     const empty = { name: "", kind: "", delivery: "durable", input: "", output: "" };
     expect(services[1]?.methods).toEqual([empty, empty, empty]);
@@ -908,7 +901,7 @@ test("a worker of thousands of methods works, and says how many there are", asyn
   const [info] = await listServices(connection, { timeoutMs: 5_000 });
   expect(info).toMatchObject({ typeName: many.typeName, methodCount: 20_000 });
   expect(info?.methods.length).toBeGreaterThan(1_000);
-  const stats = await connection.nats.request("$SRV.STATS", "", { timeout: 5_000 });
+  const stats = await connection.nats.request("$SRV.STATS", "", { timeout: 60_000 });
   expect((stats.json() as { endpoints: unknown[] }).endpoints.length).toBeGreaterThan(1_000);
   const first = many.methods[0] as DescMethodUnary;
   await connection.transport.unary(first, undefined, undefined, undefined, {});

@@ -90,7 +90,7 @@ export interface StreamInfo {
 
 /** All streams of an account. */
 export async function listStreams({ nats }: Connection): Promise<readonly StreamInfo[]> {
-  const reply = await nats.request("$JS.API.STREAM.LIST", "{}", { timeout: 10_000 });
+  const reply = await nats.request("$JS.API.STREAM.LIST", "{}", { timeout: 60_000 });
   return (reply.json() as { streams?: StreamInfo[] | null }).streams ?? [];
 }
 
@@ -103,7 +103,7 @@ export async function makeStreams(
   const create = async (api: string, config: object) => {
     for (let tries = 1; ; tries++) {
       const reply = await nats.request(`$JS.API.${api}`, JSON.stringify(config), {
-        timeout: 10_000,
+        timeout: 60_000,
       });
       const { error } = reply.json() as { error?: { err_code: number } };
       if (!error) {

@@ -86,7 +86,7 @@ export class StrayStage {
     const connection = await connect({ nats: { servers: this.server.url } });
     try {
       const ask: Ask = (subject, body) =>
-        connection.nats.request(subject, body && JSON.stringify(body), { timeout: 5_000 });
+        connection.nats.request(subject, body && JSON.stringify(body), { timeout: 60_000 });
       return await work(ask, createOperator(connection, EdgeService), connection);
     } finally {
       await connection.close();

@@ -9,7 +9,9 @@ import {
   type DurableServerStreamingMethod,
   type DurableUnaryMethod,
   type LogRecord,
+  listServices,
   type ServerStreamingMethod,
+  type ServiceInfo,
   startWorker,
   type UnaryMethod,
   type Worker,
@@ -78,8 +80,8 @@ function createUsers(services: readonly DescService[]): TestUsers {
   });
 }
 
-/** A busy machine may take longer than 20 s until a server greets. */
-const patient = (url: string) => ({ servers: url, timeout: 120_000 });
+/** How long a server may take to greet, in ms: no test waits so long, however slow the machine is. */
+const patient = { timeout: 60_000 };
 
 /** A server for all tests of a file, and what each test opens on it. */
 export function useNats(services: readonly DescService[] = testServices) {
@@ -88,7 +90,7 @@ export function useNats(services: readonly DescService[] = testServices) {
   const users = isSecured ? createUsers(services) : undefined;
   const userOf = (role: TestRole, owner = "_") => (role === "client" ? `client-${owner}` : role);
   const asRoot = async (url: string, work: (root: Connection) => Promise<void>) => {
-    const root = await connect({ nats: { ...patient(url), ...users?.options("root") } });
+    const root = await connect({ nats: { ...patient, servers: url, ...users?.options("root") } });
     await work(root);
     await root.close();
   };
@@ -137,7 +139,7 @@ export function useNats(services: readonly DescService[] = testServices) {
     async connect(options: TestConnection = {}): Promise<Connection> {
       const { url = server.url, as = "root", keep = false, ...rest } = options;
       const user = users?.options(userOf(as, rest.owner));
-      const connection = await connect({ ...rest, nats: { ...patient(url), ...user } });
+      const connection = await connect({ ...rest, nats: { ...patient, servers: url, ...user } });
       if (!keep) {
         open.push(() => connection.close());
       }
@@ -200,6 +202,19 @@ export async function collect<T>(iterable: AsyncIterable<T>): Promise<T[]> {
 export async function until(holds: () => boolean | Promise<boolean>): Promise<void> {
   while (!(await holds())) {
     await new Promise((resolve) => setTimeout(resolve, 10));
+  }
+}
+
+/** The running workers, when as many have answered: on a busy machine some answer late. */
+export async function listedServices(
+  connection: Connection,
+  count: number,
+): Promise<ServiceInfo[]> {
+  for (;;) {
+    const services = await listServices(connection);
+    if (services.length >= count) {
+      return services;
+    }
   }
 }
 

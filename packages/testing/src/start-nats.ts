@@ -6,7 +6,11 @@ import { logFile, NatsProcess } from "./nats-process.js";
 
 /** Options of {@link startNats}. */
 export interface NatsOptions {
-  /** Text in the language of nats-server.conf, for users, accounts, limits and the like. */
+  /**
+   * Text in the language of nats-server.conf, for users, accounts, limits and the like.
+   * Without it the server waits 60 s where others wait 2 s for a client to log in
+   * (`authorization`) and 10 s for it to read (`write_deadline`).
+   */
   config?: string | undefined;
   /** Greatest message in bytes. Default: the server's own, 1 MiB. */
   maxPayload?: number | undefined;
@@ -74,10 +78,10 @@ export async function startServer(
   const directory = await mkdtemp(join(tmpdir(), "jetrpc-nats-"));
   try {
     const storeDir = options.storeDir ?? join(directory, "store");
-    const args = ["--jetstream", "--store_dir", storeDir, ...furtherArgs];
-    await writeFile(join(directory, "nats-server.conf"), configText(options));
-    await writeFile(join(directory, "patient.conf"), patience);
-    args.push("--config", join(directory, "patient.conf"));
+    const defaults = join(directory, "defaults.conf");
+    const args = ["--jetstream", "--store_dir", storeDir, "--config", defaults, ...furtherArgs];
+    await writeFile(join(directory, "nats-server.conf"), options.config ?? "");
+    await writeFile(defaults, defaultsOf(options));
     const start = (port: number) => NatsProcess.start({ binary, args, port, directory });
     return new SingleServer(await start(options.port ?? 0), start, directory, storeDir);
   } catch (error) {
@@ -141,15 +145,13 @@ export class SingleServer implements NatsServer {
   }
 }
 
-function configText({ maxPayload, config = "" }: NatsOptions): string {
-  return (maxPayload === undefined ? "" : `max_payload: ${maxPayload}\n`) + config;
-}
-
 /**
- * On a busy machine a client may need longer than 2 s to send its credentials, or than 10 s to
- * read. The configuration of a test is read after it, and replaces what it sets itself.
+ * The configuration that the options' own text overrides. A busy machine logs in and reads
+ * late: the server would cut its clients after 2 s, and after 10 s.
  */
-const patience = `authorization { timeout: 60 }
+function defaultsOf({ maxPayload }: NatsOptions): string {
+  return `authorization { timeout: 60 }
 write_deadline: "60s"
-include "nats-server.conf"
+${maxPayload === undefined ? "" : `max_payload: ${maxPayload}\n`}include nats-server.conf
 `;
+}

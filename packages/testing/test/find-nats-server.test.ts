@@ -183,7 +183,7 @@ describe("release", () => {
         ),
       ),
     );
-  }, 30_000);
+  });
 
   test("a wrong checksum: the file is not even unpacked", async () => {
     const archive = releaseArchive(fakeServer("nats-server: v2.15.0"));
@@ -220,7 +220,7 @@ describe("release", () => {
     const before = requests.length;
     expect(await findNatsServer(options)).toEqual({ ...found, source: "cache" });
     expect(requests.length).toBe(before);
-  }, 60_000);
+  });
 
   test("removes what a killed download left, and nothing that is under way", async () => {
     const { options } = nothing();

@@ -9,6 +9,7 @@ beforeAll(async () => {
   engine = await PdfEngine.start({
     maxMemoryBytes: 256 * 1024 * 1024,
     maxResultBytes: 20_000,
+    // The document that takes all memory takes a busy machine minutes.
     pageTimeoutMs: 170_000,
   });
 });
