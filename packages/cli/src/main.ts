@@ -1,5 +1,6 @@
 import { createRequire } from "node:module";
-import { Code, ConnectError } from "@jetrpc/runtime";
+import { ConnectError } from "@jetrpc/runtime";
+import { codeName } from "@jetrpc/runtime/schema";
 import { Command, CommanderError } from "commander";
 import { commands } from "./commands/index.js";
 import { Exit, ExitCode, UsageError } from "./exit-code.js";
@@ -26,11 +27,11 @@ export async function main(args: readonly string[]): Promise<number> {
       return error.exitCode === 0 ? ExitCode.ok : ExitCode.usage;
     }
     if (error instanceof UsageError) {
-      printError(error.message, "Usage", asJson);
+      printError(error.message, "usage", asJson);
       return ExitCode.usage;
     }
     const { code, rawMessage } = ConnectError.from(error);
-    printError(rawMessage, Code[code] as string, asJson);
+    printError(rawMessage, codeName(code), asJson);
     return ExitCode.failed;
   }
 }
@@ -44,7 +45,7 @@ function createProgram(asJson: boolean): Command {
   }
   for (const command of [program, ...descendants(program)]) {
     command.exitOverride().configureOutput({
-      outputError: (text) => printError(text.replace(/^error: /, "").trim(), "Usage", asJson),
+      outputError: (text) => printError(text.replace(/^error: /, "").trim(), "usage", asJson),
     });
   }
   return program;

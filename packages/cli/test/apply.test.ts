@@ -152,7 +152,7 @@ test("what is destructive is refused with the reason, and done when it is allowe
   expect((await shop.run(after, "apply", "--allow-destructive")).stdout).toMatch(/applied\n$/);
   expect((await stream("SHOP_DEAD"))?.["max_age"]).toBe(24 * 3_600e9);
   expect(linesOf(await shop.run(after, "dead", "list", "--json"))).toMatchObject([
-    { method: "Refund", callId: "r-1", error: { code: "Unimplemented" } },
+    { method: "Refund", callId: "r-1", error: { code: "unimplemented" } },
   ]);
   expect((await shop.run(after, "apply")).stdout).toBe("no changes\n");
 });
@@ -210,5 +210,5 @@ test("--json tells the same", async () => {
       ],
     },
   ]);
-  expect(JSON.parse(refused.stderr)).toMatchObject({ error: { code: "FailedPrecondition" } });
+  expect(JSON.parse(refused.stderr)).toMatchObject({ error: { code: "failed_precondition" } });
 });

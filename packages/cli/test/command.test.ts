@@ -31,7 +31,7 @@ test("--json makes a JSON object of what went wrong", async () => {
     const outcome = await jetrpc([...args, "--json"]);
     expect(outcome).toMatchObject({ code: 2, stdout: "" });
     expect(JSON.parse(outcome.stderr)).toEqual({
-      error: { code: "Usage", message: expect.stringContaining(text) },
+      error: { code: "usage", message: expect.stringContaining(text) },
     });
   }
 });

@@ -39,7 +39,7 @@ test("dead letters are listed, and shown decoded", async () => {
   const [titles, first, second] = stdout.split("\n");
   expect(titles).toMatch(/^FAILED AT +METHOD +OWNER +CALL ID +ATTEMPTS +ERROR$/);
   expect(first).toMatch(
-    /^20\d\d-\S+Z {2}shop\.v1\.ShopService\.Order +_ +o-1 +1 +InvalidArgument: no luck today$/,
+    /^20\d\d-\S+Z {2}shop\.v1\.ShopService\.Order +_ +o-1 +1 +invalid_argument: no luck today$/,
   );
   expect(second).toContain("Refund");
   expect(await left("--method", "Refund")).toEqual(["r-1"]);
@@ -51,7 +51,7 @@ test("dead letters are listed, and shown decoded", async () => {
     callId: "o-1",
     owner: "_",
     attempts: 1,
-    error: { code: "InvalidArgument", message: "no luck\ntoday" },
+    error: { code: "invalid_argument", message: "no luck\ntoday" },
     request: { text: "luck" },
   });
 });
@@ -88,9 +88,9 @@ test("a call id that has no dead letter is an error; those of one code are chose
   }
   const shown = await shop.run(image, "dead", "show", "a");
   expect(JSON.parse(shown.stdout)).toMatchObject({ callId: "a" });
-  expect(await left("--code", "Internal")).toEqual([]);
-  expect(await left("--code", "InvalidArgument")).toEqual(["a"]);
-  const done = await shop.run(image, "dead", "discard", "--code", "InvalidArgument");
+  expect(await left("--code", "internal")).toEqual([]);
+  expect(await left("--code", "invalid_argument")).toEqual(["a"]);
+  const done = await shop.run(image, "dead", "discard", "--code", "invalid_argument");
   expect(done.stdout).toContain("discarded shop.v1.ShopService.Order _ a");
   expect(await left()).toEqual([]);
 });

@@ -4,6 +4,8 @@
  *
  * @module
  */
+
+export { apiPrefix } from "./schema/api-prefix.js";
 export {
   bindMethod,
   bindService,
@@ -12,4 +14,6 @@ export {
   type Queue,
   type ServiceBinding,
 } from "./schema/binding.js";
+export { codeName } from "./schema/code-name.js";
+export { checkHandlers } from "./schema/handlers.js";
 export { checkService, type OptionProblem } from "./schema/option-problems.js";

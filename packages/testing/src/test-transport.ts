@@ -1,14 +1,12 @@
 import type { DescMethod, DescService } from "@bufbuild/protobuf";
 import {
-  Code,
-  ConnectError,
   createRouterTransport,
   type HandlerContext,
   type ServiceImpl,
   type Transport,
 } from "@connectrpc/connect";
 import type { DurableHandlerContext, ProgressReport, WorkerImpl } from "@jetrpc/runtime";
-import { bindMethod } from "@jetrpc/runtime/schema";
+import { bindMethod, checkHandlers } from "@jetrpc/runtime/schema";
 
 /** Options of {@link createTestTransport}: what the handlers of durable methods are told. */
 export interface TestTransportOptions {
@@ -60,15 +58,7 @@ export function createTestTransport<S extends DescService>(
     });
   };
 
-  if (Object.getPrototypeOf(impl) === Object.prototype) {
-    // As serve() does.
-    for (const [name, handler] of Object.entries(impl)) {
-      if (typeof handler === "function" && !(name in service.method)) {
-        const text = `${service.typeName} has no method "${name}"`;
-        throw new ConnectError(text, Code.InvalidArgument);
-      }
-    }
-  }
+  checkHandlers(service, impl);
   const adapted: Record<string, Handler> = {};
   for (const method of service.methods) {
     const handler = (impl as Record<string, Handler | undefined>)[method.localName];

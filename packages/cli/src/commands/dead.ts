@@ -1,6 +1,7 @@
 import type { JsonObject } from "@bufbuild/protobuf";
 import { Code, ConnectError } from "@jetrpc/runtime";
 import type { DeadLetter, DeadLetterFilter } from "@jetrpc/runtime/operator";
+import { codeName } from "@jetrpc/runtime/schema";
 import { Command, Option } from "commander";
 import { UsageError } from "../exit-code.js";
 import { operatorsOf } from "../operators.js";
@@ -62,8 +63,10 @@ function verb(name: string, description: string): Command {
   );
 }
 
-/** Names of all codes. */
-const codes = Object.values(Code).filter((name) => typeof name === "string");
+/** Names of all codes, as Connect spells them. */
+const codes = Object.values(Code)
+  .filter((code) => typeof code === "number")
+  .map(codeName);
 
 /** Takes a call id that is an argument for the option. */
 function withId(id: string | undefined, options: Options): Options {
@@ -80,7 +83,7 @@ async function each(options: Options, work: (found: Found) => Promise<void>): Pr
   await withSession(options, async (connection, schema) => {
     for (const { service, operator } of operatorsOf(connection, schema)) {
       for await (const letter of operator.deadLetters({ method, owner, callId })) {
-        if (code !== undefined && Code[letter.error.code] !== code) {
+        if (code !== undefined && codeName(letter.error.code) !== code) {
           continue;
         }
         count++;
@@ -111,7 +114,7 @@ async function list(options: Options): Promise<void> {
       owner,
       callId,
       `${attempts}`,
-      `${Code[error.code]}: ${oneLine(error.rawMessage)}`,
+      `${codeName(error.code)}: ${oneLine(error.rawMessage)}`,
     ]);
   });
   if (rows.length === 0) {

@@ -1,4 +1,5 @@
 import { Code, ConnectError, type Connection } from "@jetrpc/runtime";
+import { apiPrefix } from "@jetrpc/runtime/schema";
 import { errors } from "@nats-io/nats-core";
 
 /** How long a server may take for an answer, in ms. */
@@ -14,9 +15,8 @@ export async function askJetStream<T>(
   { nats, domain }: Connection,
   api: string,
 ): Promise<T | undefined> {
-  // A server of the domain itself would name another subject in what it refuses.
   const own = (nats.info as { readonly domain?: string } | undefined)?.domain;
-  const subject = domain && domain !== own ? `$JS.${domain}.API.${api}` : `$JS.API.${api}`;
+  const subject = `${apiPrefix(domain, own)}${api}`;
   let answer: T & { error?: { code: number; description?: string } };
   try {
     answer = (await nats.request(subject, "{}", { timeout: timeoutMs })).json();

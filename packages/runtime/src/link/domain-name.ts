@@ -10,8 +10,3 @@ export function checkDomain(domain: string): string {
   }
   return domain;
 }
-
-/** Where JetStream's API is asked: of one domain, or of the server's own. */
-export function apiPrefix(domain: string | undefined): string {
-  return domain === undefined ? "$JS.API." : `$JS.${domain}.API.`;
-}

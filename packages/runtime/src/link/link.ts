@@ -10,8 +10,9 @@ import {
 import { causedError } from "../message/caused-error.js";
 import { readable } from "../message/readable.js";
 import { createSha256, type Sha256 } from "../message/sha256.js";
+import { apiPrefix } from "../schema/api-prefix.js";
 import { checkOwner } from "../schema/call-id.js";
-import { apiPrefix, checkDomain } from "./domain-name.js";
+import { checkDomain } from "./domain-name.js";
 import { checkInboxPrefix } from "./inbox.js";
 import { Mux } from "./mux.js";
 import type { Payloads } from "./payloads.js";
@@ -133,13 +134,9 @@ export class Link {
     return this.options.domain ?? this.ownDomain;
   }
 
-  /**
-   * What the subjects of JetStream's API begin with, a dot at the end. A server maps the
-   * prefix of its own domain before it checks permissions, and then names other subjects.
-   */
+  /** What the subjects of JetStream's API begin with, a dot at the end. */
   get api(): string {
-    const { domain } = this.options;
-    return apiPrefix(domain === this.ownDomain ? undefined : domain);
+    return apiPrefix(this.options.domain, this.ownDomain);
   }
 
   private get ownDomain(): string | undefined {

@@ -1,5 +1,5 @@
-import { Code } from "@connectrpc/connect";
 import { attempt, isConnectError, textOf } from "../message/thrown.js";
+import { codeName } from "../schema/code-name.js";
 import type { LogRecord } from "../worker/log.js";
 import { textWithStack } from "../worker/thrown-text.js";
 
@@ -38,7 +38,7 @@ function toJson({ error, ...record }: LogRecord): string {
     ...record,
     ...(error !== undefined && {
       error: {
-        ...(isConnectError(error) && { code: attempt(() => Code[error.code], undefined) }),
+        ...(isConnectError(error) && { code: attempt(() => codeName(error.code), undefined) }),
         message: textOf(error),
         stack: textWithStack(error),
       },

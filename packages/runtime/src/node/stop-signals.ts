@@ -57,11 +57,13 @@ function onSignal(signal: NodeJS.Signals): void {
   }
   stoppedAt = performance.now();
   const running = fresh.reduce((sum, each) => sum + each.running, 0);
-  const calls = running === 1 ? "1 call" : `${running} calls`;
-  const message = `finishing ${calls}${signal === "SIGINT" ? "; again to stop now" : ""}`;
-  // Workers that share a logger say it once.
-  for (const log of new Set(fresh.map((each) => each.log))) {
-    log({ level: "info", message });
+  if (running > 0) {
+    const calls = running === 1 ? "1 call" : `${running} calls`;
+    const message = `finishing ${calls}${signal === "SIGINT" ? "; again to stop now" : ""}`;
+    // Workers that share a logger say it once.
+    for (const log of new Set(fresh.map((each) => each.log))) {
+      log({ level: "info", message });
+    }
   }
   for (const each of fresh) {
     stopping.add(each);

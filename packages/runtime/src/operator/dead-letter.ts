@@ -17,6 +17,7 @@ import { encodingOf } from "../message/encoding.js";
 import { bindBlobs } from "../objects/blob.js";
 import { type MethodBinding, methodNamed, type ServiceBinding } from "../schema/binding.js";
 import type { CallName } from "../schema/call-id.js";
+import { codeName } from "../schema/code-name.js";
 import { requestSpace } from "../schema/object-name.js";
 import { typesOf } from "../schema/type-registry.js";
 
@@ -110,7 +111,7 @@ export class DeadLetter {
       owner,
       attempts,
       failedAt: failedAt.toISOString(),
-      error: { code: Code[error.code] as string, message: error.rawMessage },
+      error: { code: codeName(error.code), message: error.rawMessage },
       ...(cause !== undefined && { cause }),
       headers: Object.fromEntries(this.requestHeader),
       ...(await this.requestJson(registry)),

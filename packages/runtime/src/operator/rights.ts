@@ -1,4 +1,4 @@
-import { apiPrefix } from "../link/domain-name.js";
+import { apiPrefix } from "../schema/api-prefix.js";
 import type { MethodBinding, ServiceBinding } from "../schema/binding.js";
 import { bucketStream, chunkSubject } from "../schema/object-name.js";
 

@@ -26,8 +26,9 @@ export function checkOwner(owner: string): string {
 /** Checks a call id that a caller gives. Throws Code.InvalidArgument. */
 export function checkCallId(callId: string): string {
   if (typeof callId !== "string" || !token.test(callId)) {
+    const wrong = `${callId}`.match(/[^A-Za-z0-9_=+@:-]/u)?.[0];
     throw new ConnectError(
-      `call id ${JSON.stringify(callId)} must be 1 to 128 letters, digits or any of _ = + @ : -`,
+      `call id ${JSON.stringify(callId)} must be 1 to 128 letters, digits or any of _ = + @ : -${wrong === undefined ? "" : `, without ${JSON.stringify(wrong)}`}`,
       Code.InvalidArgument,
     );
   }

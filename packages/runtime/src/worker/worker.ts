@@ -9,6 +9,7 @@ import { within } from "../link/within.js";
 import { causedError } from "../message/caused-error.js";
 import { type MessageLimitOptions, messageLimits } from "../message/codec.js";
 import { bindService, type MethodBinding, type ServiceBinding } from "../schema/binding.js";
+import { checkHandlers, isPlain } from "../schema/handlers.js";
 import { DirectResponder } from "./direct-responder.js";
 import { createDueMover } from "./due-mover.js";
 import { DurableWorker } from "./durable-worker.js";
@@ -352,16 +353,7 @@ function findHandlers(
 ): Map<MethodBinding, AnyHandler> {
   const handlers = new Map<MethodBinding, AnyHandler>();
   const { methods } = bindService(service);
-  const strange = isPlain(impl)
-    ? Object.entries(impl).filter(([name, its]) => typeof its === "function" && !methods.has(name))
-    : [];
-  if (strange.length > 0) {
-    const names = strange.map(([name]) => `"${name}"`).join(", ");
-    throw new ConnectError(
-      `${service.typeName} has no method ${names}: it has ${[...methods.keys()].join(", ")}`,
-      Code.InvalidArgument,
-    );
-  }
+  checkHandlers(service, impl);
   for (const [name, method] of methods) {
     // Only what the object itself or its class defines: a method may be named
     // like one that every object has.
@@ -388,8 +380,4 @@ function unimplemented(desc: DescMethod): AnyHandler {
   return () => {
     throw new ConnectError(`${desc.toString()} is not implemented`, Code.Unimplemented);
   };
-}
-
-function isPlain(impl: object): boolean {
-  return Object.getPrototypeOf(impl) === Object.prototype;
 }
