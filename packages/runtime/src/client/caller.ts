@@ -1,12 +1,11 @@
-import type { Transport } from "@connectrpc/connect";
 import type { Internals } from "../connection.js";
 import { DurableCalls } from "./durable-calls.js";
-import { createTransport } from "./transport.js";
+import { type CallTransport, createTransport } from "./transport.js";
 
 /** Makes the calls of all clients of a connection. */
 export interface Caller {
   readonly calls: DurableCalls;
-  readonly transport: Transport;
+  readonly transport: CallTransport;
 }
 
 /** The caller of a connection, made when it is first needed. */

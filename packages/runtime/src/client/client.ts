@@ -1,4 +1,9 @@
-import type { DescMethodStreaming, DescService, Message } from "@bufbuild/protobuf";
+import type {
+  DescMethodStreaming,
+  DescMethodUnary,
+  DescService,
+  Message,
+} from "@bufbuild/protobuf";
 import {
   createClient as createConnectClient,
   type StreamResponse,
@@ -14,6 +19,7 @@ import type { CallOptions } from "./call-options.js";
 import { callerOf } from "./caller.js";
 import type { DurableCalls } from "./durable-calls.js";
 import { submitAll } from "./submit-all.js";
+import type { CallTransport } from "./transport.js";
 import { untilAborted } from "./until-aborted.js";
 
 // biome-ignore lint/suspicious/noExplicitAny: the generated interface C gives the types
@@ -30,18 +36,29 @@ export function createClient<C>(service: DescService, connection: Connection): C
   const { calls, transport } = callerOf(internalsOf(connection));
   const client = createConnectClient(service, transport) as Record<string, AnyMethod>;
   for (const [name, method] of bindService(service).methods) {
-    const call = client[name] as AnyMethod;
-    const { desc } = method;
-    const callable =
-      desc.methodKind === "server_streaming" || desc.methodKind === "bidi_streaming"
-        ? streamingMethod(desc as DescMethodStreaming, transport)
-        : call;
+    const callable = methodOf(method, transport) ?? (client[name] as AnyMethod);
     Object.defineProperty(client, name, {
       value: method.delivery === "durable" ? withSubmit(callable, method, calls) : callable,
       enumerable: true,
     });
   }
   return client as C;
+}
+
+/** The methods that Connect's own client has slower. */
+function methodOf(method: MethodBinding, transport: CallTransport): AnyMethod | undefined {
+  const { desc, delivery } = method;
+  switch (desc.methodKind) {
+    case "unary":
+      return delivery === "direct"
+        ? transport.directUnary(method, desc as DescMethodUnary)
+        : undefined;
+    case "server_streaming":
+    case "bidi_streaming":
+      return streamingMethod(desc as DescMethodStreaming, transport);
+    default:
+      return undefined;
+  }
 }
 
 function withSubmit(call: AnyMethod, method: MethodBinding, calls: DurableCalls) {

@@ -1,11 +1,17 @@
-import type { DescMessage, DescMethodUnary, MessageInitShape } from "@bufbuild/protobuf";
+import type {
+  DescMessage,
+  DescMethodUnary,
+  MessageInitShape,
+  MessageShape,
+} from "@bufbuild/protobuf";
 import { Code, ConnectError, type UnaryResponse } from "@connectrpc/connect";
 import type { Msg } from "@nats-io/nats-core";
 import { isNoResponders, type Link } from "../link/link.js";
+import type { Route } from "../link/mux.js";
 import { PendingReply, type Request } from "../link/pending-reply.js";
 import { checkSize, decode, encode, type MessageLimits } from "../message/codec.js";
 import { neverRan } from "../message/error-marks.js";
-import { Header, type HeaderBlock, headerSize } from "../message/header.js";
+import { Header, headerSize } from "../message/header.js";
 import { kindConflict, otherKind } from "../message/method-kind.js";
 import { defectOf } from "../message/readable.js";
 import { decodeStatus, isStatus } from "../message/status.js";
@@ -13,90 +19,121 @@ import { toConnectError } from "../message/thrown.js";
 import { isOversize } from "../objects/payload-store.js";
 import type { MethodBinding } from "../schema/binding.js";
 import { directSpace } from "../schema/object-name.js";
-import { type CallArguments, directHeaders, storeRequest, withinCall } from "./direct-request.js";
+import {
+  type CallArguments,
+  type DirectRequest,
+  deadlineOf,
+  directHeaders,
+  storeRequest,
+} from "./direct-request.js";
 import { explainNoWorker } from "./no-worker.js";
 import { LazyUnaryResponse } from "./unary-response.js";
+import { untilAborted } from "./until-aborted.js";
 
 /**
  * Calls a unary method by core NATS request and reply: at most once.
  *
- * Errors: what the handler threw; Unavailable at once when no worker serves the
- * method or the connection is lost; DeadlineExceeded; Canceled;
- * ResourceExhausted when a message is larger than the limits.
+ * Errors of a call: those that the handler threw; Unavailable at once when no worker serves
+ * the method or the connection is lost; DeadlineExceeded; Canceled; ResourceExhausted when a
+ * message is larger than the limits.
  */
-export function callDirect<I extends DescMessage, O extends DescMessage>(
-  link: Link,
-  method: MethodBinding,
-  desc: DescMethodUnary<I, O>,
-  request: MessageInitShape<I>,
-  call: CallArguments,
-  limits: MessageLimits,
-): Promise<UnaryResponse<I, O>> {
-  // The common call makes this one promise, and no header.
-  return new Promise((resolve, reject) => {
+export class DirectMethod<
+  I extends DescMessage = DescMessage,
+  O extends DescMessage = DescMessage,
+> {
+  private readonly route: Route;
+
+  constructor(
+    readonly link: Link,
+    readonly method: MethodBinding,
+    readonly desc: DescMethodUnary<I, O>,
+    readonly limits: MessageLimits,
+  ) {
+    this.route = link.mux.routeOf(method);
+  }
+
+  /** Resolves to the response as Connect's transports have it. */
+  respond(request: MessageInitShape<I>, call: CallArguments): Promise<UnaryResponse<I, O>> {
+    return new Promise((resolve, reject) => {
+      const answer = (message: MessageShape<O>, wire: Msg) =>
+        resolve(new LazyUnaryResponse<I, O>(this.desc, message, wire));
+      this.start(request, call, answer, reject);
+    });
+  }
+
+  /** Resolves to the message of the response: one object and one promise less than the response. */
+  message(request: MessageInitShape<I>, call: CallArguments): Promise<MessageShape<O>> {
+    return new Promise((resolve, reject) => {
+      this.start(request, call, resolve, reject);
+    });
+  }
+
+  /** Throws when the request cannot be sent as it is. */
+  private start(
+    request: MessageInitShape<I>,
+    call: CallArguments,
+    answer: Answer<O>,
+    reject: (error: unknown) => void,
+  ): void {
+    const { link, desc, method } = this;
     const payload = encode(desc.input, request, Code.InvalidArgument);
-    checkSize(desc.input, payload, limits, "writeMaxBytes");
+    checkSize(desc.input, payload, this.limits, "writeMaxBytes");
     const headers = directHeaders(call, link.maxPayload);
-    const { signal, timeoutMs = method.timeoutMs } = call;
-    const ask = (
-      bytes: Uint8Array,
-      block: HeaderBlock | undefined,
-      object?: string,
-      beganAt?: number,
-    ) => {
-      new UnaryReply(
-        link,
-        {
-          subject: method.directSubject,
-          payload: bytes,
-          headers: block,
-          timeoutMs,
-          beganAt,
-          signal,
-          route: link.mux.routeOf(method),
-          worker: method,
-        },
-        method,
-        desc,
-        limits,
-        object,
-        resolve as (response: UnaryResponse) => void,
-        reject,
-      ).send();
+    const wire: Request = {
+      subject: method.directSubject,
+      payload,
+      headers,
+      timeoutMs: call.timeoutMs ?? method.timeoutMs,
+      beganAt: undefined,
+      signal: call.signal,
+      route: this.route,
+      worker: method,
     };
     if (isOversize(payload, headerSize(headers), link.maxPayload)) {
-      const beganAt = performance.now();
-      const stored = storeRequest(link, method, payload, headers);
-      withinCall(method, signal, timeoutMs, timeoutMs, stored).then(
-        (large) => ask(large.payload, large.headers, large.object, beganAt),
-        (error) => {
-          reject(neverRan(toConnectError(error)));
-          stored.then(
-            ({ object }) => link.payloads.delete(method.service, object),
-            () => undefined,
-          );
-        },
-      );
+      this.startStored(wire, answer, reject);
     } else {
-      ask(payload, headers);
+      new UnaryReply(this, wire, undefined, answer, reject).send();
     }
-  });
+  }
+
+  /** Stores the payload first, in the time of the call. */
+  private startStored(wire: Request, answer: Answer<O>, reject: (error: unknown) => void): void {
+    const { link, method } = this;
+    const { timeoutMs, signal } = wire;
+    const beganAt = performance.now();
+    let stored: Promise<Required<DirectRequest>> | undefined;
+    const store = () => {
+      stored = storeRequest(link, method, wire.payload, wire.headers);
+      return stored;
+    };
+    untilAborted(signal, store, deadlineOf(method, timeoutMs, timeoutMs)).then(
+      ({ payload, headers, object }) =>
+        new UnaryReply(this, { ...wire, payload, headers, beganAt }, object, answer, reject).send(),
+      (error) => {
+        reject(neverRan(toConnectError(error)));
+        stored?.then(
+          ({ object }) => link.payloads.delete(method.service, object),
+          () => undefined,
+        );
+      },
+    );
+  }
 }
 
+/** Takes the message of a response, and the NATS message that carried it. */
+type Answer<O extends DescMessage> = (message: MessageShape<O>, wire: Msg) => void;
+
 /** A unary call that waits for its response. */
-class UnaryReply extends PendingReply {
+class UnaryReply<I extends DescMessage, O extends DescMessage> extends PendingReply {
   constructor(
-    link: Link,
+    private readonly called: DirectMethod<I, O>,
     request: Request,
-    private readonly method: MethodBinding,
-    private readonly desc: DescMethodUnary,
-    private readonly limits: MessageLimits,
     /** Holds the request when it is large. */
     private readonly object: string | undefined,
-    private readonly resolve: (response: UnaryResponse) => void,
+    private readonly answer: Answer<O>,
     private readonly reject: (error: unknown) => void,
   ) {
-    super(link, request);
+    super(called.link, request);
   }
 
   protected replied(wire: Msg): void {
@@ -116,7 +153,7 @@ class UnaryReply extends PendingReply {
   private readHeaders(wire: Msg): void {
     const defect = defectOf(wire);
     if (defect) {
-      const text = `the response of ${this.desc.toString()} cannot be read: ${defect}`;
+      const text = `the response of ${this.called.desc.toString()} cannot be read: ${defect}`;
       this.failed(new ConnectError(text, Code.Internal));
     } else if (isNoResponders(wire)) {
       this.nobody();
@@ -125,23 +162,14 @@ class UnaryReply extends PendingReply {
     } else if (wire.headers?.has(Header.frame)) {
       // A worker that streams has begun.
       this.failed(
-        kindConflict(this.desc, wire.headers) ?? otherKind(this.desc, "one that streams"),
+        kindConflict(this.called.desc, wire.headers) ??
+          otherKind(this.called.desc, "one that streams"),
       );
       this.leaveWorker();
     } else {
-      const { service } = this.method;
-      const { payloads } = this.link;
       const stored = wire.headers?.get(Header.payload);
       if (stored) {
-        const space = directSpace(this.method);
-        const read = payloads
-          .get(service, stored, space, this.limits.readMaxBytes)
-          .then((bytes) => {
-            payloads.delete(service, stored);
-            return bytes;
-          });
-        const { signal, timeoutMs } = this.request;
-        withinCall(this.method, signal, timeoutMs, this.leftMs, read)
+        this.readStored(stored)
           .then((bytes) => this.respond(wire, bytes))
           .catch((error) => this.failed(error));
       } else {
@@ -150,36 +178,50 @@ class UnaryReply extends PendingReply {
     }
   }
 
+  /** Reads a response that is an object, and removes it. */
+  private readStored(reference: string): Promise<Uint8Array> {
+    const { method, limits } = this.called;
+    const { payloads } = this.link;
+    const { signal, timeoutMs } = this.request;
+    const read = async () => {
+      const space = directSpace(method);
+      const bytes = await payloads.get(method.service, reference, space, limits.readMaxBytes);
+      payloads.delete(method.service, reference);
+      return bytes;
+    };
+    return untilAborted(signal, read, deadlineOf(method, timeoutMs, this.leftMs));
+  }
+
   /** Tells a worker that waits for it that all it has sent until now has come. */
   private acknowledge({ headers, reply = "" }: Msg): void {
     // A worker must not have its callers publish where it may not itself.
-    if (headers?.has(Header.ack) && reply.startsWith(`${this.method.service.ackSubject}.`)) {
+    if (headers?.has(Header.ack) && reply.startsWith(`${this.called.method.service.ackSubject}.`)) {
       this.link.publish(reply);
     }
   }
 
   private respond(wire: Msg, bytes: Uint8Array): void {
-    const { output } = this.desc;
-    checkSize(output, bytes, this.limits, "readMaxBytes");
-    this.resolve(new LazyUnaryResponse(this.desc, decode(output, bytes, Code.Internal), wire));
+    const { output } = this.called.desc;
+    checkSize(output, bytes, this.called.limits, "readMaxBytes");
+    this.answer(decode(output, bytes, Code.Internal), wire);
     this.deleteObject();
   }
 
   /** Either nobody serves the method, or everybody is busy. */
   private nobody(): void {
-    const { waitSubject } = this.method;
+    const { called, object, answer, reject } = this;
+    const { waitSubject } = called.method;
     if (this.request.subject === waitSubject) {
-      void explainNoWorker(this.link, this.method).then((error) => this.failed(error));
+      void explainNoWorker(this.link, called.method).then((error) => this.failed(error));
       return;
     }
-    const { link, method, desc, limits, object, resolve, reject } = this;
     const request = { ...this.request, subject: waitSubject };
-    new UnaryReply(link, request, method, desc, limits, object, resolve, reject).send();
+    new UnaryReply(called, request, object, answer, reject).send();
   }
 
   private deleteObject(): void {
     if (this.object) {
-      this.link.payloads.delete(this.method.service, this.object);
+      this.link.payloads.delete(this.called.method.service, this.object);
     }
   }
 }

@@ -1,13 +1,12 @@
 import { Code, ConnectError } from "@connectrpc/connect";
 import type { Link } from "../link/link.js";
-import { canceled } from "../link/pending-reply.js";
-import { startTimer } from "../link/timer.js";
 import { Header, HeaderBlock } from "../message/header.js";
 import { isEmpty } from "../message/metadata.js";
 import { requestMetadata } from "../message/metadata-limit.js";
 import type { MethodBinding } from "../schema/binding.js";
+import type { Deadline } from "./until-aborted.js";
 
-/** What a call carries besides its request. */
+/** The arguments of a call beside its request. */
 export interface CallArguments {
   readonly signal: AbortSignal | undefined;
   /** In ms; undefined for the method's own, 0 or less for none. */
@@ -54,35 +53,15 @@ export async function storeRequest(
 }
 
 /**
- * Waits for the storage of a payload no longer than the call may take: the storage goes
- * on, and the wait ends with DeadlineExceeded, or as the call's signal says. `timeoutMs`
- * is the time of the whole call, of which `leftMs` are left; 0 or less is no limit.
+ * The deadline of a call whose payloads are being stored or read. `timeoutMs` is the time of
+ * the whole call, of which `leftMs` are left; 0 or less is no limit.
  */
-export function withinCall<T>(
+export function deadlineOf(
   method: MethodBinding,
-  signal: AbortSignal | undefined,
   timeoutMs: number,
   leftMs: number,
-  work: Promise<T>,
-): Promise<T> {
-  return new Promise((resolve, reject) => {
-    const giveUp = (error: ConnectError) => {
-      release();
-      reject(error);
-    };
-    const abort = () => giveUp(canceled(signal));
-    const expire = () => giveUp(outOfTime(method, timeoutMs));
-    const stopTimer = timeoutMs > 0 ? startTimer(expire, leftMs) : undefined;
-    const release = () => {
-      stopTimer?.();
-      signal?.removeEventListener("abort", abort);
-    };
-    signal?.addEventListener("abort", abort);
-    if (signal?.aborted) {
-      abort();
-    }
-    work.finally(release).then(resolve, reject);
-  });
+): Deadline | undefined {
+  return timeoutMs > 0 ? { leftMs, error: () => outOfTime(method, timeoutMs) } : undefined;
 }
 
 /** The error of a call that took longer than so many ms. */

@@ -1,12 +1,13 @@
 import { Code, ConnectError } from "@connectrpc/connect";
 import { keep } from "../message/bytes.js";
 import { frameCost, frameHeadBytes, initialCredit, minFrameBytes } from "../message/frame.js";
+import { PartialMessage } from "./partial-message.js";
 
 /** Most bytes that a sender may be ahead of its reader. */
 const maxWindow = 1024 * 1024;
 
 /**
- * What the windows of all streams of a process share: the server keeps for a connection
+ * Bytes that the windows of all streams of a process share: the server keeps for a connection
  * what it has not read yet, and cuts it above `max_pending`, 64 MB by default.
  */
 const sharedWindow = 16 * 1024 * 1024;
@@ -21,7 +22,7 @@ function windowOf(streams: number): number {
   return Math.min(maxWindow, Math.max(minWindow, Math.floor(sharedWindow / streams)));
 }
 
-/** What an {@link Inflow} needs of its stream. */
+/** The stream as an {@link Inflow} sees it. */
 export interface InflowOptions<T> {
   /** Makes a message of its bytes. */
   readonly decode: (bytes: Uint8Array) => T;
@@ -46,11 +47,11 @@ export class Inflow<T> implements AsyncIterableIterator<T, undefined> {
   /** Read so far of the first frame. */
   private offset = frameHeadBytes;
   private received = 0;
-  /** What the frames that were received cost. */
+  /** The cost of the frames that were received. */
   private cost = 0;
   /** Bytes of frames that were read to their end. */
   private consumed = 0;
-  /** What the sender is told at the start that it may send. */
+  /** The credit that the sender is given at the start. */
   readonly initial = Math.min(initialCredit, windowOf(++open));
   private granted = this.initial;
   /** The message that goes on in the next frame. */
@@ -94,7 +95,7 @@ export class Inflow<T> implements AsyncIterableIterator<T, undefined> {
     this.serve();
     const last = this.frames.length - 1;
     if (this.frames[last] === frame) {
-      // What no reader took at once may wait long.
+      // A frame that no reader took at once may wait long.
       this.frames[last] = keep(frame);
     }
   }
@@ -319,34 +320,4 @@ function lostFrames(expected: number, found: number): ConnectError {
     `frames of the stream were lost: ${found} came after ${expected} of them`,
     Code.Unavailable,
   );
-}
-
-/**
- * A message that comes in several frames. It takes the room of what has come, not of
- * what its sender says will come, and as little for many small parts as for few.
- */
-class PartialMessage {
-  private buffer = new Uint8Array(0);
-  private length = 0;
-
-  constructor(private readonly size: number) {}
-
-  /** Takes the part of a frame that belongs to it, and returns its length. */
-  add(rest: Uint8Array): number {
-    const part = rest.subarray(0, this.size - this.length);
-    const needed = this.length + part.length;
-    if (needed > this.buffer.length) {
-      const grown = new Uint8Array(Math.min(this.size, Math.max(needed, 2 * this.buffer.length)));
-      grown.set(this.buffer);
-      this.buffer = grown;
-    }
-    this.buffer.set(part, this.length);
-    this.length = needed;
-    return part.length;
-  }
-
-  /** The message, once it is complete. */
-  get bytes(): Uint8Array | undefined {
-    return this.length === this.size ? this.buffer : undefined;
-  }
 }

@@ -14,23 +14,17 @@ import { apiPrefix } from "../schema/api-prefix.js";
 import { checkOwner } from "../schema/call-id.js";
 import { checkDomain } from "./domain-name.js";
 import { checkInboxPrefix } from "./inbox.js";
+import { LateSends } from "./late-sends.js";
+import { Listeners } from "./listeners.js";
 import { Mux } from "./mux.js";
 import type { Payloads } from "./payloads.js";
 import { Pulse } from "./pulse.js";
 import { SendWindow } from "./send-window.js";
 import { startTimer } from "./timer.js";
+import { givenUp, tooSmall } from "./useless-connection.js";
 
 /** Queue group of all workers of a method: each request goes to one of them. */
 export const queueGroup = "q";
-
-/**
- * Least max_payload of a server, in bytes: a message needs room for headers beside its
- * payload, and what is larger takes the detour of the object store.
- */
-const leastMaxPayload = 16 * 1024;
-
-/** How long what is in no hurry may wait for something to go with, in ms. */
-const lateMs = 20;
 
 /** Settings of a {@link Link}. */
 export interface LinkOptions {
@@ -42,7 +36,7 @@ export interface LinkOptions {
 }
 
 /**
- * What client and worker share of one NATS connection: its reply mux, its
+ * The part of a NATS connection that clients and workers share: its reply mux, its
  * state, its payload store.
  */
 export class Link {
@@ -52,14 +46,16 @@ export class Link {
   readonly createSha256: () => Sha256;
   readonly pulse = new Pulse((error) => this.fault(error));
   readonly mux: Mux;
-  /** What is asked of streams, and has not come. */
+  /** Reads of streams that have no answer yet. */
   readonly reads = new SendWindow();
   /** Chunks of objects that are not stored yet. */
   readonly uploads = new SendWindow();
-  private readonly disconnectListeners = new Set<() => void>();
-  private readonly reconnectListeners = new Set<() => void>();
-  private readonly faultListeners = new Set<(error: unknown) => void>();
-  private readonly denialListeners = new Set<(subject: string, cause: Error) => void>();
+  private readonly onListenerFault = (error: unknown) => this.fault(error);
+  private readonly disconnects = new Listeners<[]>(this.onListenerFault);
+  private readonly reconnects = new Listeners<[]>(this.onListenerFault);
+  private readonly denials = new Listeners<[subject: string, cause: Error]>(this.onListenerFault);
+  /** Nobody is told when one of these throws. */
+  private readonly faults = new Listeners<[error: unknown]>(() => undefined);
   /**
    * Resolves when the connection is closed: with the reason, unless it was asked for.
    * Unauthenticated means that the credentials were refused.
@@ -67,8 +63,14 @@ export class Link {
   readonly closed: Promise<ConnectError | undefined>;
   private isConnected = true;
   private reason: ConnectError | undefined;
-  private readonly late: { readonly subject: string; readonly payload: string }[] = [];
-  private lateTimer: ReturnType<typeof setTimeout> | undefined;
+  private readonly late = new LateSends(
+    (subject, payload) => {
+      if (this.connected) {
+        this.publish(subject, payload);
+      }
+    },
+    (work) => this.guard(work),
+  );
 
   constructor(
     readonly nats: NatsConnection,
@@ -105,7 +107,7 @@ export class Link {
     return this.isConnected && !this.nats.isClosed();
   }
 
-  /** What a call says that cannot be sent. */
+  /** The error of a call that cannot be sent. */
   get lost(): ConnectError {
     if (!this.isOver) {
       return new ConnectError(
@@ -134,7 +136,7 @@ export class Link {
     return this.options.domain ?? this.ownDomain;
   }
 
-  /** What the subjects of JetStream's API begin with, a dot at the end. */
+  /** The beginning of the subjects of JetStream's API, with a dot at the end. */
   get api(): string {
     return apiPrefix(this.options.domain, this.ownDomain);
   }
@@ -150,8 +152,8 @@ export class Link {
   }
 
   /**
-   * Publishes what nobody waits for. Dropped when the connection is closed or about to be:
-   * the NATS client throws then, and whoever publishes in a timer could not catch it.
+   * Publishes a message that nobody waits for. It is dropped when the connection is closed or
+   * about to be: the NATS client throws then, and nobody could catch that in a timer.
    */
   publish(subject: string, payload?: Payload, options?: PublishOptions): void {
     try {
@@ -167,26 +169,16 @@ export class Link {
   }
 
   /**
-   * Publishes with the next request, or a moment later: a write to the socket costs more
-   * than all else, and what is in no hurry needs none of its own. Dropped when the
-   * connection is lost meanwhile.
+   * Publishes with the next request, or a moment later. Dropped when the connection is lost
+   * meanwhile.
    */
   publishLate(subject: string, payload: string): void {
-    this.late.push({ subject, payload });
-    this.lateTimer ??= setTimeout(() => {
-      this.lateTimer = undefined;
-      this.guard(() => this.flushLate());
-    }, lateMs);
+    this.late.add(subject, payload);
   }
 
-  /** Publishes what is in no hurry. */
+  /** Publishes now what {@link publishLate} was given. */
   flushLate(): void {
-    for (const { subject, payload } of this.late) {
-      if (this.connected) {
-        this.publish(subject, payload);
-      }
-    }
-    this.late.length = 0;
+    this.late.flush();
   }
 
   /**
@@ -241,19 +233,12 @@ export class Link {
 
   /** Calls the listener with what nobody could catch, until the returned function is called. */
   onFault(listener: (error: unknown) => void): () => void {
-    this.faultListeners.add(listener);
-    return () => this.faultListeners.delete(listener);
+    return this.faults.add(listener);
   }
 
   /** Tells what nobody could catch by {@link onFault}. Never throws. */
   fault(error: unknown): void {
-    for (const listener of [...this.faultListeners]) {
-      try {
-        listener(error);
-      } catch {
-        // Nobody is left to tell.
-      }
-    }
+    this.faults.tell(error);
   }
 
   /** Tells the workers of a method that the caller who listens on a subject has left. */
@@ -265,20 +250,17 @@ export class Link {
 
   /** Calls the listener when the connection is lost, until the returned function is called. */
   onDisconnect(listener: () => void): () => void {
-    this.disconnectListeners.add(listener);
-    return () => this.disconnectListeners.delete(listener);
+    return this.disconnects.add(listener);
   }
 
   /** Calls the listener after each reconnect, until the returned function is called. */
   onReconnect(listener: () => void): () => void {
-    this.reconnectListeners.add(listener);
-    return () => this.reconnectListeners.delete(listener);
+    return this.reconnects.add(listener);
   }
 
   /** Calls the listener when something may not be published, until the returned function is called. */
   onPublishDenied(listener: (subject: string, cause: Error) => void): () => void {
-    this.denialListeners.add(listener);
-    return () => this.denialListeners.delete(listener);
+    return this.denials.add(listener);
   }
 
   /**
@@ -308,15 +290,8 @@ export class Link {
     }
   }
 
-  /** The error of a connection to a server that takes small messages only. */
   private tooSmall(): ConnectError | undefined {
-    const { maxPayload } = this;
-    return maxPayload < leastMaxPayload
-      ? new ConnectError(
-          `max_payload of the NATS server at ${this.nats.getServer()} is ${maxPayload} bytes: jetrpc needs ${leastMaxPayload} at least. Raise max_payload in its configuration; its default is 1MB`,
-          Code.FailedPrecondition,
-        )
-      : undefined;
+    return tooSmall(this.maxPayload, this.nats.getServer());
   }
 
   private async watch(): Promise<void> {
@@ -330,7 +305,7 @@ export class Link {
           continue;
         }
         this.isConnected = true;
-        this.notifyReconnected();
+        this.reconnects.tell();
       } else if (
         status.type === "error" &&
         status.error instanceof errors.PermissionViolationError &&
@@ -338,44 +313,19 @@ export class Link {
       ) {
         const { error } = status;
         this.guard(() => this.mux.denied(error.subject, error));
-        for (const listener of [...this.denialListeners]) {
-          this.guard(() => listener(error.subject, error));
-        }
+        this.denials.tell(error.subject, error);
       }
     }
-    // Closed: whoever waits must not wait for ever.
+    // Closed: nobody must wait for ever.
     this.notifyDisconnected();
-    this.notifyReconnected();
+    this.reconnects.tell();
   }
 
   private notifyDisconnected(): void {
     this.isConnected = false;
     this.guard(() => this.mux.disconnected());
-    for (const listener of [...this.disconnectListeners]) {
-      this.guard(listener);
-    }
+    this.disconnects.tell();
   }
-
-  private notifyReconnected(): void {
-    for (const listener of [...this.reconnectListeners]) {
-      this.guard(listener);
-    }
-  }
-}
-
-/** Why the NATS client ended a connection by itself. */
-function givenUp(cause: Error): ConnectError {
-  if (cause instanceof ConnectError) {
-    return cause;
-  }
-  const isRefused =
-    cause instanceof errors.AuthorizationError ||
-    cause instanceof errors.UserAuthenticationExpiredError;
-  return causedError(
-    `the NATS connection was given up: ${cause.message}`,
-    isRefused ? Code.Unauthenticated : Code.Unavailable,
-    cause,
-  );
 }
 
 /** True when the server says that nobody listens on the subject of a request. */
