@@ -2,12 +2,14 @@ import { Code, ConnectError } from "@connectrpc/connect";
 import {
   errors,
   type Msg,
+  type MsgHdrs,
   type NatsConnection,
   type Payload,
   type PublishOptions,
   type Subscription,
 } from "@nats-io/nats-core";
 import { causedError } from "../message/caused-error.js";
+import type { HeaderBlock } from "../message/header.js";
 import { readable } from "../message/readable.js";
 import { createSha256, type Sha256 } from "../message/sha256.js";
 import { apiPrefix } from "../schema/api-prefix.js";
@@ -25,6 +27,9 @@ import { givenUp, tooSmall } from "./useless-connection.js";
 
 /** Queue group of all workers of a method: each request goes to one of them. */
 export const queueGroup = "q";
+
+/** No options, of the same shape as others: the NATS client then runs one optimized code. */
+const noOptions = { reply: "", headers: undefined } as object as PublishOptions;
 
 /** Settings of a {@link Link}. */
 export interface LinkOptions {
@@ -62,6 +67,7 @@ export class Link {
    */
   readonly closed: Promise<ConnectError | undefined>;
   private isConnected = true;
+  private readonly asking = { reply: "", headers: undefined as MsgHdrs | undefined };
   private reason: ConnectError | undefined;
   private readonly late = new LateSends(
     (subject, payload) => {
@@ -152,10 +158,20 @@ export class Link {
   }
 
   /**
+   * Publishes a request, with the subject of its reply. Throws the errors of the NATS client,
+   * which has read its options when it returns: they are one object for all requests.
+   */
+  ask(subject: string, payload: Uint8Array, reply: string, headers: HeaderBlock | undefined): void {
+    this.asking.reply = reply;
+    this.asking.headers = headers?.asHeaders();
+    this.nats.publish(subject, payload, this.asking as PublishOptions);
+  }
+
+  /**
    * Publishes a message that nobody waits for. It is dropped when the connection is closed or
    * about to be: the NATS client throws then, and nobody could catch that in a timer.
    */
-  publish(subject: string, payload?: Payload, options?: PublishOptions): void {
+  publish(subject: string, payload?: Payload, options: PublishOptions = noOptions): void {
     try {
       this.nats.publish(subject, payload, options);
     } catch (error) {

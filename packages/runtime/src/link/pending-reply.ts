@@ -114,11 +114,7 @@ export abstract class PendingReply implements Reply, Sendable {
     this.link.flushLate();
     const reply = this.inbox + this.token;
     try {
-      this.link.nats.publish(
-        subject,
-        payload,
-        headers ? { reply, headers: headers.asHeaders() } : { reply },
-      );
+      this.link.ask(subject, payload, reply, headers);
     } catch (cause) {
       const size = payload.length + headerSize(headers);
       const max = this.link.maxPayload;

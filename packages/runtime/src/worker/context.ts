@@ -13,17 +13,17 @@ import { appendMetadata, readMetadata } from "../message/metadata.js";
 import { checkMetadata } from "../message/metadata-limit.js";
 import type { MethodBinding } from "../schema/binding.js";
 
-/** What a handler may report of its progress. */
+/** The progress that a handler may report. */
 export interface ProgressReport {
   /** Units of work done so far. */
   done: number;
   /** Units of work in all. Default: 0, unknown. */
   total?: number | undefined;
-  /** What is being done, for a person to read. Default: empty. */
+  /** A text for a person to read: the work that is being done. Default: empty. */
   message?: string | undefined;
 }
 
-/** What the handler of a durable method knows of its call. */
+/** The context of a handler of a durable method: its call, and its attempt. */
 export interface DurableHandlerContext extends HandlerContext {
   /** Identifies the call; the same for all its attempts. */
   readonly callId: string;
@@ -53,7 +53,8 @@ export class LazyHandlerContext implements HandlerContext {
   readonly requestMethod = "POST";
   readonly protocolName = "jetrpc";
   private controller: AbortController | undefined;
-  private abortReason: { readonly reason: unknown } | undefined;
+  private isAborted = false;
+  private abortReason: unknown;
   private stopTimer: (() => void) | undefined;
   private readonly endsAt: number | undefined;
   private header: Headers | undefined;
@@ -87,8 +88,8 @@ export class LazyHandlerContext implements HandlerContext {
   get signal(): AbortSignal {
     if (!this.controller) {
       this.controller = new AbortController();
-      if (this.abortReason) {
-        this.controller.abort(this.abortReason.reason);
+      if (this.isAborted) {
+        this.controller.abort(this.abortReason);
       } else if (this.endsAt !== undefined) {
         this.stopTimer = startTimer(() => this.expire(), this.endsAt - Date.now());
       }
@@ -180,8 +181,11 @@ export class LazyHandlerContext implements HandlerContext {
   /** Fires the signal, at the end of every call. The first reason counts. */
   abort(reason: unknown): void {
     this.stopTimer?.();
-    this.abortReason ??= { reason };
-    this.controller?.abort(this.abortReason.reason);
+    if (!this.isAborted) {
+      this.isAborted = true;
+      this.abortReason = reason;
+      this.controller?.abort(reason);
+    }
   }
 }
 

@@ -46,7 +46,7 @@ export class DirectResponder {
   /** Those that left the queue group and may still be given what was sent before. */
   private readonly leaving = new Set<Promise<void>>();
   private waits: Subscription | undefined;
-  /** What running calls need. */
+  /** Subscriptions that running calls need. */
   private readonly controls: Subscription[] = [];
   private readonly running = new SlotTable<ServedCall>();
   /** By the last token of the subject that their frames come to. */
@@ -114,7 +114,7 @@ export class DirectResponder {
     for (const call of this.running.values()) {
       call.stop(reason);
     }
-    // What ignores its signal is not waited for.
+    // A handler that ignores its signal is not waited for.
     this.onIdle?.();
   }
 
@@ -217,27 +217,34 @@ export class DirectResponder {
       this.streams.set(stream, side);
       call = side;
     }
+    const rest = call.run();
+    if (!rest) {
+      // A call that is over at once takes no slot: nothing else could come meanwhile.
+      return;
+    }
     const number = this.running.add(call);
     settings.slots.take();
     link.pulse.start();
-    call.run(() => {
-      if (stream) {
-        this.streams.delete(stream);
-      }
-      this.running.delete(number);
-      settings.slots.free();
-      if (method.concurrency > 0) {
-        this.update();
-      }
-      if (this.onIdle && this.running.size + this.waiting.length === 0) {
-        this.onIdle();
-      }
-    });
-    if (request.data.length >= largeBytes && !stream && this.running.get(number)) {
+    void rest.then(() => this.ended(number, stream));
+    if (request.data.length >= largeBytes && !stream) {
       this.showEarly(number);
     }
     if (method.concurrency > 0 && this.isFull) {
       this.update();
+    }
+  }
+
+  private ended(number: number, stream: string | undefined): void {
+    if (stream) {
+      this.streams.delete(stream);
+    }
+    this.running.delete(number);
+    this.settings.slots.free();
+    if (this.method.concurrency > 0) {
+      this.update();
+    }
+    if (this.onIdle && this.running.size + this.waiting.length === 0) {
+      this.onIdle();
     }
   }
 

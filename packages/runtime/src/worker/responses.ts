@@ -271,7 +271,7 @@ export class Responses {
     this.link.publish(
       reply,
       payload,
-      headers ? { headers: headers.asHeaders(), ...(answer && { reply: answer }) } : undefined,
+      headers && { headers: headers.asHeaders(), ...(answer && { reply: answer }) },
     );
   }
 

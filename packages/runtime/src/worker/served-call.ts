@@ -22,8 +22,11 @@ export const callEnded = new ConnectError("the call has ended", Code.Canceled);
 export interface ServedCall {
   /** Subject on which the caller waits; it names the call. */
   readonly reply: string | undefined;
-  /** Runs the call. Never throws; `onEnd` is called once, when the handler has ended. */
-  run(onEnd: () => void): void;
+  /**
+   * Runs the call. Never throws. Returns undefined when the handler has ended, and otherwise
+   * a promise that resolves when it has.
+   */
+  run(): Promise<void> | undefined;
   /** Ends the call with an error before its handler does. */
   stop(error: ConnectError): void;
   /** The caller has left: nobody waits for an answer. */
@@ -46,7 +49,7 @@ export function requestTimeoutMs(method: MethodBinding, request: Msg): number {
   return readTimeoutMs(request.headers) ?? method.timeoutMs;
 }
 
-/** What the handler of a direct call is given. Throws InvalidArgument. */
+/** The context for the handler of a direct call. Throws InvalidArgument. */
 export function createContext(method: MethodBinding, request: Msg): DirectHandlerContext {
   const asked = readTimeoutMs(request.headers);
   return new DirectHandlerContext(method, request, asked ?? method.timeoutMs, asked !== undefined);
@@ -73,7 +76,7 @@ export class ServedUnaryCall implements ServedCall {
     return this.request.reply;
   }
 
-  run(onEnd: () => void): void {
+  run(): Promise<void> | undefined {
     this.beganAt = this.served.stats.began();
     let response: Promise<void> | undefined;
     try {
@@ -86,11 +89,17 @@ export class ServedUnaryCall implements ServedCall {
     } catch (thrown) {
       this.failed(thrown);
     }
-    if (response) {
-      response.catch((thrown) => this.failed(thrown)).finally(() => this.ended(onEnd));
-    } else {
-      this.ended(onEnd);
+    if (!response) {
+      this.ended();
+      return undefined;
     }
+    return response.then(
+      () => this.ended(),
+      (thrown) => {
+        this.failed(thrown);
+        this.ended();
+      },
+    );
   }
 
   stop(error: ConnectError): void {
@@ -125,7 +134,7 @@ export class ServedUnaryCall implements ServedCall {
     }
     checkSize(desc.input, bytes, this.served.settings.limits, "readMaxBytes");
     const message = decodeRequest(desc, bytes, this.encoding);
-    // What is canceled or stopped while its payload was read does not begin.
+    // A call that was canceled or stopped while its payload was read does not begin.
     return this.hasEnded ? {} : this.served.handler(message, this.context);
   }
 
@@ -135,10 +144,9 @@ export class ServedUnaryCall implements ServedCall {
     }
   }
 
-  private ended(onEnd: () => void): void {
+  private ended(): void {
     this.served.stats.ended(this.beganAt);
     this.end(callEnded);
-    onEnd();
   }
 
   private end(reason: ConnectError): void {

@@ -50,11 +50,7 @@ export class ServedStream extends StreamSide<MessageShape<DescMessage>> implemen
     return this.request.reply;
   }
 
-  run(onEnd: () => void): void {
-    void this.runToEnd().finally(onEnd);
-  }
-
-  private async runToEnd(): Promise<void> {
+  async run(): Promise<void> {
     const beganAt = this.served.stats.began();
     try {
       const accept = controlHeaders("accept", this.inflow.initial);
@@ -82,7 +78,7 @@ export class ServedStream extends StreamSide<MessageShape<DescMessage>> implemen
     this.end(error);
   }
 
-  /** What cannot be read is the caller's fault, and the caller's call ends. */
+  /** Frames that cannot be read are the caller's fault, and the caller's call ends. */
   protected broken(error: ConnectError): void {
     this.stop(error);
   }
