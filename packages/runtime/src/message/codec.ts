@@ -2,7 +2,6 @@ import {
   create,
   type DescMessage,
   type DescMethod,
-  fromBinary,
   fromJsonString,
   isMessage,
   type Message,
@@ -12,14 +11,27 @@ import {
   toJsonString,
 } from "@bufbuild/protobuf";
 import { Code, ConnectError } from "@connectrpc/connect";
+import * as codec from "@jetrpc/codec";
 import { typesOf } from "../schema/type-registry.js";
 import { causedError } from "./caused-error.js";
 import { type Encoding, jsonType } from "./encoding.js";
 import { permanent } from "./error-marks.js";
-import { ownBytes } from "./own-bytes.js";
 
 /** Serializes a message, or what a message can be made from. Throws `code` when it cannot be. */
 export function encode<D extends DescMessage>(
+  schema: D,
+  init: MessageInitShape<D>,
+  code: Code,
+): Uint8Array {
+  try {
+    return codec.encode(schema, init);
+  } catch {
+    return encodeOdd(schema, init, code);
+  }
+}
+
+/** Serializes a message of another type that has the same fields. Throws `code` for anything else. */
+function encodeOdd<D extends DescMessage>(
   schema: D,
   init: MessageInitShape<D>,
   code: Code,
@@ -77,7 +89,10 @@ export function normalize<D extends DescMessage>(
 }
 
 /**
- * Parses a message; its fields of `bytes` are copies that share memory with nothing.
+ * Parses a message; its fields of `bytes` are copies that share memory with nothing: the bytes
+ * are a part of what the NATS client read from its socket, and a user who transfers a field to
+ * another thread must not take the rest along.
+ *
  * Throws `code` when the bytes are no such message.
  */
 export function decode<D extends DescMessage>(
@@ -86,14 +101,14 @@ export function decode<D extends DescMessage>(
   code: Code,
 ): MessageShape<D> {
   try {
-    const message = fromBinary(schema, bytes);
-    ownBytes(schema, message);
-    return message;
+    return codec.decode(schema, bytes, copies);
   } catch (cause) {
     const hint = bytes[0] === openingBrace ? jsonHint : "";
     throw failure(`cannot parse ${bytes.length} bytes as ${schema.typeName}${hint}`, code, cause);
   }
 }
+
+const copies = { copyBytes: true };
 
 const openingBrace = 0x7b;
 const jsonHint = ` (JSON needs the header "Content-Type: ${jsonType}", written so)`;
