@@ -80,7 +80,11 @@ function createUsers(services: readonly DescService[]): TestUsers {
   });
 }
 
-/** How long a server may take to greet, in ms: no test waits so long, however slow the machine is. */
+/**
+ * How long a server may take to greet, in ms: no test waits so long, however slow the machine is.
+ * A NATS client whose server is killed while it greets waits as long before it tries again: so
+ * only connections that meet no such server have it.
+ */
 const patient = { timeout: 60_000 };
 
 /** A server for all tests of a file, and what each test opens on it. */
@@ -139,7 +143,7 @@ export function useNats(services: readonly DescService[] = testServices) {
     async connect(options: TestConnection = {}): Promise<Connection> {
       const { url = server.url, as = "root", keep = false, ...rest } = options;
       const user = users?.options(userOf(as, rest.owner));
-      const connection = await connect({ ...rest, nats: { ...patient, servers: url, ...user } });
+      const connection = await connect({ ...rest, nats: { servers: url, ...user } });
       if (!keep) {
         open.push(() => connection.close());
       }
