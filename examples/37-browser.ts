@@ -1,17 +1,14 @@
 // A browser connects by a WebSocket, and uses the same clients. Here Node stands for it: 22 or
 // newer, or 20 with --experimental-websocket. The command that starts such a server is
 // `npx jetrpc server --websocket`.
-import { readFile } from "node:fs/promises";
 import { createConnection } from "@jetrpc/runtime";
 import { connect, serve } from "@jetrpc/runtime/node";
 import { startNats } from "@jetrpc/testing";
 import { createPhotoClient, PhotoService } from "@jetrpc-examples/photo-v1-client";
 import { wsconnect } from "@nats-io/nats-core";
 
-// In production it has TLS. Port -1 is any free one, which the log tells.
-const config = `websocket { listen: "127.0.0.1:-1", no_tls: true }`;
-await using server = await startNats({ config });
-const [url = ""] = (await readFile(server.logFile, "utf8")).match(/ws:\S+/) ?? [];
+// In production it has TLS.
+await using server = await startNats({ websocket: true });
 
 const workers = await connect({ nats: { servers: server.url } });
 const worker = await serve(
@@ -28,7 +25,7 @@ const worker = await serve(
 );
 
 // All of this runs in a browser: nothing is imported from @jetrpc/runtime/node.
-const connection = createConnection(await wsconnect({ servers: url }));
+const connection = createConnection(await wsconnect({ servers: server.websocketUrl }));
 const photos = createPhotoClient(connection);
 const { width, height } = await photos.getInfo({ photo: "sea.jpg" });
 console.log(`sea.jpg: ${width} x ${height}`);

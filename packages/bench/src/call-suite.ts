@@ -99,7 +99,8 @@ class Measurement {
     subjects: readonly Subject[],
     run: (subject: Subject) => Promise<Round | undefined> | undefined,
   ): Promise<CallRow[]> {
-    this.report(`${load.suite}, ${load.payloadBytes} B, ${load.inFlight} in flight`);
+    const { suite, message, payloadBytes, inFlight } = load;
+    this.report(`${suite}, ${message} of ${payloadBytes} B, ${inFlight} in flight`);
     const rounds: Rounds = new Map(subjects.map((subject) => [subject, []]));
     const count = this.settings.rounds ?? (load.payloadBytes > smallBytes ? 3 : 5);
     for (let round = 0; round < count; round++) {

@@ -137,8 +137,8 @@ function write({ json, markdown, page }: Settings, rows: readonly Row[]): void {
   if (page !== undefined) {
     const replaced = replaceTables(readFileSync(page, "utf8"), tables);
     writeFileSync(page, replaced.page);
-    for (const title of replaced.unplaced) {
-      console.error(`${page} has no place for "${title}"`);
+    if (replaced.unplaced.length > 0) {
+      console.error(`${page} has no place for: ${replaced.unplaced.join("; ")}`);
     }
   }
 }

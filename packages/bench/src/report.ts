@@ -19,9 +19,10 @@ export function toTables(rows: readonly Row[]): Table[] {
   const backlogs = rows.filter((row) => row.suite === "backlog");
   return [
     ...groups(calls, titleOf).map(([title, load]) => ({ title, lines: callLines(load) })),
-    ...summary(calls, "unary, calls/s by payload", "unary", ({ callsPerSecond }) =>
-      count(callsPerSecond),
-    ),
+    ...byPayload(calls, "calls/s", ({ callsPerSecond }) => count(callsPerSecond)),
+    ...byPayload(calls, "jetrpc to this", ({ jetrpcIs }) => times(jetrpcIs)),
+    ...alone(calls, "unary"),
+    ...alone(calls, "durable"),
     ...(backlogs.length === 0
       ? []
       : [
@@ -32,7 +33,7 @@ export function toTables(rows: readonly Row[]): Table[] {
 }
 
 function titleOf({ suite, message, payloadBytes, inFlight }: CallRow): string {
-  const size = message === "order" ? `an order of ${payloadBytes} B` : bytes(payloadBytes);
+  const size = message === "order" ? "an order" : bytes(payloadBytes);
   return `${suite}, ${size}, ${inFlight} in flight`;
 }
 
@@ -75,26 +76,59 @@ function callLines(rows: readonly CallRow[]): string[][] {
   ];
 }
 
-/** A line for each load, a column for each subject. */
-function summary(
+/** Unary calls: a line for each load, a column for each subject. */
+function byPayload(
   rows: readonly CallRow[],
   title: string,
-  suite: string,
   cell: (row: CallRow) => string,
 ): Table[] {
-  const of = rows.filter((row) => row.suite === suite && row.message === "bytes");
-  const names = [...new Set(of.map(({ name }) => name))];
-  const lines = groups(of, ({ payloadBytes, inFlight }) => `${payloadBytes} ${inFlight}`).map(
+  const calls = rows.filter(({ suite, message }) => suite === "unary" && message === "bytes");
+  const names = namesOf(calls);
+  const lines = groups(calls, ({ payloadBytes, inFlight }) => `${payloadBytes} ${inFlight}`).map(
     ([, load]) => [
       bytes(load[0]?.payloadBytes ?? 0),
       `${load[0]?.inFlight}`,
-      ...names.map((name) => {
-        const row = load.find((each) => each.name === name);
-        return row ? cell(row) : "";
-      }),
+      ...names.map((name) => cellOf(load, (row) => row.name === name, cell)),
     ],
   );
-  return of.length === 0 ? [] : [{ title, lines: [["payload", "in flight", ...names], ...lines] }];
+  const head = ["payload", "in flight", ...names];
+  return calls.length === 0
+    ? []
+    : [{ title: `unary, ${title} by payload`, lines: [head, ...lines] }];
+}
+
+/** How long a call takes when it is the only one: warm, and in a new process. */
+function alone(rows: readonly CallRow[], suite: "unary" | "durable"): Table[] {
+  const calls = rows.filter((row) => row.inFlight === 1 && row.payloadBytes < 1024);
+  const warm = calls.filter((row) => row.suite === suite);
+  const cold = calls.filter((row) => row.suite === `${suite}-cold`);
+  const p50 = (of: readonly CallRow[], name: string, message: CallRow["message"]) =>
+    cellOf(
+      of,
+      (row) => row.name === name && row.message === message,
+      ({ p50Ms }) => p50Ms.toFixed(2),
+    );
+  const lines = namesOf([...warm, ...cold]).map((name) => [
+    name,
+    p50(warm, name, "bytes"),
+    p50(warm, name, "order"),
+    p50(cold, name, "bytes"),
+  ]);
+  const head = ["p50 ms", "128 B", "an order", "128 B, new process"];
+  return lines.length === 0 ? [] : [{ title: `${suite}, alone`, lines: [head, ...lines] }];
+}
+
+function namesOf(rows: readonly CallRow[]): string[] {
+  return [...new Set(rows.map(({ name }) => name))];
+}
+
+function cellOf(
+  rows: readonly CallRow[],
+  is: (row: CallRow) => boolean,
+  cell: (row: CallRow) => string,
+): string {
+  const row = rows.find(is);
+  return row ? cell(row) : "";
 }
 
 function backlogLines(rows: readonly BacklogRow[]): string[][] {

@@ -53,6 +53,8 @@ export class NatsProcess {
     readonly url: string,
     /** Of its HTTP monitoring, when the arguments ask for it. */
     readonly monitorUrl: string | undefined,
+    /** For WebSockets, when the configuration asks for it. */
+    readonly websocketUrl: string | undefined,
   ) {}
 
   get pid(): number {
@@ -79,7 +81,7 @@ export class NatsProcess {
     const stopped = new AbortController();
     try {
       const portsFile = join(directory, `${basename(binary)}_${child.pid}.ports`);
-      const { nats, monitoring } = await Promise.race([
+      const { nats, monitoring, websocket } = await Promise.race([
         greeted(portsFile, stopped.signal),
         ended.then((how) => {
           throw new Error(`nats-server ended at its start (${how})`);
@@ -88,7 +90,7 @@ export class NatsProcess {
           throw new Error(`nats-server did not answer within ${startLimitMs / 1000} s`);
         }),
       ]);
-      return new NatsProcess(child, ended, nats[0], monitoring?.[0]);
+      return new NatsProcess(child, ended, nats[0], monitoring?.[0], websocket?.[0]);
     } catch (error) {
       child.kill("SIGKILL");
       await ended;
@@ -141,6 +143,7 @@ async function endOf(child: ChildProcess): Promise<string> {
 interface Ports {
   readonly nats: [string];
   readonly monitoring?: [string];
+  readonly websocket?: [string];
 }
 
 /** Resolves with the server's URLs when it has greeted a client. */

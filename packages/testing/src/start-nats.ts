@@ -16,6 +16,8 @@ export interface NatsOptions {
   maxPayload?: number | undefined;
   /** Port on 127.0.0.1. Default: a free one. */
   port?: number | undefined;
+  /** Takes WebSockets without TLS as well, on this port of 127.0.0.1, or on a free one. Default: false. */
+  websocket?: boolean | number | undefined;
   /** Where JetStream stores; kept when the server stops. Default: a temporary folder. */
   storeDir?: string | undefined;
   /** Path of nats-server. Default: what `findNatsServer()` finds. */
@@ -31,6 +33,11 @@ export interface NatsServer {
   readonly url: string;
   /** The same across restarts. */
   readonly port: number;
+  /**
+   * For `wsconnect()`: `ws://127.0.0.1:40124`, the same across restarts. Undefined without
+   * the option `websocket`, unless the configuration has a `websocket` of its own.
+   */
+  readonly websocketUrl: string | undefined;
   /** Of the running server, or of the last one that ran. */
   readonly pid: number;
   readonly storeDir: string;
@@ -81,8 +88,13 @@ export async function startServer(
     const defaults = join(directory, "defaults.conf");
     const args = ["--jetstream", "--store_dir", storeDir, "--config", defaults, ...furtherArgs];
     await writeFile(join(directory, "nats-server.conf"), options.config ?? "");
-    await writeFile(defaults, defaultsOf(options));
-    const start = (port: number) => NatsProcess.start({ binary, args, port, directory });
+    let { websocket } = options;
+    const start = async (port: number) => {
+      await writeFile(defaults, defaultsOf({ ...options, websocket }));
+      const process = await NatsProcess.start({ binary, args, port, directory });
+      websocket &&= Number(new URL(process.websocketUrl ?? "").port);
+      return process;
+    };
     return new SingleServer(await start(options.port ?? 0), start, directory, storeDir);
   } catch (error) {
     await rm(directory, { recursive: true, force: true });
@@ -108,6 +120,10 @@ export class SingleServer implements NatsServer {
 
   get pid(): number {
     return this.process.pid;
+  }
+
+  get websocketUrl(): string | undefined {
+    return this.process.websocketUrl;
   }
 
   get monitorUrl(): string | undefined {
@@ -149,9 +165,14 @@ export class SingleServer implements NatsServer {
  * The configuration that the options' own text overrides. A busy machine logs in and reads
  * late: the server would cut its clients after 2 s, and after 10 s.
  */
-function defaultsOf({ maxPayload }: NatsOptions): string {
-  return `authorization { timeout: 60 }
-write_deadline: "60s"
-${maxPayload === undefined ? "" : `max_payload: ${maxPayload}\n`}include nats-server.conf
-`;
+function defaultsOf({ maxPayload, websocket }: NatsOptions): string {
+  const lines = ["authorization { timeout: 60 }", 'write_deadline: "60s"'];
+  if (maxPayload !== undefined) {
+    lines.push(`max_payload: ${maxPayload}`);
+  }
+  if (websocket) {
+    const port = websocket === true ? -1 : websocket;
+    lines.push(`websocket { listen: "127.0.0.1:${port}", no_tls: true }`);
+  }
+  return `${lines.join("\n")}\ninclude nats-server.conf\n`;
 }

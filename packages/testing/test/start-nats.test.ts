@@ -82,6 +82,18 @@ test("keeps port and store across a crash and a restart", async () => {
   expect(isRunning(pid)).toBe(false);
 });
 
+test("takes WebSockets when asked to, at the same port after a restart", async () => {
+  expect((await start()).websocketUrl).toBeUndefined();
+  const server = await start({ websocket: true });
+  const { websocketUrl: url = "" } = server;
+  const greets = async () => (await fetch(url.replace("ws:", "http:"))).status;
+  // A request that is no WebSocket is refused there.
+  expect(await greets()).toBe(400);
+  await server.restart();
+  expect(server.websocketUrl).toBe(url);
+  expect(await greets()).toBe(400);
+});
+
 test("uses and keeps a store that it is given", async () => {
   const storeDir = temporaryFolder();
   for (const sequence of [1, 2]) {

@@ -20,6 +20,9 @@ async function serve(servers: string[]): Promise<Served> {
   return { address: "" };
 }
 
+/** A busy machine takes longer than the second that is the default. */
+const patience = { timeout: 30_000 };
+
 /** The NATS client's own request. */
 export function natsRequest(options: NodeConnectionOptions): Way {
   return {
@@ -28,10 +31,10 @@ export function natsRequest(options: NodeConnectionOptions): Way {
       const nats = await connect({ servers, ...options });
       return {
         async bytes(payload) {
-          await nats.request(bytesSubject, payload);
+          await nats.request(bytesSubject, payload, { ...patience });
         },
         async order(order) {
-          readOrder((await nats.request(orderSubject, writeOrder(order))).data);
+          readOrder((await nats.request(orderSubject, writeOrder(order), { ...patience })).data);
         },
       };
     },

@@ -100,10 +100,7 @@ async function start(
       binary,
       port,
       storeDir: store === undefined ? undefined : resolve(store),
-      config:
-        websocket === undefined
-          ? undefined
-          : `websocket { listen: "127.0.0.1:${websocket}", no_tls: true }`,
+      websocket,
     });
     return { running, version };
   } catch (cause) {
