@@ -1,5 +1,5 @@
-// A call id of your own makes submit() idempotent: whoever does not know whether a call was
-// accepted submits it again. The same id with another request is refused.
+// A call id of your own makes submit() idempotent: a client that does not know whether a call
+// was accepted submits it again. The same id with another request is refused.
 import { randomUUID } from "node:crypto";
 import { connect, serve } from "@jetrpc/runtime/node";
 import { createPhotoClient, PhotoService } from "@jetrpc-examples/photo-v1-client";

@@ -1,5 +1,5 @@
-// A durable call waits for a worker as long as it takes. onWaiting tells those who wait for
-// it when there is none, and status() whoever asks.
+// A durable call waits for a worker as long as it takes. When there is none,
+// onWaiting tells the caller that waits, and status() everybody who asks.
 import { connect, serve } from "@jetrpc/runtime/node";
 import { createPhotoClient, PhotoService } from "@jetrpc-examples/photo-v1-client";
 import { startServer } from "./server.js";

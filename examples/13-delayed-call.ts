@@ -1,5 +1,5 @@
 // notBefore: the server keeps a call until its time has come. No process has to live until
-// then, and the call can be cancelled meanwhile.
+// then, and the call can be canceled meanwhile.
 import { connect, serve } from "@jetrpc/runtime/node";
 import { createPhotoClient, PhotoService } from "@jetrpc-examples/photo-v1-client";
 import { startServer } from "./server.js";
@@ -21,7 +21,7 @@ const tomorrow = new Date(Date.now() + 24 * 3_600_000);
 const sea = await photos.resize.submit({ photo: "sea.jpg", width: 800 }, { notBefore });
 const hill = await photos.resize.submit({ photo: "hill.jpg", width: 800 }, { notBefore: tomorrow });
 console.log(`state: ${(await sea.status()).state}`);
-console.log(`cancelled in time: ${await hill.cancel()}`);
+console.log(`canceled in time: ${await hill.cancel()}`);
 
 console.log(`result: ${(await sea.result()).file}`);
 
@@ -30,6 +30,6 @@ await connection.close();
 
 // Prints:
 // state: scheduled
-// cancelled in time: true
+// canceled in time: true
 // sea.jpg: runs when its time has come
 // result: 800-sea.jpg

@@ -1,5 +1,5 @@
 // A client and a worker live through a crash of the server: they connect again and go on.
-// What was accepted is on the server's disk. It starts a server of its own, to kill it.
+// Accepted calls are on the server's disk. It starts a server of its own, to kill it.
 import { once } from "node:events";
 import { Code, startWorker } from "@jetrpc/runtime";
 import { connect } from "@jetrpc/runtime/node";

@@ -1,5 +1,5 @@
-// What a service needs on the server is planned, looked at and made: for workers whose
-// credentials may not make streams. The command does the same: npx jetrpc apply.
+// An administrator plans, looks at and makes what a service needs on the server: for workers
+// whose credentials may not make streams. The command does the same: npx jetrpc apply.
 import { connect } from "@jetrpc/runtime/node";
 import { planService } from "@jetrpc/runtime/operator";
 import { startNats } from "@jetrpc/testing";
@@ -26,7 +26,7 @@ const mend = await planService(connection, PrintService);
 for (const { kind, what, differences } of mend.changes) {
   console.log(`${kind} ${what}`, differences);
 }
-// What would lose something is done only with { allowDestructive: true }.
+// A change that would lose something is made only with { allowDestructive: true }.
 await mend.apply({ onApplied: ({ what }) => console.log(`applied: ${what}`) });
 
 await connection.close();

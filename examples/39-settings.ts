@@ -1,5 +1,5 @@
 // connect() reads its settings from the environment and from .env; an option goes before both.
-// What is wrong with them is said at once. It starts a server of its own, which wants a token.
+// It refuses wrong ones at once. It starts a server of its own, which wants a token.
 import { once } from "node:events";
 import { Code, ConnectError } from "@jetrpc/runtime";
 import { connect, serve } from "@jetrpc/runtime/node";

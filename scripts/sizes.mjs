@@ -16,7 +16,7 @@ const generated = "@jetrpc-examples/pdf-v1-client";
 /** By how much a bundle may be larger than README.md says, besides 0.1 KB. */
 const tolerance = 0.03;
 
-/** What is measured: the row of the table, and a program for it. */
+/** Each row of the table, and the program that is measured for it. */
 const programs = [
   {
     name: "a browser's client, over WebSocket",

@@ -107,7 +107,7 @@ async function makeThumbnails(
   const expected = Array.from({ length: count }, (_, index) => index + 1);
   check(seen, expected, "this client");
   check(await followed, expected, "the client that attached");
-  // Who has the first half already goes on where it was.
+  // A client that has the first half already goes on where it was.
   const half = Math.floor(count / 2);
   const rest = pdf.renderPages.attach(callId).messages({ from: half });
   check(await collectPages(rest), expected.slice(half), "the client that came back");

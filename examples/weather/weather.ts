@@ -64,7 +64,7 @@ for await (const { text } of weather.warn(readings("Seville", 31, 36, 41))) {
   console.log(`warning: ${text}`);
 }
 
-// Who is there?
+// The workers that run.
 for (const service of await listServices(connection)) {
   const methods = service.methods.map(({ name, kind }) => `${name} (${kind})`).join(", ");
   console.log(`service: ${service.typeName} ${service.version}: ${methods}`);

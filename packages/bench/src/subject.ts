@@ -11,7 +11,7 @@ export interface Subject {
   load(): Promise<Way>;
 }
 
-/** What is called: subjects of one kind are compared with each other. */
+/** Subjects of one kind are compared with each other. */
 export type SubjectKind = "unary" | "durable" | "replicas" | "stream";
 
 /** One server, one that syncs its disk at each write, or three such servers. */

@@ -1,7 +1,7 @@
 import { orderBytes } from "./order.js";
 import type { MessageKind, SubjectKind } from "./subject.js";
 
-/** What is measured together, in the order of the report. */
+/** Parts of the measurement, in the order of the report. */
 export const suiteNames = [
   "unary",
   "unary-cold",
@@ -40,7 +40,7 @@ export interface CallSuite {
 /** The sizes that the quick mode leaves out. */
 const largePayloads = [4096, 65_536, 524_288];
 
-/** What is called in a suite. */
+/** Gives the calls of a suite. */
 export function callSuite(suite: CallSuiteName, isQuick: boolean): CallSuite {
   const bytes = (payloadBytes: number, ...inFlight: number[]) =>
     inFlight.map((each): CallLoad => ({ suite, message: "bytes", payloadBytes, inFlight: each }));

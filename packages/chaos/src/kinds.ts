@@ -18,7 +18,7 @@ export interface Plan {
     | MessageInitShape<typeof CountRequestSchema>;
   readonly options: SubmitOptions;
   readonly expected: Expected;
-  /** When it is cancelled after its acceptance, in ms. */
+  /** When it is canceled after its acceptance, in ms. */
   readonly cancelAfterMs?: number;
   /** True when it must not be accepted. */
   readonly isImpossible?: boolean;

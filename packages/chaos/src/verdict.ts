@@ -3,7 +3,7 @@ import type { CallName } from "./message.js";
 /** The outcome of the calls. */
 export interface Verdict {
   accepted: number;
-  /** Ended as they should: with their result, or cancelled, or expired. */
+  /** Ended as they should: with their result, or canceled, or expired. */
   done: number;
   /** Failed for good, and kept as dead letters. */
   dead: number;

@@ -46,7 +46,7 @@ test("a log keeps its end", () => {
   );
 });
 
-// What is wrong is in the error that a failed run rejects with, seed and all.
+// A failed run rejects with an error that says what is wrong, and gives the seed.
 test("half a minute of the attack loses, doubles, forgets, exceeds and leaves nothing", async () => {
   const folder = temporaryFolder();
   const options = ["--seconds", "30", "--rate", "50"];

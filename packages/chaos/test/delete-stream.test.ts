@@ -28,7 +28,7 @@ test.each([
   const write = async (writer: number) => {
     for (let index = 0; !isOver; index++) {
       const subject = `log.${writer}.${index}`;
-      // What is written to a stream that goes may never be answered.
+      // A message to a stream that is being deleted may never be answered.
       const ack = await nats.request(subject, "", { timeout: 1_000 }).then(
         (reply) => reply.json<Ack>(),
         () => undefined,

@@ -14,7 +14,7 @@ test("refuses options that it does not know", async () => {
   });
 });
 
-// What is wrong is in the error that a failed run rejects with, seed and all.
+// A failed run rejects with an error that says what is wrong, and gives the seed.
 test("20,000 malformed messages end no process, take no slot and harm no other call", async () => {
   const { stdout } = await run(process.execPath, [main, "--messages", "20000", "--no-shrink"]);
   expect(stdout).toContain("sent 20000: all is well");

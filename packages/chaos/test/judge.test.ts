@@ -26,7 +26,7 @@ test.each<[string, Partial<Evidence>, string]>([
   ["ended and is queued", { isQueued: true }, "stuck"],
   ["is nowhere", { trace: undefined }, "lost"],
   ["has another result", { trace: { ...trace, problem: "it is 2" } }, "lost"],
-  ["was cancelled by nobody", { trace: { ...trace, ends: ["cancelled"] } }, "lost"],
+  ["was canceled by nobody", { trace: { ...trace, ends: ["cancelled"] } }, "lost"],
   ["failed with attempts left", { trace: failedAt(2), isDead: true }, "lost"],
   ["failed at its last attempt", { trace: failedAt(3), isDead: true }, "dead"],
   ["failed without dead letter", { trace: failedAt(3) }, "lost"],

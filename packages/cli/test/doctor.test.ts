@@ -9,7 +9,7 @@ import { jetrpc, linesOf, serviceOf, useShop } from "./support.js";
 
 const shop = useShop();
 
-/** What the doctor finds that is not as it should be; a note says what it could not look at. */
+/** The findings that are not as they should be; a note says what the doctor could not look at. */
 async function complaints(image: string, env: Record<string, string>, ...args: string[]) {
   const outcome = await jetrpc(["doctor", "--json", "--descriptors", image, ...args], { env });
   const findings = linesOf(outcome).filter(({ level }) => level !== "ok" && level !== "note");

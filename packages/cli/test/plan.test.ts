@@ -5,7 +5,7 @@ import { startNats } from "@jetrpc/testing";
 import { expect, test } from "vitest";
 import { serviceOf, useShop, type Version } from "./support.js";
 
-/** What planService() says of single differences; what the command makes of it is in apply.test.ts. */
+/** planService() and single differences; the command is tested in apply.test.ts. */
 const shop = useShop();
 
 async function plan(version: Version, connection?: Connection) {

@@ -47,7 +47,7 @@ test("a server for development says what .env needs, and ends by Ctrl-C", async 
   const connection = await connect({ nats: { servers: url } });
   expect((await connection.nats.request("$JS.API.INFO")).json()).toMatchObject({ streams: 0 });
   expect(existsSync(join(folder, "jetstream"))).toBe(true);
-  // What is no WebSocket is refused there.
+  // The port takes WebSockets, and refuses other requests.
   expect((await fetch(`http://127.0.0.1:${port}`)).ok).toBe(false);
   const taken = await jetrpc(["server", "--port", new URL(url).port]);
   expect(taken).toMatchObject({ code: 1, stderr: expect.stringContaining("is in use") });

@@ -103,7 +103,7 @@ export function serviceOf(image: string, name = "shop.v1.ShopService"): DescServ
   return createFileRegistry(set).getService(name) as DescService;
 }
 
-/** What a process said, and how it ended. */
+/** The output of a process, and how it ended. */
 export interface Outcome {
   readonly code: number | null;
   readonly stdout: string;

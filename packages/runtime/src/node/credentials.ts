@@ -11,7 +11,7 @@ import type { NodeConnectionOptions } from "@nats-io/transport-node";
 import { type Environment, invalid, readNamed } from "./environment.js";
 import type { Login } from "./servers.js";
 
-/** Who connects. Secrets are in the closures only: nothing that is printed shows them. */
+/** The user who connects. Secrets are in the closures only: nothing that is printed shows them. */
 export interface Credentials {
   readonly authenticator: Authenticator[];
   /** In words for a message, as of now. */
@@ -59,7 +59,7 @@ export function readCredentials(login: Login | undefined, environment: Environme
   );
 }
 
-/** Who connects by what options of the NATS client say. */
+/** Reads the user from options of the NATS client. */
 export function optionCredentials(
   login: Login,
   authenticator: NodeConnectionOptions["authenticator"],
@@ -89,7 +89,7 @@ function nkey(seed: string): Credentials {
       };
     }
   } catch {
-    // What is said of a seed may hold it.
+    // An error about a seed may hold the seed.
   }
   throw invalid("NATS_NKEY_SEED is no seed of a user's nkey: write all of it, it starts with SU");
 }
@@ -135,7 +135,7 @@ function readCreds(path: string): Creds {
     claims = JSON.parse(Buffer.from(jwt.split(".")[1] ?? "", "base64url").toString());
     isOwn = claims.sub === publicKey;
   } catch {
-    // What is said of a file may hold what is in it.
+    // An error about a file may hold its content.
     throw invalid(`NATS_CREDS names ${path}, which holds no JWT and seed: make the file anew`);
   }
   if (!isOwn) {

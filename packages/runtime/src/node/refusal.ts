@@ -7,7 +7,7 @@ import type { Settings } from "./settings.js";
 export function refusal(settings: Settings, address: string, cause: unknown): ConnectError {
   const [code, text] = explain(settings, address, cause);
   if (cause instanceof Error && "cert" in cause) {
-    // It refers to itself, and whoever logs the error as JSON would fail.
+    // It refers to itself: a logger that writes the error as JSON would fail.
     delete cause.cert;
   }
   return causedError(text, code, cause);
@@ -66,7 +66,7 @@ function unavailable(address: string, cause: unknown, code: string): string {
   return `the NATS server at ${address} cannot be reached: ${text}`;
 }
 
-/** What Node says of a server's certificate. */
+/** Codes of Node for a server's certificate, and what to do. */
 const distrusted: Readonly<Record<string, string>> = {
   ...Object.fromEntries(
     [

@@ -1,13 +1,13 @@
 import { invalid } from "./environment.js";
 
-/** What the URLs of the servers say. */
+/** The content of the URLs of the servers. */
 export interface Servers {
   /** `host:port` of each: the NATS client would drop the rest of a URL without a word. */
   readonly addresses: string[];
   readonly hosts: string[];
   /** TLS is demanded: of all servers, when one URL says tls://. */
   readonly isTls: boolean;
-  /** What stands before the @, if anything does. */
+  /** The text before the @, if there is any. */
   readonly login: Login | undefined;
 }
 

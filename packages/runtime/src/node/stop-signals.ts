@@ -6,7 +6,7 @@ const exitCode = 130;
 /** npm hands Ctrl-C on to a process that has it from the terminal already: that counts as one, in ms. */
 const sameMs = 500;
 
-/** What a signal stops. */
+/** Something that a signal stops. */
 export interface Stoppable {
   /** Calls that run. */
   readonly running: number;

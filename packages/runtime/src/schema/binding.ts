@@ -77,7 +77,7 @@ export interface MethodBinding {
   readonly logSubject: string;
   /** Last progress of calls: `<prefix>.progress.<Method>`, then owner and call id. */
   readonly progressSubject: string;
-  /** What log and progress accept, as it happens: `<prefix>.live.<Method>`, then owner and call id. */
+  /** Entries of log and progress as they are accepted: `<prefix>.live.<Method>`, then owner and call id. */
   readonly liveSubject: string;
   /** Calls that failed for good: `<prefix>.dead.<Method>`, then owner and call id. */
   readonly deadSubject: string;

@@ -41,7 +41,7 @@ export function checkCallId(callId: string): string {
  * `_.<id>` for an id that the caller gave.
  */
 function callTokens(callId: string): string {
-  // Whoever has no types may give anything.
+  // A caller without types may give anything.
   const dot = String(callId).indexOf(".");
   if (dot < 0) {
     return `${givenSession}.${checkCallId(callId)}`;
@@ -51,7 +51,7 @@ function callTokens(callId: string): string {
   return callId;
 }
 
-/** Who a queued request belongs to, and which call it is. */
+/** The owner of a queued request, and the call that it is of. */
 export interface CallName {
   readonly owner: string;
   readonly callId: string;
@@ -67,7 +67,7 @@ export function nameCall(owner: string, callId: string): CallName {
 /**
  * Reads a call's name from a subject of its service: `<prefix>.<kind>.<Method>`, then
  * owner, session and id. Undefined for a subject that names no call: a server takes a
- * message on `….*`, and whoever looked for the log of that would find all logs.
+ * message on `….*`, and a reader of the log of that would find all logs.
  */
 export function parseCallSubject(
   { prefix }: ServiceBinding,

@@ -2,9 +2,9 @@
 export interface Difference {
   /** Field of JetStream's configuration: `max_age`. */
   readonly field: string;
-  /** What is on the server, as JetStream writes it; durations in ns. Undefined when it is not set. */
+  /** The value on the server, as JetStream writes it; durations in ns. Undefined when it is not set. */
   readonly from: unknown;
-  /** What the schema says. */
+  /** The value that the schema demands. */
   readonly to: unknown;
 }
 

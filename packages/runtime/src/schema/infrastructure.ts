@@ -3,7 +3,7 @@ import type { MethodBinding, Queue, ServiceBinding } from "./binding.js";
 import { bucketStream } from "./object-name.js";
 
 /**
- * What a stream has to be like, in the words of JetStream's API (times in ns); the rest is
+ * The settings that a stream has to have, as JetStream's API names them (times in ns); the rest is
  * left to the server and its administrators.
  */
 export interface StreamSettings {
@@ -101,10 +101,10 @@ function queueStream(service: ServiceBinding): StreamSettings {
     name: service.stream,
     subjects: [`${prefix}.queue.>`, `${prefix}.queue-high.>`, `${prefix}.queue-low.>`],
     retention: "workqueue",
-    // What was accepted is never dropped to make room.
+    // An accepted call is never dropped to make room.
     discard: "new",
     max_msgs: service.maxQueueLength || -1,
-    // What withdraws a request takes its place. No rollup does that: one of a
+    // A message that withdraws a request takes its place. No rollup does that: one of a
     // delivered message makes the consumer forget others (docs/decisions/0007).
     max_msgs_per_subject: 1,
     allow_msg_ttl: true,

@@ -24,7 +24,7 @@ export const Discovery = {
   output: "jetrpc-output",
 } as const;
 
-/** What can be asked of a NATS micro service. */
+/** Questions that a NATS micro service answers. */
 export type Verb = "PING" | "INFO" | "STATS";
 
 /** Subject of a question to all services, those of one name, or one of them. */
@@ -37,7 +37,7 @@ export function microName(typeName: DescService["typeName"]): string {
   return typeName.replaceAll(".", "_");
 }
 
-/** What PING and INFO answer, as far as jetrpc reads it; what is absent is empty. */
+/** The answer to PING and INFO, as far as jetrpc reads it; what is absent is empty. */
 export interface InfoReply {
   readonly name: string;
   readonly id: string;

@@ -8,17 +8,17 @@ interface Named {
   readonly desc: { readonly name: string };
 }
 
-/** What the names of the objects of a request begin with. */
+/** Begins the names of the objects of a request. */
 export function requestSpace({ desc }: Named, call: CallName): string {
   return `queue.${desc.name}.${call.suffix}`;
 }
 
-/** What the names of the objects of a durable response begin with. */
+/** Begins the names of the objects of a durable response. */
 export function responseSpace(method: MethodBinding, call: CallName): string {
   return `log.${method.desc.name}.${call.suffix}`;
 }
 
-/** What the names of the objects of direct calls begin with. */
+/** Begins the names of the objects of direct calls. */
 export function directSpace(method: MethodBinding): string {
   return `rpc.${method.desc.name}`;
 }
@@ -30,7 +30,7 @@ export interface ObjectOwner {
   readonly method: string;
   /** `<owner>.<session>.<id>` of the call; empty for a direct one. */
   readonly suffix: string;
-  /** What tells the objects of two submissions of one call apart. */
+  /** Tells the objects of two submissions of one call apart. */
   readonly base: string;
 }
 

@@ -25,7 +25,7 @@ export interface OptionProblem {
   readonly desc: DescService | DescMethod;
   /** Field of `jetrpc.v1.ServiceOptions` or `jetrpc.v1.MethodOptions`. */
   readonly field: string;
-  /** What is wrong, and how to mend it. */
+  /** Says what is wrong, and how to mend it. */
   readonly message: string;
 }
 
@@ -46,7 +46,7 @@ export function checkService(desc: DescService): OptionProblem[] {
   return problems;
 }
 
-/** What a direct call sends is nowhere kept: neither is what a Blob of it would hold. */
+/** Nothing of a direct call is kept: neither would be what a Blob of it holds. */
 function checkBlobs(desc: DescMethod, problems: OptionProblem[]): void {
   const holder = [desc.input, desc.output].find(holdsBlobs);
   if (holder && methodDelivery(desc, getOption(desc, methodOption)) === "direct") {
