@@ -49,10 +49,9 @@ class Measurement {
   async warm(subjects: readonly Subject[]): Promise<CallRow[]> {
     const started = new Map<Subject, SubjectProcesses>();
     try {
-      for (const subject of subjects) {
-        const processes = await this.start(subject);
+      for (const processes of await Promise.all(subjects.map((each) => this.start(each)))) {
         if (processes) {
-          started.set(subject, processes);
+          started.set(processes.subject, processes);
         }
       }
       for (const [subject, processes] of started) {

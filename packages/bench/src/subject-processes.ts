@@ -35,11 +35,22 @@ export class SubjectProcesses {
   static async start(subject: Subject, servers: Servers): Promise<SubjectProcesses> {
     const { urls, pids } = await servers.get(subject.servers);
     const args = [`${subjects.indexOf(subject)}`, urls.join()];
-    const worker = new Child(subject.name, "process.js", ["serve", ...args]);
-    const { address, serverPids = pids } = (await worker.next()) as Served;
-    const client = new Child(subject.name, "process.js", ["connect", ...args, address]);
-    await client.next();
-    return new SubjectProcesses(subject, worker, client, serverPids);
+    const started: Child[] = [];
+    const spawn = (...more: string[]) => {
+      const child = new Child(subject.name, "process.js", more);
+      started.push(child);
+      return child;
+    };
+    try {
+      const worker = spawn("serve", ...args);
+      const { address, serverPids = pids } = (await worker.next()) as Served;
+      const client = spawn("connect", ...args, address);
+      await client.next();
+      return new SubjectProcesses(subject, worker, client, serverPids);
+    } catch (error) {
+      await Promise.all(started.map((child) => child.stop()));
+      throw error;
+    }
   }
 
   /**

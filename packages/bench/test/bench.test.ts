@@ -3,7 +3,10 @@ import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
-import { afterAll, beforeAll, expect, test } from "vitest";
+import { afterAll, beforeAll, expect, test, vi } from "vitest";
+
+// Each run starts many processes, which takes a busy machine minutes.
+vi.setConfig({ testTimeout: 600_000 });
 
 const run = promisify(execFile);
 const main = join(import.meta.dirname, "../dist/main.js");
