@@ -25,7 +25,7 @@ const worker = await serve(
 );
 
 // All of this runs in a browser: nothing is imported from @jetrpc/runtime/node.
-const connection = createConnection(await wsconnect({ servers: server.websocketUrl }));
+const connection = createConnection(await wsconnect({ servers: server.websocketUrl ?? "" }));
 const photos = createPhotoClient(connection);
 const { width, height } = await photos.getInfo({ photo: "sea.jpg" });
 console.log(`sea.jpg: ${width} x ${height}`);

@@ -12,7 +12,7 @@ export interface Spread {
 }
 
 /** Of at least one figure. */
-export function spread(figures: readonly number[]): Spread {
+function spread(figures: readonly number[]): Spread {
   return {
     median: round3(quantile(figures, 0.5)),
     lowest: round3(Math.min(...figures)),
