@@ -230,9 +230,11 @@ export class Input {
       case WireType.Bit32:
         this.at += 4;
         break;
-      case WireType.LengthDelimited:
-        this.at += this.uint32();
+      case WireType.LengthDelimited: {
+        const length = this.uint32();
+        this.at += length;
         break;
+      }
       case WireType.StartGroup: {
         if (depth <= 0) {
           throw malformed("depth");
