@@ -76,4 +76,5 @@ for (const { name, size, pairs } of measured) {
 for (const [what, all] of Object.entries(ratios)) {
   console.log(`${what}: ${geometric(all).toFixed(1)}x, at least ${Math.min(...all).toFixed(1)}x`);
 }
+
 export { sink };

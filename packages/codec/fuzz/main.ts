@@ -24,9 +24,16 @@ while (done < inputs) {
     const bytes = mutated(choice, corpus, of);
     const found = disagreement(of.schema, bytes);
     if (found !== undefined) {
-      console.error(`input ${done}, a ${of.schema.typeName} of ${Buffer.from(bytes).toString("hex")}`);
       console.error(
-        of.schema.fields.map((its) => `  ${its.number} ${its} ${its.fieldKind} ${its.scalar ?? its.message ?? its.enum}`).join("\n"),
+        `input ${done}, a ${of.schema.typeName} of ${Buffer.from(bytes).toString("hex")}`,
+      );
+      console.error(
+        of.schema.fields
+          .map(
+            (its) =>
+              `  ${its.number} ${its} ${its.fieldKind} ${its.scalar ?? its.message ?? its.enum}`,
+          )
+          .join("\n"),
       );
       console.error(found);
       process.exit(1);

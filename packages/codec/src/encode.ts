@@ -172,9 +172,9 @@ const hasOwn = Object.prototype.hasOwnProperty;
 function memberWriter(field: DescField, init: boolean): WriteField {
   switch (field.fieldKind) {
     case "list":
-      return listWriter(field, init);
+      return manyWriter(field, init, listWriter, Array.isArray);
     case "map":
-      return mapWriter(field, init);
+      return manyWriter(field, init, mapWriter, isObject);
   }
   const write = valueWriter(field, init);
   if (field.presence === implicitPresence) {
@@ -205,7 +205,7 @@ function implicitWriter(field: DescField, write: WriteValue, init: boolean): Wri
   const { localName } = field;
   const scalar = field.scalar;
   const zero = scalar === undefined ? firstOfEnum(field) : zeroOfScalar(scalar);
-  const isZero = zeroTest(scalar, zero);
+  const isZero = zeroTest(scalar, zero, init);
   return (out, message) => {
     const value = message[localName];
     if (value === undefined || value === null) {
@@ -219,14 +219,20 @@ function implicitWriter(field: DescField, write: WriteValue, init: boolean): Wri
   };
 }
 
-function zeroTest(scalar: ScalarType | undefined, zero: unknown): (value: unknown) => boolean {
+function zeroTest(
+  scalar: ScalarType | undefined,
+  zero: unknown,
+  init: boolean,
+): (value: unknown) => boolean {
   switch (scalar) {
     case undefined:
     case ScalarType.STRING:
     case ScalarType.BOOL:
       return (value) => value === zero;
     case ScalarType.BYTES:
-      return (value) => value instanceof Uint8Array && value.length === 0;
+      // Where a message is made, an array becomes bytes first.
+      return (value) =>
+        (value instanceof Uint8Array || (init && Array.isArray(value))) && value.length === 0;
     case ScalarType.FLOAT:
     case ScalarType.DOUBLE:
       return (value) => Object.is(value, 0);
@@ -306,13 +312,31 @@ function bodyWriter(
   return (out, value) => write(out, value, init);
 }
 
+/** What is no list or map at all is no init either, for protobuf-es: it holds messages. */
+function manyWriter(
+  field: DescField,
+  init: boolean,
+  writer: (field: DescField, init: boolean) => WriteField,
+  isInit: (value: unknown) => boolean,
+): WriteField {
+  const write = writer(field, false);
+  if (!init) {
+    return write;
+  }
+  const { localName } = field;
+  const writeInit = writer(field, true);
+  return (out, message) => {
+    const value = message[localName];
+    if (value !== undefined && value !== null) {
+      (isInit(value) ? writeInit : write)(out, message);
+    }
+  };
+}
+
 function listWriter(field: DescField, init: boolean): WriteField {
   const { localName } = field;
   const items = (message: Values) => {
     const list = message[localName] as unknown[];
-    if (init && (list === undefined || list === null)) {
-      return none;
-    }
     if (!(list.length > 0)) {
       return none;
     }
@@ -363,9 +387,6 @@ function mapWriter(field: DescField, init: boolean): WriteField {
   let lastWidth = 1;
   return (out, message) => {
     const map = message[localName] as Values;
-    if (init && (map === undefined || map === null)) {
-      return;
-    }
     const keys = Object.keys(map);
     for (let i = 0; i < keys.length; i++) {
       const key = keys[i] as string;

@@ -2,7 +2,7 @@ import { create, type DescMessage, fromBinary, toBinary } from "@bufbuild/protob
 import { parse } from "../src/decode.js";
 import { encode } from "../src/encode.js";
 import { difference } from "./same.js";
-import { type Choice, oneOf, sometimes, someSchemas } from "./schemas.js";
+import { type Choice, oneOf, someSchemas, sometimes } from "./schemas.js";
 import { someInit } from "./values.js";
 
 /** Numbers by chance; the same seed has the same numbers. */
@@ -47,12 +47,7 @@ export function mutated(choice: Choice, corpus: Corpus, of: Corpus[number]): Uin
   return new Uint8Array(bytes.slice(0, 4000));
 }
 
-function change(
-  choice: Choice,
-  bytes: number[],
-  corpus: Corpus,
-  of: Corpus[number],
-): number[] {
+function change(choice: Choice, bytes: number[], corpus: Corpus, of: Corpus[number]): number[] {
   const at = choice.int(0, bytes.length);
   const to = Math.min(bytes.length, at + choice.int(0, 12));
   const other = () => [...oneOf(choice, oneOf(choice, corpus).messages)].slice(0, 300);
@@ -60,7 +55,7 @@ function change(
     case 0:
       return bytes.slice(0, at);
     case 1:
-      return bytes.with(Math.min(at, bytes.length - 1), choice.int(0, 255));
+      return [...bytes.slice(0, at), choice.int(0, 255), ...bytes.slice(at + 1)];
     case 2:
       return [...bytes.slice(0, at), ...bytes.slice(to)];
     case 3:
@@ -83,9 +78,7 @@ function change(
 /** A field that the type may have, of any wire type. */
 function field(choice: Choice, { fields }: DescMessage): number[] {
   const number =
-    fields.length === 0 || sometimes(choice, 4)
-      ? choice.int(1, 40)
-      : oneOf(choice, fields).number;
+    fields.length === 0 || sometimes(choice, 4) ? choice.int(1, 40) : oneOf(choice, fields).number;
   const wireType = choice.int(0, 5);
   const tag = unsigned(number * 8 + wireType);
   switch (wireType) {

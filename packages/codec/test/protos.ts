@@ -14,7 +14,13 @@ export function repositoryProtos(): FileRegistry {
 
 /** .proto files of a folder: those that are named, with what they import; or all of it. */
 export function compile(folder: string, ...paths: string[]): FileRegistry {
-  const args = ["build", folder, "-o", "-", ...paths.flatMap((path) => ["--path", join(folder, path)])];
+  const args = [
+    "build",
+    folder,
+    "-o",
+    "-",
+    ...paths.flatMap((path) => ["--path", join(folder, path)]),
+  ];
   const image = execFileSync(join(top, "node_modules/.bin/buf"), args, { maxBuffer: 1 << 28 });
   return createFileRegistry(fromBinary(FileDescriptorSetSchema, image));
 }
