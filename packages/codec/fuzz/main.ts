@@ -17,12 +17,13 @@ console.log(`${inputs} inputs, --seed ${values.seed}`);
 /** So many inputs are made of one set of types. */
 const perCorpus = 1000;
 let done = 0;
+const count = { read: 0, refused: 0 };
 while (done < inputs) {
   const corpus = someCorpus(choice);
   for (let i = 0; i < perCorpus && done < inputs; i++, done++) {
     const of = oneOf(choice, corpus);
     const bytes = mutated(choice, corpus, of);
-    const found = disagreement(of.schema, bytes);
+    const found = disagreement(of.schema, bytes, count);
     if (found !== undefined) {
       console.error(
         `input ${done}, a ${of.schema.typeName} of ${Buffer.from(bytes).toString("hex")}`,
@@ -40,6 +41,6 @@ while (done < inputs) {
     }
   }
   if (done % 50_000 === 0) {
-    console.log(`${done} read alike`);
+    console.log(`${done}: ${count.read} read, ${count.refused} refused, as by protobuf-es`);
   }
 }

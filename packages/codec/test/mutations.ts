@@ -117,8 +117,13 @@ const some = (choice: Choice, length: number): number[] =>
  * Undefined when bytes are to us what they are to protobuf-es: refused by both, or the same
  * message, which both write alike. Otherwise it says what differs.
  */
-export function disagreement(schema: DescMessage, bytes: Uint8Array): string | undefined {
+export function disagreement(
+  schema: DescMessage,
+  bytes: Uint8Array,
+  count: { read: number; refused: number },
+): string | undefined {
   const theirs = attempt(() => fromBinary(schema, bytes));
+  count[theirs.value ? "read" : "refused"]++;
   for (const copies of [false, true]) {
     const ours = attempt(() => parse(schema, bytes, copies));
     if (theirs.value === undefined || ours.value === undefined) {
