@@ -19,9 +19,11 @@ import { noBytes, type Values, type Zero, zeroOf } from "./zero.js";
 export interface DecodeOptions {
   /**
    * Gives fields of bytes, and fields that the schema does not have, memory of their own.
-   * False by default: they are parts of the input then, as `fromBinary` leaves them.
+   * False by default: they are parts of the input then, as `fromBinary` leaves them. With
+   * `"small"` a field that takes more than half of the input stays a part of it: for input
+   * that nobody else uses.
    */
-  readonly copyBytes?: boolean | undefined;
+  readonly copyBytes?: boolean | "small" | undefined;
 }
 
 /** Parses a message, as `fromBinary` does. Throws what protobuf-es throws for malformed bytes. */
@@ -30,24 +32,29 @@ export function decode<D extends DescMessage>(
   bytes: Uint8Array,
   options?: DecodeOptions,
 ): MessageShape<D> {
-  const copies = options?.copyBytes === true;
+  const copyBytes = options?.copyBytes ?? false;
   try {
-    return parse(schema, bytes, copies);
+    return parse(schema, bytes, copyBytes);
   } catch {
     // It says what is wrong in the words that its users know, and it has the last word.
-    return fromBinary(schema, copies ? new Uint8Array(bytes) : bytes);
+    return fromBinary(schema, copyBytes ? new Uint8Array(bytes) : bytes);
   }
+}
+
+/** The length from which on bytes stay a part of the input. */
+function viewsFrom(copyBytes: boolean | "small", { length }: Uint8Array): number {
+  return copyBytes === "small" ? (length >>> 1) + 1 : copyBytes ? Number.POSITIVE_INFINITY : 0;
 }
 
 /** Parses a message. Throws an error for malformed bytes that says little. */
 export function parse<D extends DescMessage>(
   schema: D,
   bytes: Uint8Array,
-  copies: boolean,
+  copyBytes: boolean | "small",
 ): MessageShape<D> {
   const decoder = decoderOf(schema);
   const message = decoder.make();
-  decoder.read(new Input(bytes, copies), message, bytes.length);
+  decoder.read(new Input(bytes, viewsFrom(copyBytes, bytes)), message, bytes.length);
   return message as MessageShape<D>;
 }
 
@@ -227,7 +234,7 @@ function enumReader(field: DescField & { fieldKind: "enum" }): ReadField {
 
 /** Keeps the value of an enum that has no such value. */
 function keep(message: Values, no: number, wireType: number, value: number): void {
-  const out = new Output();
+  const out = new Output(16);
   out.int32(value);
   const target = message as unknown as Message;
   target.$unknown ??= [];
@@ -344,7 +351,7 @@ function mapValue(field: DescField & { fieldKind: "map" }): [ReadScalar, () => u
   switch (field.mapKind) {
     case "message": {
       const read = messageReader(field);
-      return [(input) => read(input, undefined), () => read(new Input(empty, false), undefined)];
+      return [(input) => read(input, undefined), () => read(new Input(empty, 0), undefined)];
     }
     case "enum": {
       const first = field.enum.values[0]?.number ?? 0;

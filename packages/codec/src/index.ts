@@ -1,2 +1,2 @@
 export { type DecodeOptions, decode } from "./decode.js";
-export { encode } from "./encode.js";
+export { type EncodeOptions, encode } from "./encode.js";

@@ -11,7 +11,8 @@ export function malformed(what: string): Error {
 /** Bytes that are read from the front to the end. */
 export class Input {
   readonly bytes: Uint8Array;
-  readonly copies: boolean;
+  /** Bytes of a field stay a part of the input from this length on, and are copied below it. */
+  readonly viewsFrom: number;
   /** How many messages within each other may still begin. */
   depth = 100;
   at = 0;
@@ -19,9 +20,9 @@ export class Input {
   high = 0;
   private dataView: DataView | undefined;
 
-  constructor(bytes: Uint8Array, copies: boolean) {
+  constructor(bytes: Uint8Array, viewsFrom: number) {
     this.bytes = bytes;
-    this.copies = copies;
+    this.viewsFrom = viewsFrom;
   }
 
   private get view(): DataView {
@@ -187,7 +188,7 @@ export class Input {
 
   private part(start: number, end: number): Uint8Array {
     const part = this.bytes.subarray(start, end);
-    return this.copies ? new Uint8Array(part) : part;
+    return end - start < this.viewsFrom ? new Uint8Array(part) : part;
   }
 
   text(strict: boolean): string {

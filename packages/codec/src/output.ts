@@ -1,5 +1,8 @@
 import { getTextEncoding } from "@bufbuild/protobuf/wire";
 
+/** Size of the buffer at first. */
+const bufferSize = 16 * 1024;
+
 /** From this size on bytes are not copied until the size of the whole message is known. */
 const largeSize = 2048;
 
@@ -20,24 +23,31 @@ interface Insert {
  * which are copied once, when the size of all is known.
  */
 export class Output {
-  bytes = new Uint8Array(4096);
-  view = new DataView(this.bytes.buffer);
+  bytes: Uint8Array;
+  view: DataView;
   at = 0;
+  /** Where the message begins that is being written: what stands before is given out. */
+  private start = 0;
   private inserts: Insert[] = [];
   /** How many bytes the inserts have together. */
   inserted = 0;
 
+  constructor(size = bufferSize) {
+    this.bytes = new Uint8Array(size);
+    this.view = new DataView(this.bytes.buffer);
+  }
+
   /** All that was written, in memory of its own. The output is empty afterwards. */
   finish(): Uint8Array {
-    const { bytes, at, inserts } = this;
-    this.at = 0;
+    const { bytes, at, start, inserts } = this;
+    this.at = start;
     if (inserts.length === 0) {
-      return bytes.slice(0, at);
+      return bytes.slice(start, at);
     }
-    const all = new Uint8Array(at + this.inserted);
+    const all = new Uint8Array(at - start + this.inserted);
     this.inserts = [];
     this.inserted = 0;
-    let from = 0;
+    let from = start;
     let to = 0;
     for (const insert of inserts) {
       all.set(bytes.subarray(from, insert.at), to);
@@ -50,14 +60,38 @@ export class Output {
     return all;
   }
 
+  /** The same, but a small message is a part of a buffer that others share. */
+  finishShared(): Uint8Array {
+    const { bytes, at, start, inserts } = this;
+    if (inserts.length > 0 || at - start > largeSize) {
+      return this.finish();
+    }
+    if (at + largeSize <= bytes.length && bytes.length <= bufferSize) {
+      this.start = at;
+      return bytes.subarray(start, at);
+    }
+    // Of a large buffer little would be kept with much.
+    const all = bytes.length <= bufferSize ? bytes.subarray(start, at) : bytes.slice(start, at);
+    this.start = 0;
+    this.at = 0;
+    this.renew(bufferSize);
+    return all;
+  }
+
   /** Makes room for so many bytes more. */
   reserve(count: number): void {
     if (this.at + count > this.bytes.length) {
-      const bytes = new Uint8Array(Math.max(this.bytes.length * 2, this.at + count));
-      bytes.set(this.bytes.subarray(0, this.at));
-      this.bytes = bytes;
-      this.view = new DataView(bytes.buffer);
+      this.renew(Math.max(this.bytes.length * 2, this.at + count));
     }
+  }
+
+  /** Goes on in another buffer, with what is written of the message. */
+  private renew(size: number): void {
+    const { start, at } = this;
+    const bytes = new Uint8Array(size);
+    bytes.set(this.bytes.subarray(start, at), start);
+    this.bytes = bytes;
+    this.view = new DataView(bytes.buffer);
   }
 
   /** A varint of 32 bits without a sign. */
