@@ -24,7 +24,7 @@ export function encode<D extends DescMessage>(
   code: Code,
 ): Uint8Array {
   try {
-    return codec.encode(schema, init);
+    return codec.encode(schema, init, shared);
   } catch {
     return encodeOdd(schema, init, code);
   }
@@ -68,9 +68,10 @@ export function decodeRequest(
   { input, parent }: DescMethod,
   bytes: Uint8Array,
   encoding: Encoding,
+  isOwn = false,
 ): Message {
   if (encoding === "binary") {
-    return decode(input, bytes, Code.InvalidArgument);
+    return decode(input, bytes, Code.InvalidArgument, isOwn);
   }
   try {
     const options = { registry: typesOf(parent), ignoreUnknownFields: true };
@@ -88,10 +89,14 @@ export function normalize<D extends DescMessage>(
   return isMessage(init, schema) ? init : create(schema, init);
 }
 
+const copyAll = { copyBytes: true } as const;
+const copyOthers = { copyBytes: "small" } as const;
+
 /**
- * Parses a message; its fields of `bytes` are copies that share memory with nothing: the bytes
- * are a part of what the NATS client read from its socket, and a user who transfers a field to
- * another thread must not take the rest along.
+ * Parses a message; its fields of `bytes` share memory with nothing: the bytes are a part of
+ * the data that the NATS client read from its socket, and a user who transfers a field to
+ * another thread must not take the rest along. `isOwn` says that the bytes have memory that
+ * nobody else uses: then the field that takes most of them is not copied.
  *
  * Throws `code` when the bytes are no such message.
  */
@@ -99,16 +104,18 @@ export function decode<D extends DescMessage>(
   schema: D,
   bytes: Uint8Array,
   code: Code,
+  isOwn = false,
 ): MessageShape<D> {
   try {
-    return codec.decode(schema, bytes, copies);
+    return codec.decode(schema, bytes, isOwn ? copyOthers : copyAll);
   } catch (cause) {
     const hint = bytes[0] === openingBrace ? jsonHint : "";
     throw failure(`cannot parse ${bytes.length} bytes as ${schema.typeName}${hint}`, code, cause);
   }
 }
 
-const copies = { copyBytes: true };
+/** What is written is sent soon, and users do not see it. */
+const shared = { shareMemory: true };
 
 const openingBrace = 0x7b;
 const jsonHint = ` (JSON needs the header "Content-Type: ${jsonType}", written so)`;

@@ -217,6 +217,8 @@ export class DirectResponder {
       this.streams.set(stream, side);
       call = side;
     }
+    // A handler may transfer the bytes of its request: then they have no length any more.
+    const isLarge = request.data.length >= largeBytes;
     const rest = call.run();
     if (!rest) {
       // A call that is over at once takes no slot: nothing else could come meanwhile.
@@ -226,7 +228,7 @@ export class DirectResponder {
     settings.slots.take();
     link.pulse.start();
     void rest.then(() => this.ended(number, stream));
-    if (request.data.length >= largeBytes && !stream) {
+    if (isLarge && !stream) {
       this.showEarly(number);
     }
     if (method.concurrency > 0 && this.isFull) {
