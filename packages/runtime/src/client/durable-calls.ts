@@ -66,10 +66,9 @@ export class DurableCalls {
 
   /** Names a new call. Throws InvalidArgument for an impossible id. */
   name(callId: string | undefined): CallName {
-    return nameCall(
-      this.link.owner,
-      callId === undefined ? this.followed.live.newCallId() : checkCallId(callId),
-    );
+    return callId === undefined
+      ? this.followed.live.newCall()
+      : nameCall(this.link.owner, checkCallId(callId));
   }
 
   /** Follows a call. */

@@ -11,6 +11,9 @@ export function limitWait(
   onTimeout?: () => void,
 ): () => void {
   const { signal, timeoutMs } = options;
+  if (!signal && timeoutMs === undefined) {
+    return () => follower.close();
+  }
   checkTimeoutMs(timeoutMs);
   const abort = () => {
     const reason: unknown = signal?.reason;

@@ -70,7 +70,20 @@ export class Submission {
   }
 
   /** Resolves when the server has stored it. Errors: see {@link Durable.submit}. */
-  async run(): Promise<void> {
+  run(): Promise<unknown> {
+    const { link, method, blobs, options, metadata, bytes } = this;
+    // Most requests need no look at the server, and store nothing besides.
+    const isPlain =
+      link.domain === undefined &&
+      options.callId === undefined &&
+      !blobs &&
+      !metadata &&
+      method.service.maxQueueAgeMs === 0 &&
+      !isOversize(bytes, 0, link.maxPayload);
+    return isPlain ? this.store() : this.prepareAndStore();
+  }
+
+  private async prepareAndStore(): Promise<void> {
     const { link, method, blobs, options } = this;
     await until(link, () => refuseOtherDomainOnce(link, method));
     const isNamed = options.callId !== undefined;
@@ -96,7 +109,7 @@ export class Submission {
       if (isOversize(this.bytes, size, link.maxPayload)) {
         await this.storePayload();
       }
-      await this.store();
+      this.found = (await this.store()) ?? this.found;
     } catch (error) {
       this.removeObjects();
       throw error;
@@ -145,9 +158,8 @@ export class Submission {
     this.payload = await link.payloads.put(method.service, name, bytes, { resumes });
   }
 
-  private checkSignal(): void {
-    const { signal } = this.options;
-    if (signal?.aborted) {
+  private checkSignal(signal: AbortSignal): void {
+    if (signal.aborted) {
       throw canceled(signal);
     }
   }
@@ -172,15 +184,14 @@ export class Submission {
     }
   }
 
-  private async store(): Promise<void> {
+  private store(): Promise<FoundCall | undefined> {
     const { link, method, call, options } = this;
-    const { timeoutMs = 0 } = options;
-    this.found =
-      (await acceptCall(link, method, call, this.request, {
-        timeoutMs: timeoutMs > 0 ? timeoutMs : patienceMs,
-        // The caller may have given up meanwhile.
-        check: () => this.checkSignal(),
-      })) ?? this.found;
+    const { timeoutMs = 0, signal } = options;
+    return acceptCall(link, method, call, this.request, {
+      timeoutMs: timeoutMs > 0 ? timeoutMs : patienceMs,
+      // The caller may have given up meanwhile.
+      check: signal && (() => this.checkSignal(signal)),
+    });
   }
 
   /** True when the call was accepted before. Throws AlreadyExists when it was another one. */

@@ -15,6 +15,7 @@ import { neverRan } from "../message/error-marks.js";
 import { appendMetadata, type HeadersInit, readMetadata, toHeaders } from "../message/metadata.js";
 import { onlyMessage } from "../message/only-message.js";
 import { bindMethod, type MethodBinding } from "../schema/binding.js";
+import type { SubmitOptions } from "./call.js";
 import type { CallOptions } from "./call-options.js";
 import { DirectMethod } from "./direct-call.js";
 import type { CallArguments } from "./direct-request.js";
@@ -80,7 +81,7 @@ export function createTransport(
     checkSignal(call);
     const name = calls.name(undefined);
     const follower = calls.follow(binding, name, "new");
-    const release = limitWait(follower, waitOptions(call), () => calls.expire(binding, name));
+    const release = limitWait(follower, call, () => calls.expire(binding, name));
     try {
       void calls.submitFollowed(binding, name, follower, input, submitOptions(call));
       const end = await calls.end(binding, follower);
@@ -121,7 +122,8 @@ export function createTransport(
     const trailer = new Headers();
     let first: Entry | undefined;
     const message = calls.messages<O>(binding, name, follower, {
-      ...waitOptions(call),
+      signal: call.signal,
+      timeoutMs: call.timeoutMs,
       onTimeout: () => calls.expire(binding, name),
       onEntry: (entry) => {
         first ??= entry;
@@ -234,14 +236,6 @@ function checkSignal({ signal }: CallArguments): void {
   }
 }
 
-function waitOptions({ signal, timeoutMs }: CallArguments) {
-  return { ...(signal && { signal }), ...(timeoutMs !== undefined && { timeoutMs }) };
-}
-
-function submitOptions({ header, timeoutMs, signal }: CallArguments) {
-  return {
-    ...(header && { headers: header }),
-    ...(signal && { signal }),
-    ...(timeoutMs !== undefined && { timeoutMs }),
-  };
+function submitOptions({ header, timeoutMs, signal }: CallArguments): SubmitOptions {
+  return { headers: header, timeoutMs, signal };
 }

@@ -38,7 +38,7 @@ export interface AcceptOptions {
   /** How long it tries to reach the server, in ms. */
   readonly timeoutMs: number | undefined;
   /** Called before each try. An error of it ends all tries. */
-  readonly check: () => void;
+  readonly check: (() => void) | undefined;
 }
 
 /**
@@ -64,23 +64,20 @@ export function acceptCall(
   const subject = request.notBefore
     ? laterSubjectOf(method, call)
     : queueSubjectOf(request.queue, call);
-  const store = async (retry: number) => {
-    try {
-      await place(link, subject, request, method, call, retry > 0);
-      return undefined;
-    } catch (error) {
-      if (!(error instanceof SequenceConflict) && !isFull(error)) {
-        throw error;
-      }
-      // It may be there since a try whose answer was lost.
-      const found = await findAccepted(link, method, call, request.digest);
-      if (!found) {
-        // A write under way that was not stored in the end; or a queue that is full.
-        throw isFull(error) ? queueFull(method, error) : error;
-      }
-      return found;
+  const refused = async (error: unknown) => {
+    if (!(error instanceof SequenceConflict) && !isFull(error)) {
+      throw error;
     }
+    // It may be there since a try whose answer was lost.
+    const found = await findAccepted(link, method, call, request.digest);
+    if (!found) {
+      // A write under way that was not stored in the end; or a queue that is full.
+      throw isFull(error) ? queueFull(method, error) : error;
+    }
+    return found;
   };
+  const store = (retry: number) =>
+    place(link, subject, request, method, call, retry > 0).then(unknown, refused);
   // The first call of a service may come before its first worker.
   const makeStream = () => provisionMissingOnce(link, method);
   return until(link, store, { ...options, makeStream }).catch((error) => {
@@ -89,6 +86,9 @@ export function acceptCall(
       : error;
   });
 }
+
+/** Nothing was known of a call that was stored now. */
+function unknown(): undefined {}
 
 /** The most bytes that the headers of a request may have: those of its place included. */
 export function requestHeaderSize(

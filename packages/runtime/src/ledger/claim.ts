@@ -78,6 +78,11 @@ export async function claimCall(
   writer: LogWriter,
   doubts: Doubts,
 ): Promise<number> {
+  const claimed = () => {
+    // A worker that was taken for lost, and is not, hears that it has lost its claim.
+    tellWorkers(link, method, call);
+    return writer.messages;
+  };
   for (let isMade = false, retry = 0; ; retry++) {
     const state = await until(link, () => writer.readState());
     const { claim } = state;
@@ -86,9 +91,7 @@ export async function claimCall(
     }
     if (claim && isAsLate(claim, writer.claim)) {
       if (isMade && isSame(claim, writer.claim)) {
-        // A worker that was taken for lost, and is not, hears that it has lost its claim.
-        tellWorkers(link, method, call);
-        return writer.messages;
+        return claimed();
       }
       const isVoid =
         claim.request === writer.claim.request
@@ -110,7 +113,9 @@ export async function claimCall(
       await pause(retry - 1);
     }
     isMade = true;
-    await writer.claimAfter(state.attempt, attemptEntry(request));
+    if (await writer.claimAfter(state.attempt, attemptEntry(request))) {
+      return claimed();
+    }
   }
 }
 

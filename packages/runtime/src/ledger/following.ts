@@ -1,5 +1,4 @@
 import { Code, ConnectError } from "@connectrpc/connect";
-import { Alarm } from "../link/alarm.js";
 import { refuseOtherDomainOnce } from "../link/domain.js";
 import type { Link } from "../link/link.js";
 import { mayRepeat } from "../link/until.js";
@@ -66,18 +65,22 @@ export class CallFollower implements LiveListener {
   private isBehind: boolean;
   /** The log may hold such entries: it is time to look. */
   private isInDoubt: boolean;
-  private readonly pages: LogReader;
-  private readonly alarm = new Alarm();
+  private log: LogReader | undefined;
+  /** Ends the wait of next(): with true when something was heard. */
+  private wake: ((isHeard: boolean) => void) | undefined;
+  /** When to end a long wait, by performance.now(). */
+  private wakeAt = never;
   private failure: ConnectError | undefined;
   /** True when the call was there once. */
   private isKnown: boolean;
   private isAccepted: boolean;
-  private cleanups: (() => void)[] | undefined;
+  private isListening = false;
+  private stopListening: (() => void) | undefined;
   private pollMs = firstPollMs;
   private retryMs = firstRetryMs;
   /** When the call's time is over, in ms since 1970; undefined when that is not known. */
   private deadline: number | undefined;
-  private readonly parts: MissingParts;
+  private parts: MissingParts | undefined;
   private beganAt = 0;
 
   constructor(
@@ -92,25 +95,29 @@ export class CallFollower implements LiveListener {
     this.isAccepted = from !== "new";
     this.isBehind = from === "unknown" && !endOnly;
     this.isInDoubt = from !== "new" && !this.isBehind;
-    this.parts = new MissingParts(method);
-    this.pages = new LogReader(followed.logs, method.service, entrySubjectOf(method, call));
   }
 
   /** Begins to listen. Called by next(); earlier for a call that is yet to be submitted. */
   start(): void {
-    if (this.cleanups) {
-      return;
+    if (!this.isListening) {
+      this.isListening = true;
+      this.beganAt = Date.now();
+      this.stopListening = this.followed.live.listen(this.method, this.call, this);
     }
-    const { live, link } = this.followed;
-    this.beganAt = Date.now();
-    this.cleanups = [
-      live.listen(this.method, this.call, this),
-      link.onReconnect(() => {
-        this.isInDoubt = true;
-        this.pollMs = firstPollMs;
-        this.alarm.ring();
-      }),
-    ];
+  }
+
+  /** Looks at the log again: nothing was heard while the connection was lost. */
+  reconnected(): void {
+    this.isInDoubt = true;
+    this.pollMs = firstPollMs;
+    this.wake?.(true);
+  }
+
+  /** A second has passed. */
+  beat(now: number): void {
+    if (now >= this.wakeAt) {
+      this.wake?.(false);
+    }
   }
 
   /** The server has stored the call: from now on it is missed when it is not there. */
@@ -122,16 +129,15 @@ export class CallFollower implements LiveListener {
   stop(error: ConnectError): void {
     this.failure ??= error;
     this.close();
-    this.alarm.ring();
+    this.wake?.(true);
   }
 
   /** Stops listening. */
   close(): void {
-    for (const cleanup of this.cleanups ?? []) {
-      cleanup();
-    }
-    this.cleanups = [];
-    this.pages.leave();
+    this.isListening = true;
+    this.stopListening?.();
+    this.stopListening = undefined;
+    this.log?.leave();
   }
 
   /**
@@ -170,10 +176,10 @@ export class CallFollower implements LiveListener {
     if (!entry || before === undefined) {
       this.isBehind = !this.endOnly;
       this.isInDoubt = this.endOnly;
-      this.alarm.ring();
+      this.wake?.(true);
     } else if (!this.endOnly && (before > sequence || this.buffer.isFull)) {
       this.isBehind = true;
-      this.alarm.ring();
+      this.wake?.(true);
     } else if (messages > 0 && before < sequence && sequence < entry.sequence && !entry.outcome) {
       this.stop(this.cutError());
     } else {
@@ -184,21 +190,24 @@ export class CallFollower implements LiveListener {
   private accept(entry: Entry): void {
     if (this.state.apply(entry) && (!this.endOnly || entry.kind === "end")) {
       this.buffer.add(entry);
-      this.alarm.ring();
+      this.wake?.(true);
     }
   }
 
   /** Reads on in the log until an entry counts; undefined when its end is reached. */
   private async readStored(): Promise<Entry | undefined> {
+    const { followed, method, call } = this;
+    this.log ??= new LogReader(followed.logs, method.service, entrySubjectOf(method, call));
+    const { log } = this;
     try {
       for (;;) {
-        for (let entry = this.pages.take(); entry; entry = this.pages.take()) {
+        for (let entry = log.take(); entry; entry = log.take()) {
           if (this.state.apply(entry)) {
             return entry;
           }
         }
         await this.checkDomain();
-        if (!(await this.pages.load(this.state.sequence))) {
+        if (!(await log.load(this.state.sequence))) {
           // Entries that were accepted meanwhile show up as a gap, or now.
           this.isBehind = false;
           this.isInDoubt = true;
@@ -209,7 +218,7 @@ export class CallFollower implements LiveListener {
         }
       }
     } catch (error) {
-      this.pages.leave();
+      log.leave();
       await this.waitAfter(error);
       return undefined;
     }
@@ -235,8 +244,8 @@ export class CallFollower implements LiveListener {
 
   /** Waits until something is heard, or it is time to look. */
   private async hears(): Promise<boolean> {
-    const left = (this.deadline ?? never) - Date.now();
-    const heard = await this.sleep(Math.max(0, Math.min(this.pollMs, left)));
+    const left = this.deadline === undefined ? never : this.deadline - Date.now();
+    const heard = left < this.pollMs ? await this.sleep(left) : await this.sleepLong(this.pollMs);
     this.pollMs = heard ? firstPollMs : Math.min(this.pollMs * 2, lastPollMs);
     return heard || this.failure !== undefined;
   }
@@ -302,6 +311,7 @@ export class CallFollower implements LiveListener {
   /** A part of the call may be gone: what was read of its log, or its request. */
   private checkParts(found: FoundCall, sequence: number): void {
     const { method, call, state } = this;
+    this.parts ??= new MissingParts(method);
     const missing = this.parts.check(found, sequence);
     if (missing === "unsure") {
       // Soon enough to notice, and not while it is heard of.
@@ -344,7 +354,32 @@ export class CallFollower implements LiveListener {
   }
 
   /** True when something woke it before the time was over. */
-  private async sleep(ms: number): Promise<boolean> {
-    return this.failure !== undefined || (await this.alarm.sleep(ms));
+  private sleep(ms: number): Promise<boolean> {
+    if (this.failure) {
+      return Promise.resolve(true);
+    }
+    return new Promise((resolve) => {
+      const timer = setTimeout(() => this.wake?.(false), Math.max(0, ms));
+      this.wake = (isHeard) => {
+        clearTimeout(timer);
+        this.wake = undefined;
+        resolve(isHeard);
+      };
+    });
+  }
+
+  /** The same for a second or more: a timer for each call would cost as much as its messages. */
+  private sleepLong(ms: number): Promise<boolean> {
+    if (this.failure) {
+      return Promise.resolve(true);
+    }
+    return new Promise((resolve) => {
+      this.wakeAt = performance.now() + ms;
+      this.wake = (isHeard) => {
+        this.wakeAt = never;
+        this.wake = undefined;
+        resolve(isHeard);
+      };
+    });
   }
 }

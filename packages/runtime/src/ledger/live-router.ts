@@ -10,6 +10,10 @@ export interface LiveListener {
   /** Undefined stands for one that cannot be read: its log says why. */
   entry?(entry: Entry | undefined): void;
   progress?(message: Msg): void;
+  /** The connection was lost, and is there again. */
+  reconnected?(): void;
+  /** A second has passed; the time is that of performance.now(). */
+  beat?(now: number): void;
 }
 
 /**
@@ -22,14 +26,33 @@ export class LiveRouter {
   private readonly sessionSubscriptions = new Map<string, Subscription>();
   private readonly callSubscriptions = new Map<string, Subscription>();
   /** By call id of this session, or by the live subject of the call. */
-  private readonly listeners = new Map<string, Set<LiveListener>>();
+  private readonly listeners = new Map<string, readonly LiveListener[]>();
   private next = 0;
 
-  constructor(private readonly link: Link) {}
+  constructor(private readonly link: Link) {
+    link.pulse.add(() => {
+      const now = performance.now();
+      for (const listener of this.all()) {
+        listener.beat?.(now);
+      }
+      return this.listeners.size > 0;
+    });
+    link.onReconnect(() => {
+      for (const listener of this.all()) {
+        listener.reconnected?.();
+      }
+    });
+  }
 
-  /** Makes a call id that no other call has. */
-  newCallId(): string {
-    return `${this.session}.${(this.next++).toString(36)}`;
+  private all(): LiveListener[] {
+    return [...this.listeners.values()].flat();
+  }
+
+  /** Names a call that no other call is named like. */
+  newCall(): CallName {
+    const { owner } = this.link;
+    const callId = `${this.session}.${(this.next++).toString(36)}`;
+    return { owner, callId, suffix: `${owner}.${callId}` };
   }
 
   /** Listens to a call until the returned function is called. */
@@ -55,19 +78,20 @@ export class LiveRouter {
   }
 
   private add(key: string, listener: LiveListener): () => void {
-    let listeners = this.listeners.get(key);
-    if (!listeners) {
-      listeners = new Set();
-      this.listeners.set(key, listeners);
+    const others = this.listeners.get(key);
+    this.listeners.set(key, others ? [...others, listener] : [listener]);
+    this.link.pulse.start();
+    return () => this.remove(key, listener);
+  }
+
+  private remove(key: string, listener: LiveListener): void {
+    const left = this.listeners.get(key)?.filter((each) => each !== listener) ?? [];
+    if (left.length > 0) {
+      this.listeners.set(key, left);
+    } else if (this.listeners.delete(key)) {
+      this.callSubscriptions.get(key)?.unsubscribe();
+      this.callSubscriptions.delete(key);
     }
-    listeners.add(listener);
-    return () => {
-      if (listeners.delete(listener) && listeners.size === 0) {
-        this.listeners.delete(key);
-        this.callSubscriptions.get(key)?.unsubscribe();
-        this.callSubscriptions.delete(key);
-      }
-    };
   }
 
   /** `<prefix>.live.<Method>.<owner>.<session>.<number>.<entry|progress>` */

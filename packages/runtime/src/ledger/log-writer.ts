@@ -11,6 +11,7 @@ import {
   appendEntries,
   CallState,
   type Claim,
+  type Entry,
   isSame,
   lastEntry,
   type NewEntry,
@@ -54,6 +55,14 @@ const queueLimitBytes = 8 * 1024 * 1024;
 const batchFrom = 24;
 const batchLimit = 512;
 
+const noObjects: ReadonlyMap<string, number> = new Map();
+
+/** True when the log before an entry tells nothing that a further attempt has to know. */
+function tellsAll({ kind, attempt, objects }: Entry): boolean {
+  // The first attempt has no other's objects to remove, and names its own at its end.
+  return kind === "end" && attempt <= 1 && objects === undefined;
+}
+
 /**
  * Writes the log of a call for one attempt. Every append names the entry it
  * follows, so an attempt that lost its claim cannot write.
@@ -70,8 +79,7 @@ export class LogWriter {
   private sequence = 0;
   private stored = 0;
   private released = 0;
-  /** How many of the objects of each attempt the log names, by their base. */
-  readonly objects = new Map<string, number>();
+  private named: Map<string, number> | undefined;
 
   constructor(
     private readonly link: Link,
@@ -102,21 +110,40 @@ export class LogWriter {
     return this.stored;
   }
 
-  /** Reads the state of the call and goes on from there. */
+  /** How many of the objects of each attempt the log names, by their base. */
+  get objects(): ReadonlyMap<string, number> {
+    return this.named ?? noObjects;
+  }
+
+  /**
+   * Reads the state of the call and goes on from there. A log that is empty, or whose last
+   * entry is enough, costs one message: most calls that are handed out again have such a one,
+   * and after a crash of the server these are all that were queued.
+   */
   async readState(): Promise<CallState> {
     const state = new CallState();
-    const range = { subject: this.subject, from: 0, headersOnly: true };
-    for await (const entry of readLog(this.link, this.method.service, range)) {
-      state.apply(entry);
-      const { objects } = entry;
-      if (objects) {
-        this.objects.set(objects.base, objects.count);
-      }
+    const last = await lastEntry(this.link, this.method, this.call);
+    if (last && !tellsAll(last)) {
+      await this.readAll(state);
+    } else if (last) {
+      state.apply(last);
     }
     this.sequence = state.sequence;
     this.stored = state.messages;
     this.released = state.releases;
     return state;
+  }
+
+  private async readAll(state: CallState): Promise<void> {
+    const range = { subject: this.subject, from: 0, headersOnly: true };
+    for await (const entry of readLog(this.link, this.method.service, range)) {
+      state.apply(entry);
+      const { objects } = entry;
+      if (objects) {
+        this.named ??= new Map();
+        this.named.set(objects.base, objects.count);
+      }
+    }
   }
 
   /**
@@ -154,17 +181,18 @@ export class LogWriter {
 
   /**
    * Tries to store the entry that makes the call this attempt's own, although the
-   * attempt before it may still write. The log tells whether it was stored.
+   * attempt before it may still write. True when it directly follows what readState() has
+   * read; otherwise the log tells whether it was stored.
    */
-  async claimAfter(previous: number, entry: NewEntry): Promise<void> {
+  async claimAfter(previous: number, entry: NewEntry): Promise<boolean> {
     try {
       for (let tries = 0; tries < 20; tries++) {
         if (await this.isAccepted(entry)) {
-          return;
+          return tries === 0;
         }
         const last = await lastEntry(this.link, this.method, this.call);
         if (last?.kind === "end" || last?.attempt !== previous) {
-          return;
+          return false;
         }
         // To read all of the log anew would take longer than the other one's next write.
         this.sequence = last.sequence;
@@ -176,6 +204,7 @@ export class LogWriter {
         throw error;
       }
     }
+    return false;
   }
 
   private async isAccepted(entry: NewEntry): Promise<boolean> {
@@ -248,33 +277,38 @@ export class LogWriter {
 
   /** Stores entries, however often it takes. */
   private store(entries: readonly NewEntry[]): Promise<void> {
-    const { link, method } = this;
     const isMessage = entries[0]?.kind === "message";
     const before = this.stored;
     let isInDoubt = false;
-    const tryToStore = async () => {
-      if (isInDoubt && (await this.areStored(entries, before))) {
-        return;
-      }
-      try {
-        // A batch is not atomic when the server is killed while it stores it.
-        const rest = isMessage ? entries.slice(this.stored - before) : entries;
-        this.sequence = await this.publish(rest);
-        if (isMessage) {
-          this.stored = before + entries.length;
-        }
-      } catch (error) {
-        if (!(error instanceof SequenceConflict)) {
-          // It may be stored although its acknowledgement was lost.
-          isInDoubt = true;
-        } else if (!isInDoubt) {
-          // Sent for the first time: the entry in its place is another attempt's.
-          await this.areStored([], before);
-        }
-        throw error;
+    const stored = (sequence: number) => {
+      this.sequence = sequence;
+      if (isMessage) {
+        this.stored = before + entries.length;
       }
     };
-    return until(link, tryToStore, { makeStream: () => makeStreams(link, method.service) });
+    const failed = async (error: unknown) => {
+      if (!(error instanceof SequenceConflict)) {
+        // It may be stored although its acknowledgement was lost.
+        isInDoubt = true;
+      } else if (!isInDoubt) {
+        // Sent for the first time: the entry in its place is another attempt's.
+        await this.areStored([], before);
+      }
+      throw error;
+    };
+    const tryAgain = async () => {
+      if (await this.areStored(entries, before)) {
+        return;
+      }
+      // A batch is not atomic when the server is killed while it stores it.
+      const rest = isMessage ? entries.slice(this.stored - before) : entries;
+      await this.publish(rest).then(stored, failed);
+    };
+    return until(
+      this.link,
+      () => (isInDoubt ? tryAgain() : this.publish(entries).then(stored, failed)),
+      { makeStream: () => makeStreams(this.link, this.method.service) },
+    );
   }
 
   /**

@@ -240,12 +240,14 @@ export class RunningCall {
     this.request.giveBack();
   }
 
+  /** True when attempts may have left objects that no entry of the log names. */
+  mayLeaveObjects(own: AttemptObjects | undefined, hasSucceeded: boolean): boolean {
+    return (own !== undefined && !hasSucceeded) || this.writer.objects.size > 0;
+  }
+
   /** Removes the objects of attempts that are over which no entry of the log names. */
-  async removeLeftovers(own: AttemptObjects | undefined, hasSucceeded: boolean): Promise<void> {
+  async removeLeftovers(own: AttemptObjects | undefined): Promise<void> {
     const { link, method, call, writer } = this;
-    if ((!own || hasSucceeded) && writer.objects.size === 0) {
-      return;
-    }
     try {
       const state = await writer.readState();
       const isOver = state.hasEnded || state.attempt <= writer.attempt;

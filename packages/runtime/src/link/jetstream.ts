@@ -5,6 +5,7 @@ import { Header, type HeaderBlock, wholeNumber } from "../message/header.js";
 import { otherDomain } from "./domain.js";
 import { type ApiError, NoStream, SequenceConflict, toError } from "./jetstream-error.js";
 import { isNoResponders, type Link } from "./link.js";
+import { PendingReply, type Request } from "./pending-reply.js";
 import { sendRequest } from "./request.js";
 import { createSecret } from "./secret.js";
 import { StoredMessage } from "./stored-message.js";
@@ -33,7 +34,71 @@ export function publishStored(
   headers: HeaderBlock | undefined,
 ): Promise<number> {
   const request = { subject, payload, headers, timeoutMs: messageTimeoutMs };
-  return sendRequest(link, request).then((reply) => readAck(link, reply, subject));
+  return new Promise((resolve, reject) => {
+    new StoreReply(link, request, resolve, reject).send();
+  });
+}
+
+/** Takes the acknowledgement of a message that is to be stored: each call has two of them. */
+class StoreReply extends PendingReply {
+  constructor(
+    link: Link,
+    request: Request,
+    private readonly resolve: (sequence: number) => void,
+    private readonly reject: (error: unknown) => void,
+  ) {
+    super(link, request);
+  }
+
+  protected replied(message: Msg): void {
+    const sequence = plainAck(message.data);
+    if (sequence > 0) {
+      this.resolve(sequence);
+      return;
+    }
+    try {
+      this.resolve(readAck(this.link, message, this.request.subject));
+    } catch (error) {
+      this.reject(error);
+    }
+  }
+
+  protected failed(error: ConnectError): void {
+    this.reject(error);
+  }
+}
+
+const ackStart = new TextEncoder().encode('{"stream":"');
+const ackSequence = new TextEncoder().encode(',"seq":');
+
+/**
+ * The sequence in `{"stream":"…","seq":123}`, the acknowledgement of a server without a
+ * domain; 0 for all others, which are read as JSON.
+ */
+function plainAck(bytes: Uint8Array): number {
+  let at = bytes.length - 2;
+  let sequence = 0;
+  for (let unit = 1; at > 0 && unit < 1e15; at--, unit *= 10) {
+    const digit = (bytes[at] as number) - 48;
+    if (digit < 0 || digit > 9) {
+      break;
+    }
+    sequence += digit * unit;
+  }
+  const isPlain =
+    bytes[bytes.length - 1] === 0x7d &&
+    matches(bytes, at + 1 - ackSequence.length, ackSequence) &&
+    matches(bytes, 0, ackStart);
+  return isPlain ? sequence : 0;
+}
+
+function matches(bytes: Uint8Array, from: number, expected: Uint8Array): boolean {
+  for (let i = 0; i < expected.length; i++) {
+    if (bytes[from + i] !== expected[i]) {
+      return false;
+    }
+  }
+  return true;
 }
 
 function readAck(link: Link, reply: Msg, subject: string): number {
@@ -74,24 +139,27 @@ export function publishFenced(
   expected: number,
   messages: readonly Storable[],
 ): Promise<number> {
-  const last = messages.length - 1;
-  const batchId = last > 0 ? createSecret() : "";
-  for (const [index, { payload, headers }] of messages.entries()) {
-    if (index === 0) {
-      headers.add(Header.expectedLastSubjectSequence, expected);
-    }
-    if (last > 0) {
-      headers.add(Header.batchId, batchId).add(Header.batchSequence, index + 1);
-    }
-    if (index === last) {
-      if (last > 0) {
-        headers.add(Header.batchCommit, 1);
-      }
-      return publishStored(link, subject, payload, headers);
-    }
-    link.nats.publish(subject, payload, { headers: headers.asHeaders() });
+  const [first] = messages;
+  if (!first) {
+    return Promise.resolve(expected);
   }
-  return Promise.resolve(expected);
+  first.headers.add(Header.expectedLastSubjectSequence, expected);
+  return messages.length === 1
+    ? publishStored(link, subject, first.payload, first.headers)
+    : publishBatch(link, subject, messages);
+}
+
+function publishBatch(link: Link, subject: string, messages: readonly Storable[]): Promise<number> {
+  const batchId = createSecret();
+  const last = messages.length - 1;
+  for (const [index, { payload, headers }] of messages.entries()) {
+    headers.add(Header.batchId, batchId).add(Header.batchSequence, index + 1);
+    if (index < last) {
+      link.nats.publish(subject, payload, { headers: headers.asHeaders() });
+    }
+  }
+  const { payload, headers } = messages[last] as Storable;
+  return publishStored(link, subject, payload, headers.add(Header.batchCommit, 1));
 }
 
 /** Calls JetStream's API. Returns undefined when what was asked for does not exist. */

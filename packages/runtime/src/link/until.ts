@@ -23,21 +23,40 @@ export interface Persistence {
  * Throws what `work` throws for good; why the last try failed, when time is over; and why
  * the stream that is missing cannot be made.
  */
-export async function until<T>(
+export function until<T>(
   link: Link,
   work: (retry: number) => Promise<T>,
-  { timeoutMs = patienceMs, check, makeStream }: Persistence = {},
+  persistence: Persistence = {},
 ): Promise<T> {
-  const giveUpAt = Date.now() + timeoutMs;
-  for (let retry = 0; ; retry++) {
-    check?.();
-    try {
-      if (!link.connected) {
-        await link.whenConnected(giveUpAt - Date.now());
-        check?.();
-      }
-      return await work(retry);
-    } catch (thrown) {
+  if (!link.connected) {
+    return repeat(link, work, persistence, Date.now());
+  }
+  try {
+    persistence.check?.();
+  } catch (error) {
+    return Promise.reject(error);
+  }
+  const beganAt = Date.now();
+  try {
+    // Most work is done at the first try: that costs one promise besides its own.
+    return work(0).catch((error) => repeat(link, work, persistence, beganAt, { error }));
+  } catch (error) {
+    return repeat(link, work, persistence, beganAt, { error });
+  }
+}
+
+/** Goes on after the first try has failed, or when there could be none. */
+async function repeat<T>(
+  link: Link,
+  work: (retry: number) => Promise<T>,
+  { timeoutMs = patienceMs, check, makeStream }: Persistence,
+  beganAt: number,
+  failed?: { readonly error: unknown },
+): Promise<T> {
+  const giveUpAt = beganAt + timeoutMs;
+  for (let retry = 0, last = failed; ; ) {
+    if (last) {
+      const { error: thrown } = last;
       const isMade = thrown instanceof NoStream && makeStream !== undefined;
       const error = isMade ? await failureOf(makeStream, thrown) : thrown;
       if (!mayRepeat(error) || link.nats.isClosed() || Date.now() >= giveUpAt) {
@@ -47,6 +66,17 @@ export async function until<T>(
       if (retry > 0 || !isMade || error !== thrown) {
         await pause(retry);
       }
+      retry++;
+    }
+    check?.();
+    try {
+      if (!link.connected) {
+        await link.whenConnected(giveUpAt - Date.now());
+        check?.();
+      }
+      return await work(retry);
+    } catch (error) {
+      last = { error };
     }
   }
 }

@@ -9,6 +9,9 @@ export type Encoding = "binary" | "json";
 
 /** The encoding that a content type names. Throws InvalidArgument for one that is not known. */
 export function encodingOf(contentType: string): Encoding {
+  if (contentType === "") {
+    return "binary";
+  }
   const [type = ""] = contentType.toLowerCase().split(";");
   switch (type.trim()) {
     case "":

@@ -1,8 +1,8 @@
 import { isMalformed } from "../ledger/log.js";
 import { LostClaim } from "../ledger/log-writer.js";
-import type { RunningCall } from "../ledger/running.js";
+import type { ResponseEntry, RunningCall } from "../ledger/running.js";
 import type { AttemptContext } from "./attempt-context.js";
-import { type AttemptResult, type Verdict, verdictOf } from "./attempt-verdict.js";
+import { type Verdict, verdictOf } from "./attempt-verdict.js";
 import type { LogLevel } from "./log.js";
 import type { ServedMethod } from "./served-method.js";
 import { textWithStack } from "./thrown-text.js";
@@ -22,23 +22,32 @@ export class AttemptReporter {
     private readonly running: RunningCall,
   ) {}
 
-  /** Never throws. True when the call has ended with its response. */
-  async report(result: AttemptResult, remains: AttemptRemains): Promise<boolean> {
+  /** Ends the call with its response. Never throws. False when that was not possible. */
+  async succeed(response: ResponseEntry, remains: AttemptRemains): Promise<boolean> {
+    try {
+      remains.context?.flushProgress();
+      await this.running.succeed(response);
+      return true;
+    } catch (error) {
+      await this.fail(error, remains);
+      return false;
+    }
+  }
+
+  /** Does what follows from the reason for which there is no response. Never throws. */
+  async fail(thrown: unknown, remains: AttemptRemains): Promise<void> {
     const { method, settings } = this.served;
-    const verdict = verdictOf(result, method, this.running, settings.revealErrors);
-    const thrown = result.kind === "threw" ? result.thrown : undefined;
+    const verdict = verdictOf(thrown, method, this.running, settings.revealErrors);
     try {
       await this.carryOut(verdict, thrown, remains);
-      return verdict.kind === "succeed";
     } catch (error) {
-      // The write itself has shown why the call cannot go on.
-      const isNewReason = error instanceof LostClaim || isMalformed(error);
-      if (verdict.kind === "succeed" || (isNewReason && error !== thrown)) {
-        return await this.report({ kind: "threw", thrown: error }, remains);
+      // The write itself may have shown why the call cannot go on.
+      if (error !== thrown && (error instanceof LostClaim || isMalformed(error))) {
+        await this.fail(error, remains);
+        return;
       }
       // The log cannot be written: the server gives the call out again.
       this.log("error", "the result of an attempt could not be stored", error);
-      return false;
     }
   }
 
@@ -53,10 +62,6 @@ export class AttemptReporter {
       context?.abort(verdict.error);
     }
     switch (verdict.kind) {
-      case "succeed":
-        context?.flushProgress();
-        await running.succeed(verdict.response);
-        return;
       case "retry":
         stats.failed(verdict.error);
         await running.retry(verdict.error, verdict.delayMs);

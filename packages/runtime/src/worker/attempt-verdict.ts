@@ -1,22 +1,14 @@
 import { Code, ConnectError } from "@connectrpc/connect";
 import { isMalformed } from "../ledger/log.js";
 import { LostClaim, LostEntries } from "../ledger/log-writer.js";
-import type { ResponseEntry } from "../ledger/running.js";
 import { isRetried, retryDelayOf, toDelayMs } from "../message/error-marks.js";
 import { endError } from "../message/status.js";
 import { isConnectError } from "../message/thrown.js";
 import type { MethodBinding } from "../schema/binding.js";
 import { toCallerError } from "./caller-error.js";
 
-/** The result of an attempt: its response, or the error of its handler, or why it was stopped. */
-export type AttemptResult =
-  | { readonly kind: "answered"; readonly response: ResponseEntry }
-  | { readonly kind: "threw"; readonly thrown: unknown };
-
-/** The act that follows from the result of an attempt. */
+/** The act that follows from the failure of an attempt. */
 export type Verdict =
-  /** The call ends with its response. */
-  | { readonly kind: "succeed"; readonly response: ResponseEntry }
   /** Another attempt follows, in so many ms. */
   | { readonly kind: "retry"; readonly error: ConnectError; readonly delayMs: number }
   /** The call ends with its error, and becomes a dead letter. */
@@ -54,17 +46,16 @@ export interface Attempted {
   readonly hasAttemptsLeft: boolean;
 }
 
-/** Decides by the options of its method which act follows from the result of an attempt. */
+/**
+ * Decides by the options of its method which act follows from the failure of an attempt: the
+ * error of its handler, or the reason for which it was stopped.
+ */
 export function verdictOf(
-  result: AttemptResult,
+  thrown: unknown,
   method: MethodBinding,
   attempted: Attempted,
   revealErrors: boolean,
 ): Verdict {
-  if (result.kind === "answered") {
-    return { kind: "succeed", response: result.response };
-  }
-  const { thrown } = result;
   if (thrown === shutdown) {
     return { kind: "release" };
   }

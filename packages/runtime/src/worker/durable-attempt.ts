@@ -10,10 +10,11 @@ import { checkSize, decodeRequest } from "../message/codec.js";
 import { encodingOf } from "../message/encoding.js";
 import { bindBlobs } from "../objects/blob.js";
 import type { MethodBinding } from "../schema/binding.js";
+import { holdsBlobs } from "../schema/blob-fields.js";
 import { requestSpace } from "../schema/object-name.js";
 import { type Attempt, AttemptContext, type CheckedReport } from "./attempt-context.js";
-import { AttemptReporter } from "./attempt-report.js";
-import { type AttemptResult, Expired, shutdown } from "./attempt-verdict.js";
+import { type AttemptRemains, AttemptReporter } from "./attempt-report.js";
+import { Expired, shutdown } from "./attempt-verdict.js";
 import { toCallerError } from "./caller-error.js";
 import { ResponseWriter } from "./response-writer.js";
 import type { ServedMethod } from "./served-method.js";
@@ -40,17 +41,17 @@ type TimeLeft = Pick<TimeLimit, "timeoutMs" | "isCallsOwn"> & {
 };
 
 /** Runs one delivery of a queued request: one attempt of a durable call. */
-export class DurableAttempt implements Attempt {
+export class DurableAttempt implements Attempt, AttemptRemains {
   private readonly method: MethodBinding;
   private readonly steps = new Steps(() => this.checkTime(performance.now()));
   private readonly responses: ResponseWriter;
   private readonly reporter: AttemptReporter;
-  private context: AttemptContext | undefined;
+  context: AttemptContext | undefined;
   /** When to store that it runs, by performance.now(); `never` before it does, and after its entry. */
   private announceAt = never;
   private limit: TimeLimit | undefined;
   /** The response header is stored: with the first message. */
-  private isHeaderStored = false;
+  isHeaderStored = false;
   private hasLostProgress = false;
 
   constructor(
@@ -114,12 +115,19 @@ export class DurableAttempt implements Attempt {
     const beganAt = stats.began();
     let hasSucceeded = false;
     try {
-      hasSucceeded = await this.report(await this.result());
+      const response = await this.answer();
+      // No announcement any more: the next entry says that it ran.
+      this.announceAt = never;
+      hasSucceeded = await this.reporter.succeed(response, this);
+    } catch (thrown) {
+      await this.fail(isReadable(thrown) ? thrown : toCallerError(thrown, false));
     } finally {
       stats.ended(beganAt);
       this.context?.finish();
     }
-    await this.running.removeLeftovers(this.responses.objects, hasSucceeded);
+    if (this.running.mayLeaveObjects(this.responses.objects, hasSucceeded)) {
+      await this.running.removeLeftovers(this.responses.objects);
+    }
   }
 
   private async endWithdrawn(withdrawal: Withdrawal): Promise<void> {
@@ -127,46 +135,54 @@ export class DurableAttempt implements Attempt {
       await this.running.endWithdrawn(withdrawal);
     } catch (error) {
       if (error instanceof LostClaim || isMalformed(error)) {
-        await this.report({ kind: "threw", thrown: error });
+        await this.fail(error);
       } else {
         this.reporter.log("error", "the end of a withdrawn call could not be stored", error);
       }
     }
   }
 
-  private async result(): Promise<AttemptResult> {
-    try {
-      return { kind: "answered", response: await this.answer() };
-    } catch (thrown) {
-      return { kind: "threw", thrown: isReadable(thrown) ? thrown : toCallerError(thrown, false) };
-    }
-  }
-
-  /** Does what follows from the result; true when the call has its response. */
-  private report(result: AttemptResult): Promise<boolean> {
-    // No announcement any more: the next entry says that it ran.
+  private fail(thrown: unknown): Promise<void> {
     this.announceAt = never;
-    return this.reporter.report(result, {
-      context: this.context,
-      isHeaderStored: this.isHeaderStored,
-    });
+    return this.reporter.fail(thrown, this);
   }
 
   /** Claims the call, and runs its handler. */
-  private async answer(): Promise<ResponseEntry> {
-    const { link, method, running } = this;
+  private answer(): Promise<ResponseEntry> {
+    const { needsClaim, request } = this.running;
+    // Most requests need no claim, and no object: nothing is read before the handler runs.
+    return needsClaim || request.isObject
+      ? this.answerAfterReading(needsClaim)
+      : this.runHandler(0, this.timeLeft(), request.data);
+  }
+
+  private async answerAfterReading(needsClaim: boolean): Promise<ResponseEntry> {
+    const { link, method, running, served } = this;
     const { request } = running;
-    // Most requests need no claim: then there is no look at the log.
-    const resumeFrom = running.needsClaim ? await running.claim() : 0;
-    const { timeoutMs, isCallsOwn, isCallers } = this.timeLeft();
-    const { limits } = this.served.settings;
+    const resumeFrom = needsClaim ? await running.claim() : 0;
+    const time = this.timeLeft();
+    const { readMaxBytes } = served.settings.limits;
     const space = requestSpace(method, running.call);
     const bytes = request.isObject
-      ? await link.payloads.load(method.service, request, space, limits.readMaxBytes)
+      ? await link.payloads.load(method.service, request, space, readMaxBytes)
       : request.data;
-    checkSize(method.desc.input, bytes, limits, "readMaxBytes");
+    return await this.runHandler(resumeFrom, time, bytes);
+  }
+
+  /** Throws for a request that cannot be read. */
+  private runHandler(
+    resumeFrom: number,
+    { timeoutMs, isCallsOwn, isCallers }: TimeLeft,
+    bytes: Uint8Array,
+  ): Promise<ResponseEntry> {
+    const { link, method, running } = this;
+    const { request } = running;
+    const { input } = method.desc;
+    checkSize(input, bytes, this.served.settings.limits, "readMaxBytes");
     const message = decodeRequest(method.desc, bytes, encodingOf(request.contentType));
-    bindBlobs(link, method.service, space, method.desc.input, message);
+    if (holdsBlobs(input)) {
+      bindBlobs(link, method.service, requestSpace(method, running.call), input, message);
+    }
     const context = new AttemptContext(
       method,
       request.message,
@@ -182,8 +198,8 @@ export class DurableAttempt implements Attempt {
       this.limit = { endsAt: now + timeoutMs, timeoutMs, isCallsOwn };
     }
     return method.desc.methodKind === "unary"
-      ? await this.runUnary(message, context)
-      : await this.runStream(message, context, resumeFrom);
+      ? this.runUnary(message, context)
+      : this.runStream(message, context, resumeFrom);
   }
 
   /** Time for this attempt, 0 for no limit. Throws when the call's own time is over. */

@@ -1,5 +1,5 @@
 import { Code, ConnectError } from "@connectrpc/connect";
-import type { Subscription } from "@nats-io/nats-core";
+import type { Msg, Subscription } from "@nats-io/nats-core";
 import { DeliveryCounts } from "../ledger/delivery-counts.js";
 import { RunningCall } from "../ledger/running.js";
 import { DeliveredRequest } from "../ledger/stored-request.js";
@@ -125,19 +125,7 @@ export class DurableWorker {
     return {
       stream: method.service.stream,
       consumer,
-      run: async (message) => {
-        try {
-          await this.run(new DeliveredRequest(link, message));
-        } catch (error) {
-          // The server gives it out again.
-          settings.log({
-            level: "error",
-            message: "a queued message could not be handled",
-            method: method.desc.toString(),
-            error,
-          });
-        }
-      },
+      run: (message) => this.run(message),
       giveBack: async (message) => {
         await this.runningCall(new DeliveredRequest(link, message))?.giveBack();
       },
@@ -155,22 +143,35 @@ export class DurableWorker {
     };
   }
 
-  private async run(request: DeliveredRequest): Promise<void> {
+  /** Never throws. */
+  private async run(message: Msg): Promise<void> {
     const { link, served } = this;
-    const running = this.runningCall(request);
-    const problem = problemOf(request, running);
-    if (running && !problem) {
-      const attempt = new DurableAttempt(link, served, running);
-      const slot = this.attempts.add(attempt);
-      try {
-        await attempt.run();
-      } finally {
-        this.attempts.delete(slot);
+    try {
+      const request = new DeliveredRequest(link, message);
+      const running = this.runningCall(request);
+      const problem = problemOf(request, running);
+      if (running && !problem) {
+        const attempt = new DurableAttempt(link, served, running);
+        const slot = this.attempts.add(attempt);
+        try {
+          await attempt.run();
+        } finally {
+          this.attempts.delete(slot);
+        }
+      } else if (request.withdrawn) {
+        request.terminate();
+      } else {
+        const { method, settings } = served;
+        await buryRequest(link, method, settings.log, request, problem as ConnectError);
       }
-    } else if (request.withdrawn) {
-      request.terminate();
-    } else {
-      await buryRequest(link, served.method, served.settings.log, request, problem as ConnectError);
+    } catch (error) {
+      // The server gives it out again.
+      served.settings.log({
+        level: "error",
+        message: "a queued message could not be handled",
+        method: served.method.desc.toString(),
+        error,
+      });
     }
   }
 

@@ -14,17 +14,25 @@ export class Steps {
         return;
       }
       this.reject = reject;
-      // An async function, so that a step that throws at once rejects as well.
-      void (async () => {
-        try {
-          const result = await step();
-          this.onStep();
-          resolve(result);
-        } catch (error) {
-          this.onStep();
-          reject(error);
+      // A callback of its own where nothing has to be waited for would cost a promise.
+      const done = (result: Awaited<T>) => {
+        this.onStep();
+        resolve(result);
+      };
+      const failed = (error: unknown) => {
+        this.onStep();
+        reject(error);
+      };
+      try {
+        const result = step();
+        if (isThenable(result)) {
+          Promise.resolve(result).then(done, failed);
+        } else {
+          done(result as Awaited<T>);
         }
-      })();
+      } catch (error) {
+        failed(error);
+      }
     });
   }
 
@@ -33,4 +41,8 @@ export class Steps {
     this.stopped ??= { reason };
     this.reject?.(this.stopped.reason);
   }
+}
+
+function isThenable<T>(value: T | PromiseLike<T>): value is PromiseLike<T> {
+  return typeof (value as PromiseLike<T> | undefined)?.then === "function";
 }
