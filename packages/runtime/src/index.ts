@@ -56,5 +56,5 @@ export {
 } from "./objects/blob.js";
 export type { DurableHandlerContext, ProgressReport } from "./worker/context.js";
 export type { GeneratedService, WorkerImpl } from "./worker/handler.js";
-export type { Logger, LogLevel, LogRecord } from "./worker/log.js";
+export type { Logger, LogLevel, LogRecord } from "./worker/logger.js";
 export { startWorker, type Worker, type WorkerOptions } from "./worker/worker.js";

@@ -4,14 +4,15 @@
  *
  * @module
  */
-export { DeadLetter } from "./operator/dead-letter.js";
+
 export {
   createOperator,
   type DeadLetterFilter,
   type Operator,
   type QueueInfo,
   type SweepOptions,
-} from "./operator/operator.js";
+} from "./operator/create-operator.js";
+export { DeadLetter } from "./operator/dead-letter.js";
 export {
   type ConfiguredAccount,
   type ConfiguredUser,

@@ -10,7 +10,7 @@ import { isNoResponders, type Link } from "../link/link.js";
 import type { Route } from "../link/mux.js";
 import { PendingReply, type Request } from "../link/pending-reply.js";
 import { checkSize, decode, encode, type MessageLimits } from "../message/codec.js";
-import { neverRan } from "../message/error-marks.js";
+import { neverRanCopy } from "../message/error-marks.js";
 import { Header, headerSize } from "../message/header.js";
 import { kindConflict, otherKind } from "../message/method-kind.js";
 import { defectOf, ownsMemory } from "../message/readable.js";
@@ -110,7 +110,7 @@ export class DirectMethod<
       ({ payload, headers, object }) =>
         new UnaryReply(this, { ...wire, payload, headers, beganAt }, object, answer, reject).send(),
       (error) => {
-        reject(neverRan(toConnectError(error)));
+        reject(neverRanCopy(toConnectError(error)));
         stored?.then(
           ({ object }) => link.payloads.delete(method.service, object),
           () => undefined,

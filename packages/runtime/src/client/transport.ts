@@ -11,7 +11,7 @@ import type { Entry } from "../ledger/log.js";
 import type { Link } from "../link/link.js";
 import { canceled } from "../link/pending-reply.js";
 import { checkTimeoutMs } from "../link/timer.js";
-import { neverRan } from "../message/error-marks.js";
+import { neverRanCopy } from "../message/error-marks.js";
 import { appendMetadata, type HeadersInit, readMetadata, toHeaders } from "../message/metadata.js";
 import { onlyMessage } from "../message/only-message.js";
 import { bindMethod, type MethodBinding } from "../schema/binding.js";
@@ -232,7 +232,7 @@ export function createTransport(
 /** Throws when the caller gave up before: then the call is not submitted. */
 function checkSignal({ signal }: CallArguments): void {
   if (signal?.aborted) {
-    throw neverRan(canceled(signal));
+    throw neverRanCopy(canceled(signal));
   }
 }
 

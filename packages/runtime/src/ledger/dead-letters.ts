@@ -1,7 +1,7 @@
 import { base64Decode, base64Encode } from "@bufbuild/protobuf/wire";
 import { ConnectError } from "@connectrpc/connect";
 import { nuid } from "@nats-io/nats-core";
-import { getLast, publishStored } from "../link/jetstream.js";
+import { callApi, getLast, getNext, publishStored } from "../link/jetstream.js";
 import type { Link } from "../link/link.js";
 import { withStreams } from "../link/provision.js";
 import type { StoredMessage } from "../link/stored-message.js";
@@ -15,7 +15,7 @@ import {
 import { objectsOf } from "../message/request-objects.js";
 import { decodeStatus, decodeStatusBytes, encodeStatus } from "../message/status.js";
 import { cutText, leftOut } from "../message/text.js";
-import type { MethodBinding } from "../schema/binding.js";
+import type { MethodBinding, ServiceBinding } from "../schema/binding.js";
 import { anyOwner, type CallName, nameOfSuffix } from "../schema/call-id.js";
 import { causeSubjectOf, deadSubjectOf } from "../schema/call-subjects.js";
 import { requestSpace } from "../schema/object-name.js";
@@ -162,6 +162,28 @@ export async function findDeadLetter(
   );
 }
 
+/**
+ * Reads the first dead letter of a service at a sequence or after it; undefined when there is
+ * none. The filter is a subject with wildcards, below `<prefix>.dead`.
+ */
+export function nextDeadLetter(
+  link: Link,
+  { prefix, deadStream }: ServiceBinding,
+  filter: string,
+  from: number,
+): Promise<StoredMessage | undefined> {
+  return getNext(link, deadStream, `${prefix}.dead.${filter}`, from);
+}
+
+/** Reads the text of what a handler threw, beside the dead letter of its call. */
+export async function readCause(
+  link: Link,
+  method: MethodBinding,
+  call: CallName,
+): Promise<StoredMessage | undefined> {
+  return getLast(link, method.service.deadStream, causeSubjectOf(method, call));
+}
+
 /** Why the call of a dead letter failed. */
 export function errorOf({ message, headers }: StoredMessage): ConnectError {
   let status: Uint8Array;
@@ -176,4 +198,13 @@ export function errorOf({ message, headers }: StoredMessage): ConnectError {
 /** How many attempts the call of a dead letter had. */
 export function attemptsOf({ headers }: StoredMessage): number {
   return wholeNumber(headers?.get(Header.attempts)) ?? 0;
+}
+
+/** Deletes a message of a stream. */
+export async function deleteMessage(
+  link: Link,
+  stream: string,
+  { sequence }: StoredMessage,
+): Promise<void> {
+  await callApi(link, `STREAM.MSG.DELETE.${stream}`, { seq: sequence, no_erase: true });
 }

@@ -19,6 +19,7 @@ import type { LiveListener, LiveRouter } from "./live-router.js";
 import { CallState, type Entry, lastEntry } from "./log.js";
 import { isRunning, MissingParts } from "./missing-parts.js";
 import { LogReader, type SharedLogs } from "./shared-log.js";
+import { Wait } from "./wait.js";
 
 /** Wait before the log is looked at although nothing was heard, in ms: doubled each time. */
 const firstPollMs = 1_000;
@@ -66,15 +67,11 @@ export class CallFollower implements LiveListener {
   /** The log may hold such entries: it is time to look. */
   private isInDoubt: boolean;
   private log: LogReader | undefined;
-  /** Ends the wait of next(): with true when something was heard. */
-  private wake: ((isHeard: boolean) => void) | undefined;
-  /** When to end a long wait, by performance.now(). */
-  private wakeAt = never;
+  private readonly wait = new Wait();
   private failure: ConnectError | undefined;
   /** True when the call was there once. */
   private isKnown: boolean;
   private isAccepted: boolean;
-  private isListening = false;
   private stopListening: (() => void) | undefined;
   private pollMs = firstPollMs;
   private retryMs = firstRetryMs;
@@ -99,8 +96,7 @@ export class CallFollower implements LiveListener {
 
   /** Begins to listen. Called by next(); earlier for a call that is yet to be submitted. */
   start(): void {
-    if (!this.isListening) {
-      this.isListening = true;
+    if (!this.stopListening) {
       this.beganAt = Date.now();
       this.stopListening = this.followed.live.listen(this.method, this.call, this);
     }
@@ -110,14 +106,12 @@ export class CallFollower implements LiveListener {
   reconnected(): void {
     this.isInDoubt = true;
     this.pollMs = firstPollMs;
-    this.wake?.(true);
+    this.wait.ring();
   }
 
   /** A second has passed. */
   beat(now: number): void {
-    if (now >= this.wakeAt) {
-      this.wake?.(false);
-    }
+    this.wait.beat(now);
   }
 
   /** The server has stored the call: from now on it is missed when it is not there. */
@@ -129,14 +123,13 @@ export class CallFollower implements LiveListener {
   stop(error: ConnectError): void {
     this.failure ??= error;
     this.close();
-    this.wake?.(true);
+    this.wait.ring();
   }
 
   /** Stops listening. */
   close(): void {
-    this.isListening = true;
     this.stopListening?.();
-    this.stopListening = undefined;
+    this.stopListening = () => undefined;
     this.log?.leave();
   }
 
@@ -176,10 +169,10 @@ export class CallFollower implements LiveListener {
     if (!entry || before === undefined) {
       this.isBehind = !this.endOnly;
       this.isInDoubt = this.endOnly;
-      this.wake?.(true);
+      this.wait.ring();
     } else if (!this.endOnly && (before > sequence || this.buffer.isFull)) {
       this.isBehind = true;
-      this.wake?.(true);
+      this.wait.ring();
     } else if (messages > 0 && before < sequence && sequence < entry.sequence && !entry.outcome) {
       this.stop(this.cutError());
     } else {
@@ -190,15 +183,13 @@ export class CallFollower implements LiveListener {
   private accept(entry: Entry): void {
     if (this.state.apply(entry) && (!this.endOnly || entry.kind === "end")) {
       this.buffer.add(entry);
-      this.wake?.(true);
+      this.wait.ring();
     }
   }
 
   /** Reads on in the log until an entry counts; undefined when its end is reached. */
   private async readStored(): Promise<Entry | undefined> {
-    const { followed, method, call } = this;
-    this.log ??= new LogReader(followed.logs, method.service, entrySubjectOf(method, call));
-    const { log } = this;
+    const log = this.openLog();
     try {
       for (;;) {
         for (let entry = log.take(); entry; entry = log.take()) {
@@ -224,6 +215,12 @@ export class CallFollower implements LiveListener {
     }
   }
 
+  private openLog(): LogReader {
+    const { followed, method, call } = this;
+    this.log ??= new LogReader(followed.logs, method.service, entrySubjectOf(method, call));
+    return this.log;
+  }
+
   private async waitForEntry(): Promise<void> {
     if (this.isBehind || !this.buffer.isEmpty || this.failure) {
       return;
@@ -245,7 +242,8 @@ export class CallFollower implements LiveListener {
   /** Waits until something is heard, or it is time to look. */
   private async hears(): Promise<boolean> {
     const left = this.deadline === undefined ? never : this.deadline - Date.now();
-    const heard = left < this.pollMs ? await this.sleep(left) : await this.sleepLong(this.pollMs);
+    const { wait, pollMs } = this;
+    const heard = await (left < pollMs ? wait.for(left) : wait.forSeconds(pollMs));
     this.pollMs = heard ? firstPollMs : Math.min(this.pollMs * 2, lastPollMs);
     return heard || this.failure !== undefined;
   }
@@ -349,37 +347,9 @@ export class CallFollower implements LiveListener {
       this.stop(failure);
       return;
     }
-    await this.sleep(this.retryMs);
+    if (!this.failure) {
+      await this.wait.for(this.retryMs);
+    }
     this.retryMs = Math.min(this.retryMs * 2, lastRetryMs);
-  }
-
-  /** True when something woke it before the time was over. */
-  private sleep(ms: number): Promise<boolean> {
-    if (this.failure) {
-      return Promise.resolve(true);
-    }
-    return new Promise((resolve) => {
-      const timer = setTimeout(() => this.wake?.(false), Math.max(0, ms));
-      this.wake = (isHeard) => {
-        clearTimeout(timer);
-        this.wake = undefined;
-        resolve(isHeard);
-      };
-    });
-  }
-
-  /** The same for a second or more: a timer for each call would cost as much as its messages. */
-  private sleepLong(ms: number): Promise<boolean> {
-    if (this.failure) {
-      return Promise.resolve(true);
-    }
-    return new Promise((resolve) => {
-      this.wakeAt = performance.now() + ms;
-      this.wake = (isHeard) => {
-        this.wakeAt = never;
-        this.wake = undefined;
-        resolve(isHeard);
-      };
-    });
   }
 }

@@ -55,8 +55,6 @@ const queueLimitBytes = 8 * 1024 * 1024;
 const batchFrom = 24;
 const batchLimit = 512;
 
-const noObjects: ReadonlyMap<string, number> = new Map();
-
 /** True when the log before an entry tells nothing that a further attempt has to know. */
 function tellsAll({ kind, attempt, objects }: Entry): boolean {
   // The first attempt has no other's objects to remove, and names its own at its end.
@@ -79,7 +77,8 @@ export class LogWriter {
   private sequence = 0;
   private stored = 0;
   private released = 0;
-  private named: Map<string, number> | undefined;
+  /** How many of the objects of each attempt the log names, by their base; undefined for none. */
+  objects: Map<string, number> | undefined;
 
   constructor(
     private readonly link: Link,
@@ -110,11 +109,6 @@ export class LogWriter {
     return this.stored;
   }
 
-  /** How many of the objects of each attempt the log names, by their base. */
-  get objects(): ReadonlyMap<string, number> {
-    return this.named ?? noObjects;
-  }
-
   /**
    * Reads the state of the call and goes on from there. A log that is empty, or whose last
    * entry is enough, costs one message: most calls that are handed out again have such a one,
@@ -140,8 +134,8 @@ export class LogWriter {
       state.apply(entry);
       const { objects } = entry;
       if (objects) {
-        this.named ??= new Map();
-        this.named.set(objects.base, objects.count);
+        this.objects ??= new Map();
+        this.objects.set(objects.base, objects.count);
       }
     }
   }

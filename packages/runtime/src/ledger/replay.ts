@@ -1,45 +1,22 @@
 import { Code, ConnectError } from "@connectrpc/connect";
-import { callApi, getLast, getNext } from "../link/jetstream.js";
+import { callApi, getNext } from "../link/jetstream.js";
 import type { Link } from "../link/link.js";
-import type { StoredMessage } from "../link/stored-message.js";
 import { Header } from "../message/header.js";
 import { objectsOf } from "../message/request-objects.js";
 import { releaseObjects, removeObjects } from "../objects/payload-store.js";
 import type { MethodBinding, ServiceBinding } from "../schema/binding.js";
 import type { CallName } from "../schema/call-id.js";
 import {
-  causeSubjectOf,
   deadSubjectOf,
   entrySubjectOf,
   progressSubjectOf,
   queueSubjectOf,
 } from "../schema/call-subjects.js";
 import { requestSpace } from "../schema/object-name.js";
+import { deleteMessage, readCause } from "./dead-letters.js";
 import { findQueued } from "./found-call.js";
 import { lastEntry } from "./log.js";
 import { placeRequest, type StoredRequest } from "./stored-request.js";
-
-/**
- * Reads the first dead letter of a service at a sequence or after it; undefined when there is
- * none. The filter is a subject with wildcards, below `<prefix>.dead`.
- */
-export function nextDeadLetter(
-  link: Link,
-  { prefix, deadStream }: ServiceBinding,
-  filter: string,
-  from: number,
-): Promise<StoredMessage | undefined> {
-  return getNext(link, deadStream, `${prefix}.dead.${filter}`, from);
-}
-
-/** Reads the text of what a handler threw, beside the dead letter of its call. */
-export async function readCause(
-  link: Link,
-  method: MethodBinding,
-  call: CallName,
-): Promise<StoredMessage | undefined> {
-  return getLast(link, method.service.deadStream, causeSubjectOf(method, call));
-}
 
 /**
  * Makes the call of a dead letter queue anew, and removes the dead letter.
@@ -132,13 +109,4 @@ async function removeLetter(
   for (const stored of cause ? [cause, letter] : [letter]) {
     await deleteMessage(link, service.deadStream, stored);
   }
-}
-
-/** Deletes a message of a stream. */
-export async function deleteMessage(
-  link: Link,
-  stream: string,
-  { sequence }: StoredMessage,
-): Promise<void> {
-  await callApi(link, `STREAM.MSG.DELETE.${stream}`, { seq: sequence, no_erase: true });
 }

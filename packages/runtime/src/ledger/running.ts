@@ -242,7 +242,7 @@ export class RunningCall {
 
   /** True when attempts may have left objects that no entry of the log names. */
   mayLeaveObjects(own: AttemptObjects | undefined, hasSucceeded: boolean): boolean {
-    return (own !== undefined && !hasSucceeded) || this.writer.objects.size > 0;
+    return (own !== undefined && !hasSucceeded) || this.writer.objects !== undefined;
   }
 
   /** Removes the objects of attempts that are over which no entry of the log names. */
@@ -251,7 +251,7 @@ export class RunningCall {
     try {
       const state = await writer.readState();
       const isOver = state.hasEnded || state.attempt <= writer.attempt;
-      for (const [base, named] of writer.objects) {
+      for (const [base, named] of writer.objects ?? []) {
         // Those of an attempt that runs are its own.
         if (base === own?.base || isOver) {
           const prefix = `${responseSpace(method, call)}.${base}`;

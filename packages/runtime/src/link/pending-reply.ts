@@ -1,7 +1,7 @@
 import { Code, ConnectError } from "@connectrpc/connect";
 import type { Msg } from "@nats-io/nats-core";
 import { causedError } from "../message/caused-error.js";
-import { neverRan, permanent } from "../message/error-marks.js";
+import { neverRan, neverRanCopy, permanent } from "../message/error-marks.js";
 import { isHeartbeat } from "../message/frame.js";
 import { type HeaderBlock, headerSize } from "../message/header.js";
 import type { Link } from "./link.js";
@@ -91,7 +91,7 @@ export abstract class PendingReply implements Reply, Sendable {
       return;
     }
     if (signal?.aborted) {
-      this.refuse(canceled(signal));
+      this.end(neverRanCopy(canceled(signal)));
       return;
     }
     signal?.addEventListener("abort", this);

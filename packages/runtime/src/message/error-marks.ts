@@ -9,14 +9,16 @@ type Marked = { readonly [key: symbol]: unknown };
 
 /** Marks an error; one that cannot be changed is copied. */
 function mark(error: ConnectError, key: symbol, value: unknown): ConnectError {
-  let marked = error;
-  if (!Object.isExtensible(error)) {
-    const { rawMessage, code, metadata, details } = error;
-    marked = new ConnectError(rawMessage, code, metadata, undefined, error);
-    marked.details = details;
-    copyMarks(error, marked);
-  }
+  const marked = Object.isExtensible(error) ? error : copy(error);
   return Object.defineProperty(marked, key, { value, configurable: true });
+}
+
+function copy(error: ConnectError): ConnectError {
+  const { rawMessage, code, metadata, details } = error;
+  const copied = new ConnectError(rawMessage, code, metadata, undefined, error);
+  copied.details = details;
+  copyMarks(error, copied);
+  return copied;
 }
 
 /** Gives an error the marks of another one. Throws what reading those throws. */
@@ -82,6 +84,14 @@ export function retryDelayOf(error: ConnectError): number | undefined {
 /** Marks the error of a call whose request reached no worker. */
 export function neverRan(error: ConnectError): ConnectError {
   return mark(error, notRunKey, true);
+}
+
+/**
+ * The same for an error that belongs to the caller, who may use it for another call as well:
+ * the mark is on a copy.
+ */
+export function neverRanCopy(error: ConnectError): ConnectError {
+  return mark(copy(error), notRunKey, true);
 }
 
 /**

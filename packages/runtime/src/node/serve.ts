@@ -1,7 +1,7 @@
 import type { DescService } from "@bufbuild/protobuf";
 import type { Connection } from "../connection.js";
 import type { WorkerImpl } from "../worker/handler.js";
-import { guardLogger, type Logger } from "../worker/log.js";
+import { guardLogger, type Logger } from "../worker/logger.js";
 import { startWorker, type Worker, type WorkerOptions } from "../worker/worker.js";
 import { connectWith } from "./connect.js";
 import { logToStderr, printRecord } from "./stderr-logger.js";

@@ -1,6 +1,6 @@
 import { attempt, isConnectError, textOf } from "../message/thrown.js";
 import { codeName } from "../schema/code-name.js";
-import type { LogRecord } from "../worker/log.js";
+import type { LogRecord } from "../worker/logger.js";
 import { textWithStack } from "../worker/thrown-text.js";
 
 /**

@@ -1,4 +1,4 @@
-import type { LogRecord } from "../worker/log.js";
+import type { LogRecord } from "../worker/logger.js";
 
 /** Exit code of a process that Ctrl-C has ended. */
 const exitCode = 130;

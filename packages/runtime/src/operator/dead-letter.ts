@@ -7,8 +7,8 @@ import {
 } from "@bufbuild/protobuf";
 import { base64Encode } from "@bufbuild/protobuf/wire";
 import { Code, ConnectError } from "@connectrpc/connect";
-import { attemptsOf, errorOf } from "../ledger/dead-letters.js";
-import { discardCall, readCause, replayCall } from "../ledger/replay.js";
+import { attemptsOf, errorOf, readCause } from "../ledger/dead-letters.js";
+import { discardCall, replayCall } from "../ledger/replay.js";
 import type { StoredRequest } from "../ledger/stored-request.js";
 import type { Link } from "../link/link.js";
 import { until } from "../link/until.js";

@@ -23,7 +23,7 @@ import {
   type StreamSettings,
   type WantedConsumer,
 } from "../schema/infrastructure.js";
-import { createOperator } from "./operator.js";
+import { createOperator } from "./create-operator.js";
 import { judgeConsumer, judgeStream } from "./verdict.js";
 
 /** Something on the server that is not as the schema says. */

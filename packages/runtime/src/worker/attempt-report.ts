@@ -3,7 +3,7 @@ import { LostClaim } from "../ledger/log-writer.js";
 import type { ResponseEntry, RunningCall } from "../ledger/running.js";
 import type { AttemptContext } from "./attempt-context.js";
 import { type Verdict, verdictOf } from "./attempt-verdict.js";
-import type { LogLevel } from "./log.js";
+import type { LogLevel } from "./logger.js";
 import type { ServedMethod } from "./served-method.js";
 import { textWithStack } from "./thrown-text.js";
 

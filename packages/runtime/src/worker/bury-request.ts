@@ -3,7 +3,7 @@ import { buryCall, buryStray } from "../ledger/dead-letters.js";
 import type { DeliveredRequest } from "../ledger/stored-request.js";
 import type { Link } from "../link/link.js";
 import type { MethodBinding } from "../schema/binding.js";
-import type { Logger } from "./log.js";
+import type { Logger } from "./logger.js";
 
 /**
  * Makes a dead letter of a request that no worker can run, and removes it from its

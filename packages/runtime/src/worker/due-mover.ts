@@ -6,7 +6,8 @@ import type { Link } from "../link/link.js";
 import { provisionMissing } from "../link/provision.js";
 import type { MethodBinding } from "../schema/binding.js";
 import { buryRequest } from "./bury-request.js";
-import type { Logger } from "./log.js";
+import type { Pulled } from "./lane.js";
+import type { Logger } from "./logger.js";
 import { Puller } from "./puller.js";
 
 /** Calls that are moved at once. */
@@ -18,7 +19,7 @@ const retryMs = 1_000;
 /** Moves calls of a method whose time has come to their queues. */
 export function createDueMover(link: Link, method: MethodBinding, log: Logger): Puller {
   const { service } = method;
-  return new Puller(link, concurrency, {
+  const due: Pulled = {
     stream: service.laterStream,
     consumer: method.consumer,
     async run(message) {
@@ -42,7 +43,8 @@ export function createDueMover(link: Link, method: MethodBinding, log: Logger): 
       provisionMissing(link, service, [method]).catch((error) =>
         log({ level: "error", message: "calls that are due are not handed out", error }),
       ),
-  });
+  };
+  return new Puller(link, concurrency, [due]);
 }
 
 /** A call that no queue will ever take ends: it would be offered for ever. */

@@ -9,8 +9,8 @@ import { SlotTable } from "../link/slot-table.js";
 import { quote } from "../message/header.js";
 import { buryRequest } from "./bury-request.js";
 import { DurableAttempt } from "./durable-attempt.js";
-import { PriorityPuller } from "./priority-puller.js";
-import { type Pulled, Puller } from "./puller.js";
+import type { Pulled } from "./lane.js";
+import { Puller } from "./puller.js";
 import type { ServedMethod } from "./served-method.js";
 
 /** How exactly the time limits of attempts are kept, in ms. */
@@ -19,7 +19,7 @@ const tickMs = 50;
 /** Serves the queued calls of one durable method. */
 export class DurableWorker {
   private readonly attempts = new SlotTable<DurableAttempt>();
-  private readonly puller: Puller | PriorityPuller;
+  private readonly puller: Puller;
   private readonly counts: DeliveryCounts;
   private notices: Subscription | undefined;
   private heartbeat: ReturnType<typeof setInterval> | undefined;
@@ -34,12 +34,8 @@ export class DurableWorker {
   ) {
     const { method } = served;
     this.counts = new DeliveryCounts(link, method);
-    const pulled = method.queues.map(({ consumer }) => this.pulled(consumer));
-    const [only] = pulled;
-    this.puller =
-      only && pulled.length === 1
-        ? new Puller(link, concurrency, only)
-        : new PriorityPuller(link, concurrency, pulled);
+    const queues = method.queues.map(({ consumer }) => this.pulled(consumer));
+    this.puller = new Puller(link, concurrency, queues);
   }
 
   start(): void {

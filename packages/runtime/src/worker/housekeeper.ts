@@ -13,7 +13,7 @@ import { neverFits } from "../link/jetstream-error.js";
 import type { Link } from "../link/link.js";
 import type { MethodBinding, ServiceBinding } from "../schema/binding.js";
 import { type ConsumerSettings, describeInfrastructure } from "../schema/infrastructure.js";
-import type { Logger } from "./log.js";
+import type { Logger } from "./logger.js";
 
 /** How often it looks, in ms. */
 const intervalMs = 20_000;

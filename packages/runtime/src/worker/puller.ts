@@ -1,41 +1,46 @@
 import type { Msg } from "@nats-io/nats-core";
 import type { Link } from "../link/link.js";
-import { Pull, type PullEnd, type PullListener, type PullSource } from "../link/pull.js";
+import { Lane, type Pulled } from "./lane.js";
+import { Turns } from "./turns.js";
 import { WorkCount } from "./work-count.js";
 
 /** How long a pull waits at the server, in ms. */
 const expiresMs = 30_000;
-/** Wait before a pull that the server refused is repeated, in ms. */
-export const refusedPauseMs = 500;
-
-/** The consumer that a {@link Puller} pulls from, and how it handles a message. */
-export interface Pulled extends PullSource {
-  /** Handles a message. */
-  run(message: Msg): Promise<void>;
-  /** Gives back a message that is not to be begun here. */
-  giveBack(message: Msg): Promise<void>;
-  /** The server refused a pull: its consumer may be gone, or its leader changes. */
-  refused(why: string): Promise<void>;
-}
 
 /**
- * Pulls messages from a consumer, only as many as there are free slots, so that
- * none waits in a process that has no time for it.
+ * Pulls messages from one consumer, or from several by their priority, the highest first:
+ * only as many as there are free slots, so that none waits in a process that has no time
+ * for it.
+ *
+ * A single consumer is asked for what it has and gets. Of several each is asked for what it
+ * has, with the free slots shared out in turns. Only when none has any all are waited at: a
+ * pull that waits holds its slots, and those of a queue that stays empty would be lost to the
+ * others.
  */
-export class Puller implements PullListener {
+export class Puller {
   /** Counts the messages that run or are given back. */
   private readonly running: WorkCount;
-  private readonly pulls: Pull[] = [];
+  private readonly lanes: readonly Lane[];
+  private readonly turns = new Turns();
   private stopListening: (() => void) | undefined;
-  private isPaused = false;
   private isStopping = false;
+  /** Of several lanes: none had any, and all are waited at. */
+  private isWaiting = false;
+  /** Pulls are being withdrawn: what they still bring takes slots. */
+  private isLeaving = false;
+  /** Something came since slots were last shared out. */
+  private hasCome = false;
 
   constructor(
     private readonly link: Link,
     private readonly concurrency: number,
-    private readonly pulled: Pulled,
+    queues: readonly Pulled[],
   ) {
-    this.running = new WorkCount(link, () => this.pull());
+    const pull = () => this.pull();
+    this.running = new WorkCount(link, pull);
+    this.lanes = queues.map(
+      (queue) => new Lane(link, queue, (lane, message) => this.take(lane, message), pull),
+    );
   }
 
   start(): void {
@@ -47,7 +52,7 @@ export class Puller implements PullListener {
   async stop(): Promise<void> {
     this.isStopping = true;
     this.stopListening?.();
-    await Promise.all(this.pulls.map((pull) => pull.leave()));
+    await Promise.all(this.lanes.map((lane) => lane.stop()));
   }
 
   /** Waits until nothing runs. */
@@ -55,63 +60,96 @@ export class Puller implements PullListener {
     return this.running.idle();
   }
 
-  /** A pull that was given up may bring more messages than there are slots. */
-  message(message: Msg): void {
-    const isTaken = !this.isStopping && this.running.count < this.concurrency;
-    this.running.add(isTaken ? this.pulled.run(message) : this.pulled.giveBack(message));
-    // It may have been the last one of its pull, and slots be free since before.
-    this.pull();
+  /** Slots in which nothing runs; below 0 while messages are given back. */
+  private get slots(): number {
+    return this.concurrency - this.running.count;
   }
 
-  ended(end: PullEnd): void {
-    if (typeof end === "string") {
-      this.pull();
+  private get outstanding(): number {
+    let outstanding = 0;
+    for (const lane of this.lanes) {
+      outstanding += lane.pending;
+    }
+    return outstanding;
+  }
+
+  /** A pull that was given up may bring more messages than there are slots. */
+  private take(lane: Lane, message: Msg): void {
+    const { queue } = lane;
+    const isTaken = !this.isStopping && this.slots > 0;
+    this.running.add(isTaken ? queue.run(message) : queue.giveBack(message));
+    this.hasCome = true;
+    if (this.isWaiting && (lane.pending === 0 || this.outstanding > this.slots)) {
+      // It may have more, and the others hold slots.
+      this.leaveAll().catch((error) => this.link.fault(error));
     } else {
-      this.recover(end.refused).catch((error) => this.link.fault(error));
+      // It may have been the last one of its pull, and slots be free since before.
+      this.pull();
+    }
+  }
+
+  private async leaveAll(): Promise<void> {
+    this.isWaiting = false;
+    this.isLeaving = true;
+    try {
+      await Promise.all(this.lanes.map((lane) => lane.leave()));
+    } finally {
+      this.isLeaving = false;
+      this.pull();
     }
   }
 
   private pull(): void {
-    if (this.isStopping || this.isPaused || !this.link.connected) {
+    if (this.isStopping || this.isLeaving || !this.link.connected) {
       return;
     }
-    let outstanding = 0;
-    let pull: Pull | undefined;
-    for (const each of this.pulls) {
-      outstanding += each.pending;
-      pull = each.pending === 0 && !each.hasEnded ? each : pull;
-    }
-    const free = this.concurrency - this.running.count - outstanding;
-    if (free > 0 && (outstanding === 0 || free > this.concurrency / 2)) {
-      (pull ?? this.open())?.ask({ batch: free, expiresMs });
-    }
-  }
-
-  private open(): Pull | undefined {
-    const lost = this.pulls.findIndex((each) => each.hasEnded);
-    try {
-      const pull = new Pull(this.link, this.pulled, this);
-      this.pulls.splice(lost < 0 ? this.pulls.length : lost, 1, pull);
-      return pull;
-    } catch {
-      // The connection is closed, or about to be.
-      return undefined;
-    }
-  }
-
-  private async recover(why: string): Promise<void> {
-    if (this.isPaused || this.isStopping) {
-      return;
-    }
-    this.isPaused = true;
-    try {
-      await new Promise((resolve) => setTimeout(resolve, refusedPauseMs));
-      if (!this.isStopping && this.link.connected) {
-        await this.pulled.refused(why);
+    const { lanes, slots, outstanding } = this;
+    const [first] = lanes;
+    if (first && lanes.length === 1) {
+      const free = slots - outstanding;
+      if (free > 0 && (outstanding === 0 || free > this.concurrency / 2)) {
+        first.ask(free, expiresMs);
       }
-    } finally {
-      this.isPaused = false;
-      this.pull();
+    } else if (slots > 0 && !this.isWaiting && outstanding === 0) {
+      this.askInTurns(slots);
+    } else if (slots > 0 && this.isWaiting) {
+      this.waitAtAll(slots);
+    }
+  }
+
+  /** Asks for what is there. What a lane had not goes to the others with the next sweep. */
+  private askInTurns(free: number): void {
+    if (this.hasCome) {
+      for (const lane of this.lanes) {
+        lane.isSpent = false;
+      }
+    }
+    this.hasCome = false;
+    const shares = this.turns.share(free, this.lanes);
+    if (shares.every((share) => share === 0)) {
+      for (const lane of this.lanes) {
+        lane.isSpent = false;
+      }
+      this.isWaiting = true;
+      this.waitAtAll(free);
+      return;
+    }
+    for (const [index, lane] of this.lanes.entries()) {
+      const share = shares[index] as number;
+      if (share > 0) {
+        lane.isSpent = true;
+        lane.ask(share);
+      }
+    }
+  }
+
+  /** Waits at each lane that is not waited at: with one slot at least, also when they are fewer. */
+  private waitAtAll(slots: number): void {
+    const share = Math.max(1, Math.floor(slots / this.lanes.length));
+    for (const lane of this.lanes) {
+      if (lane.pending === 0) {
+        lane.ask(share, expiresMs);
+      }
     }
   }
 }

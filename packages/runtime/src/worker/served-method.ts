@@ -4,7 +4,7 @@ import { isConnectError } from "../message/thrown.js";
 import type { MethodBinding } from "../schema/binding.js";
 import { toCallerError } from "./caller-error.js";
 import type { AnyHandler } from "./handler.js";
-import type { Logger } from "./log.js";
+import type { Logger } from "./logger.js";
 import type { MethodStats } from "./method-stats.js";
 import type { Responses } from "./responses.js";
 import type { Slots } from "./slots.js";

@@ -1,4 +1,4 @@
-import type { DescMethod, DescService } from "@bufbuild/protobuf";
+import type { DescService } from "@bufbuild/protobuf";
 import { Code, ConnectError, type Interceptor } from "@connectrpc/connect";
 import { nuid } from "@nats-io/nats-core";
 import { type Connection, internalsOf } from "../connection.js";
@@ -8,15 +8,15 @@ import { startTimer } from "../link/timer.js";
 import { within } from "../link/within.js";
 import { causedError } from "../message/caused-error.js";
 import { type MessageLimitOptions, messageLimits } from "../message/codec.js";
-import { bindService, type MethodBinding, type ServiceBinding } from "../schema/binding.js";
-import { checkHandlers, isPlain } from "../schema/handlers.js";
+import { bindService, type ServiceBinding } from "../schema/binding.js";
 import { DirectResponder } from "./direct-responder.js";
 import { createDueMover } from "./due-mover.js";
 import { DurableWorker } from "./durable-worker.js";
-import type { AnyHandler, WorkerImpl } from "./handler.js";
+import { findHandlers } from "./find-handlers.js";
+import type { WorkerImpl } from "./handler.js";
 import { interceptHandler } from "./handler-interceptors.js";
 import { Housekeeper } from "./housekeeper.js";
-import { guardLogger, type Logger } from "./log.js";
+import { guardLogger, type Logger } from "./logger.js";
 import { MethodStats } from "./method-stats.js";
 import { checkVersion, MicroService } from "./micro-service.js";
 import type { Puller } from "./puller.js";
@@ -344,40 +344,4 @@ function checkOptions({
 
 function impossible(option: string, value: unknown, must: string): ConnectError {
   return new ConnectError(`${option} is ${value}, and must be ${must}`, Code.InvalidArgument);
-}
-
-function findHandlers(
-  service: DescService,
-  impl: object,
-  answerUnimplemented: boolean,
-): Map<MethodBinding, AnyHandler> {
-  const handlers = new Map<MethodBinding, AnyHandler>();
-  const { methods } = bindService(service);
-  checkHandlers(service, impl);
-  for (const [name, method] of methods) {
-    // Only what the object itself or its class defines: a method may be named
-    // like one that every object has.
-    const handler =
-      name in Object.prototype && !Object.hasOwn(impl, name) && isPlain(impl)
-        ? undefined
-        : (impl as Record<string, unknown>)[name];
-    if (typeof handler === "function") {
-      handlers.set(method, handler.bind(impl));
-    } else if (answerUnimplemented) {
-      handlers.set(method, unimplemented(method.desc));
-    }
-  }
-  if (handlers.size === 0) {
-    throw new ConnectError(
-      `the worker implements no method of ${service.typeName}: it needs at least one of ${service.methods.map((m) => m.localName).join(", ")}`,
-      Code.InvalidArgument,
-    );
-  }
-  return handlers;
-}
-
-function unimplemented(desc: DescMethod): AnyHandler {
-  return () => {
-    throw new ConnectError(`${desc.toString()} is not implemented`, Code.Unimplemented);
-  };
 }

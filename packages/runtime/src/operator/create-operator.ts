@@ -1,9 +1,8 @@
 import type { DescService } from "@bufbuild/protobuf";
 import { Code, ConnectError } from "@connectrpc/connect";
 import { type Connection, internalsOf } from "../connection.js";
-import { buryCall, buryStray } from "../ledger/dead-letters.js";
+import { buryCall, buryStray, deleteMessage, nextDeadLetter } from "../ledger/dead-letters.js";
 import { countCalls, nextOf, pauseMethod } from "../ledger/queues.js";
-import { deleteMessage, nextDeadLetter } from "../ledger/replay.js";
 import { StoredRequest } from "../ledger/stored-request.js";
 import { Interruptible } from "../link/interruptible.js";
 import type { Link } from "../link/link.js";
