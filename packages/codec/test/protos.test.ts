@@ -1,4 +1,10 @@
-import { create, type DescMessage, type FileRegistry, fromBinary, toBinary } from "@bufbuild/protobuf";
+import {
+  create,
+  type DescMessage,
+  type FileRegistry,
+  fromBinary,
+  toBinary,
+} from "@bufbuild/protobuf";
 import { describe, expect, test } from "vitest";
 import { parse } from "../src/decode.js";
 import { encode } from "../src/encode.js";
