@@ -139,6 +139,42 @@ describe("a durable unary call", () => {
     const stream = client.count({}, { signal })[Symbol.asyncIterator]().next();
     await expect(stream).rejects.toMatchObject({ code: Code.Canceled });
     expect((await client.do({})).index).toBe(1);
+    // The caller's own reason may be used for another call, which ran.
+    const reason = new ConnectError("the user left", Code.Canceled);
+    for (const call of [client.do, client.get]) {
+      const error = await call({}, { signal: AbortSignal.abort(reason) }).catch((each) => each);
+      expect(error).toMatchObject({ code: Code.Canceled, rawMessage: "the user left" });
+      expect(mayHaveRun(error)).toBe(false);
+    }
+    expect(mayHaveRun(reason)).toBe(true);
+  });
+
+  test("a submission that is aborted while the server is away stores nothing", async () => {
+    await using server = await nats.start();
+    const { url } = server;
+    const client = await nats.client({ url });
+    await (await client.do.submit({})).cancel();
+    const seen: string[] = [];
+    await server.kill();
+    const controller = new AbortController();
+    const aborted = client.do.submit({ text: "aborted" }, { signal: controller.signal });
+    aborted.catch(() => undefined);
+    const other = client.do.submit({ text: "other" });
+    controller.abort();
+    await server.restart();
+    await expect(aborted).rejects.toMatchObject({ code: Code.Canceled });
+    const call = await other;
+    await nats.worker(
+      {
+        do: ({ text }) => {
+          seen.push(text);
+          return {};
+        },
+      },
+      { url },
+    );
+    await call.result();
+    expect(seen).toEqual(["other"]);
   });
 
   test("attach() refuses what is no call id", async () => {

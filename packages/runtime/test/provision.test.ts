@@ -174,6 +174,18 @@ describe("credentials that may not look at streams", () => {
   });
 });
 
+test("submit() tells that the stream of the service captures something else", async () => {
+  const root = await nats.connect();
+  const config = { name: "TEST", subjects: ["elsewhere.>"], retention: "workqueue" };
+  const made = await root.nats.request("$JS.API.STREAM.CREATE.TEST", JSON.stringify(config));
+  expect(made.json()).not.toHaveProperty("error");
+  const client = await nats.client();
+  await expect(client.do.submit({})).rejects.toMatchObject({
+    code: Code.FailedPrecondition,
+    rawMessage: expect.stringContaining("TEST"),
+  });
+});
+
 test("many first calls make the streams once, not each for itself", async () => {
   const { nats: watcher } = await nats.connect();
   const made: string[] = [];

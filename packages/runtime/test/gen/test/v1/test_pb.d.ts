@@ -208,6 +208,22 @@ export declare const ShortService: GenService<{
 }>;
 
 /**
+ * A service whose workers run many calls at once, by their priority.
+ *
+ * @generated from service test.v1.PriorityService
+ */
+export declare const PriorityService: GenService<{
+  /**
+   * @generated from rpc test.v1.PriorityService.Many
+   */
+  many: {
+    methodKind: "unary";
+    input: typeof RequestSchema;
+    output: typeof ResponseSchema;
+  },
+}>;
+
+/**
  * A service whose calls are caught at the edges of their state table.
  *
  * @generated from service test.v1.EdgeService
