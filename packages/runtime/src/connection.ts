@@ -34,6 +34,8 @@ export interface Connection {
    * than `closeTimeoutMs`, whatever the server does, and never throws.
    */
   close(): Promise<void>;
+  /** The same as `close()`: for `await using`. */
+  [Symbol.asyncDispose](): Promise<void>;
   /** The runtime's own. */
   readonly [internals]: unknown;
 }
@@ -207,6 +209,10 @@ class LinkedConnection implements Connection {
       await within(this.#closeTimeoutMs, nats.drain());
     }
     await nats.close();
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
   }
 }
 

@@ -1,7 +1,7 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { join } from "node:path";
-import { Code, ConnectError } from "@jetrpc/runtime";
+import { Code, ConnectError, startWorker as startInProcess } from "@jetrpc/runtime";
 import { serve } from "@jetrpc/runtime/node";
 import { createOperator } from "@jetrpc/runtime/operator";
 import { afterEach, describe, expect, test } from "vitest";
@@ -162,6 +162,17 @@ describe("Ctrl-C", () => {
     // Nothing runs, and nothing is said.
     expect(worker.records()).toEqual([]);
   });
+});
+
+test("a worker and its connection end with their block", async () => {
+  let ended: Promise<unknown>[];
+  {
+    await using connection = await nats.connect({ as: "worker", keep: true });
+    await using served = await serve(TestService, { get: () => ({}) }, { connection });
+    await using started = await startInProcess(TestService, { two: () => ({}) }, connection);
+    ended = [served.closed, started.closed, connection.closed];
+  }
+  expect(await Promise.all(ended)).toEqual([undefined, undefined, undefined]);
 });
 
 test("a handler that the service lacks is refused", async () => {

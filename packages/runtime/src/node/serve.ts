@@ -68,11 +68,13 @@ export async function serve<S extends DescService>(
     ignore();
     await closeOwn();
   });
+  const drain = () => worker.drain().then(() => closed);
   return {
     get running() {
       return worker.running;
     },
-    drain: () => worker.drain().then(() => closed),
+    drain,
+    [Symbol.asyncDispose]: drain,
     closed,
   };
 }

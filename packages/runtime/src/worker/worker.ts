@@ -76,6 +76,8 @@ export interface Worker {
    * gives the calls to others by itself.
    */
   drain(): Promise<void>;
+  /** The same as `drain()`: for `await using`. */
+  [Symbol.asyncDispose](): Promise<void>;
   /**
    * Resolves when the worker is drained or its connection is closed. Rejects when
    * the connection has ended by itself, see {@link Connection.closed}: a process
@@ -251,6 +253,10 @@ class ServiceWorker implements Worker {
   drain(): Promise<void> {
     this.draining ??= this.stop();
     return this.draining;
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.drain();
   }
 
   /** A pull that may not be made is not answered: it would be waited for in silence. */
