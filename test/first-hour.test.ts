@@ -15,7 +15,7 @@ const tarballs = mkdtempSync(join(tmpdir(), "jetrpc-tarballs-"));
 const packages = new Map<string, string>();
 
 beforeAll(async () => {
-  for (const name of ["runtime", "protoc-gen-jetrpc", "cli", "testing"]) {
+  for (const name of ["codec", "runtime", "protoc-gen-jetrpc", "cli", "testing"]) {
     const args = ["pack", "--json", "--pack-destination", tarballs];
     const packed = JSON.parse(await run("npm", args, join(top, "packages", name)));
     packages.set(`@jetrpc/${name}`, `file:${join(tarballs, packed[0].filename)}`);
@@ -65,7 +65,11 @@ class Repository {
         name: "own",
         private: true,
         type: "module",
-        dependencies: { "@jetrpc/runtime": packages.get("@jetrpc/runtime") },
+        // The codec, which the runtime needs, is in no registry either.
+        dependencies: {
+          "@jetrpc/codec": packages.get("@jetrpc/codec"),
+          "@jetrpc/runtime": packages.get("@jetrpc/runtime"),
+        },
         devDependencies: {
           "@jetrpc/protoc-gen-jetrpc": packages.get("@jetrpc/protoc-gen-jetrpc"),
           "@bufbuild/buf": devDependencies["@bufbuild/buf"],

@@ -24,7 +24,7 @@ function run(command: string, args: string[], cwd = folder): string {
 beforeAll(async () => {
   folder = mkdtempSync(join(tmpdir(), "jetrpc-install-"));
   nats = await startNats();
-  const tarballs = ["packages/runtime", "gen/pdf/v1"].map((path) => {
+  const tarballs = ["packages/codec", "packages/runtime", "gen/pdf/v1"].map((path) => {
     const packed = run("npm", ["pack", "--json", "--pack-destination", folder], join(top, path));
     return `./${(JSON.parse(packed) as { filename: string }[])[0]?.filename}`;
   });

@@ -1,8 +1,9 @@
 import { setTimeout as delay } from "node:timers/promises";
 import type { CallOptions, HandlerContext, Interceptor } from "@connectrpc/connect";
 import { Code, ConnectError } from "@jetrpc/runtime";
-import { describe, expect, test } from "vitest";
+import { describe, expect, onTestFinished, test } from "vitest";
 import { collect, failureOf, gate, type TestClient, until, useNats } from "./support.js";
+import { Stops, WireTap } from "./wire-tap.js";
 
 const nats = useNats();
 
@@ -170,6 +171,30 @@ describe("what is no time", () => {
     const wrong = nats.connect({ defaultTimeoutMs: timeoutMs });
     expect(await failureOf(wrong)).toMatchObject(refused);
   });
+});
+
+test("the time of a direct call covers the upload of a large request", async () => {
+  const stops = new Stops();
+  const tap = await WireTap.start(nats.server.port, stops);
+  onTestFinished(() => tap.close());
+  let ran = 0;
+  await nats.worker({
+    get: () => {
+      ran++;
+      return {};
+    },
+  });
+  const client = await nats.client({ url: tap.url });
+  // Nothing of the call reaches the server from its first chunk on.
+  const uploading = stops.add("Get", "before", ({ subject }) => subject.includes(".C.rpc.Get."));
+  const call = failureOf(client.get({ data: new Uint8Array(2_000_000) }, { timeoutMs: 1_000 }));
+  await uploading;
+  expect(await call).toMatchObject({
+    code: Code.DeadlineExceeded,
+    rawMessage: expect.stringContaining("did not end within 1000 ms"),
+  });
+  expect(ran).toBe(0);
+  stops.release();
 });
 
 describe("a durable handler that gives something too late", () => {
