@@ -7,7 +7,7 @@ const bufferSize = 16 * 1024;
 const largeSize = 2048;
 
 /** A string of so few UTF-16 units has a length of one byte in front, and is written by a loop. */
-const shortText = 42;
+const shortText = 24;
 
 /** A string of more units is made into bytes of its own, which are then large bytes. */
 const longText = 4096;
