@@ -35,6 +35,7 @@ const long = [
   "packages/bench/test/**/*.test.ts",
   "packages/chaos/test/{chaos,crowd,fuzz}.test.ts",
   "packages/cli/test/{cluster,docs}.test.ts",
+  "packages/codec/test/publics.test.ts",
   "packages/protoc-gen-jetrpc/test/{hostile,publics}.test.ts",
   `packages/runtime/test/{${["attempts", "concurrency", "edges", "forgotten", "healing", "large-direct"].join()}}.test.ts`,
   "packages/testing/test/find-nats-server.test.ts",

@@ -4,6 +4,7 @@ import {
   fromBinary,
   type Message,
   type MessageShape,
+  protoInt64,
   ScalarType,
 } from "@bufbuild/protobuf";
 import { WireType } from "@bufbuild/protobuf/wire";
@@ -33,6 +34,9 @@ export function decode<D extends DescMessage>(
   options?: DecodeOptions,
 ): MessageShape<D> {
   const copyBytes = options?.copyBytes ?? false;
+  if (!protoInt64.supported) {
+    return fromBinary(schema, copyBytes ? new Uint8Array(bytes) : bytes);
+  }
   try {
     return parse(schema, bytes, copyBytes);
   } catch {

@@ -6,6 +6,7 @@ import {
   isMessage,
   type Message,
   type MessageInitShape,
+  protoInt64,
   ScalarType,
   toBinary,
 } from "@bufbuild/protobuf";
@@ -39,6 +40,9 @@ export function encode<D extends DescMessage>(
   message: MessageInitShape<D>,
   options?: EncodeOptions,
 ): Uint8Array {
+  if (!protoInt64.supported) {
+    return toBinary(schema, create(schema, message));
+  }
   const out = spare ?? new Output();
   spare = undefined;
   try {
