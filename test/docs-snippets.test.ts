@@ -56,6 +56,7 @@ declare global {
   const weather: weathers.WeatherClient;
   const impl: Partial<weathers.WeatherWorker>;
   const station: string;
+  function model(texts: string[], signal: AbortSignal): Promise<number[][]>;
   function readings(): AsyncIterable<object>;
   const authenticate: runtime.Interceptor;
   const token: string;

@@ -54,6 +54,7 @@ export {
   blobOf,
   openBlob,
 } from "./objects/blob.js";
+export { type BatchContext, type BatchOptions, batched } from "./worker/batched.js";
 export type { DurableHandlerContext, ProgressReport } from "./worker/context.js";
 export type { GeneratedService, WorkerImpl } from "./worker/handler.js";
 export type { Logger, LogLevel, LogRecord } from "./worker/logger.js";

@@ -17,13 +17,6 @@ export interface PageImage {
   height: number;
 }
 
-/** Pixels that a format allows on each side. */
-export const maxSideOf: Readonly<Record<ImageFormat, number>> = {
-  png: 2 ** 31 - 1,
-  jpeg: 65_500,
-  webp: 16_383,
-};
-
 // Each picture is another one, and they are encoded side by side.
 sharp.cache(false);
 sharp.concurrency(1);

@@ -1,6 +1,7 @@
 import { availableParallelism } from "node:os";
 import { Code, ConnectError, permanent } from "@jetrpc/runtime";
-import { encodeImage, type ImageFormat, maxSideOf, type PageImage } from "./encode-image.js";
+import { largestSides } from "@jetrpc-examples/service-kit";
+import { encodeImage, type ImageFormat, type PageImage } from "./encode-image.js";
 import type { PageRange, PageText, PdfInfo, Source, Work } from "./job.js";
 import { mapOrdered } from "./map-ordered.js";
 import { type Item, ThreadPool } from "./thread-pool.js";
@@ -151,7 +152,7 @@ export class PdfEngine implements AsyncDisposable {
       pages: toRanges(input.pages),
       dpi,
       maxPixels,
-      maxSide: maxSideOf[format],
+      maxSide: largestSides[format],
     };
     const run = { ...withSignal(options), skip: options.skip ?? 0, window: 1 };
     const images = mapOrdered(

@@ -1,5 +1,5 @@
 import { availableParallelism } from "node:os";
-import { Code, ConnectError } from "@jetrpc/runtime";
+import { readWholeNumber } from "@jetrpc-examples/service-kit";
 import type { PdfEngineOptions } from "./pdf-engine.js";
 
 /** Settings of a worker process. */
@@ -22,26 +22,11 @@ const variables: Record<string, keyof PdfEngineOptions> = {
 export function readSettings(environment: NodeJS.ProcessEnv): Settings {
   const settings: PdfEngineOptions = {};
   for (const [variable, option] of Object.entries(variables)) {
-    const value = readNumber(environment, variable);
+    const value = readWholeNumber(environment, variable);
     if (value !== undefined) {
       settings[option] = value;
     }
   }
-  const concurrency = readNumber(environment, "PDF_CONCURRENCY");
+  const concurrency = readWholeNumber(environment, "PDF_CONCURRENCY");
   return { ...settings, concurrency: concurrency ?? settings.threads ?? availableParallelism() };
-}
-
-function readNumber(environment: NodeJS.ProcessEnv, variable: string): number | undefined {
-  const text = environment[variable];
-  if (text === undefined || text === "") {
-    return undefined;
-  }
-  const value = Number(text);
-  if (!(Number.isSafeInteger(value) && value > 0)) {
-    throw new ConnectError(
-      `${variable} is "${text}": it must be a whole number above 0`,
-      Code.InvalidArgument,
-    );
-  }
-  return value;
 }

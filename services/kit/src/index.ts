@@ -1,0 +1,8 @@
+/**
+ * What the worker processes of services/ share.
+ *
+ * @module
+ */
+export { largestSides } from "./largest-sides.js";
+export { runProcess } from "./run-process.js";
+export { readWholeNumber } from "./whole-number.js";
