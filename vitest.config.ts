@@ -39,6 +39,7 @@ const long = [
   "packages/protoc-gen-jetrpc/test/{hostile,publics}.test.ts",
   `packages/runtime/test/{${["attempts", "concurrency", "edges", "forgotten", "healing", "large-direct"].join()}}.test.ts`,
   "packages/testing/test/find-nats-server.test.ts",
+  "services/image/test/{memory,models}.test.ts",
   "services/pdf/test/{isolation,memory}.test.ts",
   `test/{${[
     "backup",

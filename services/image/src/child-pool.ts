@@ -89,11 +89,13 @@ export class ChildPool {
   async *run<T>(
     work: unknown,
     { skip = 0, isUrgent = false, signal }: RunOptions,
-  ): AsyncGenerator<Item<T>, void, undefined> {
+  ): AsyncGenerator<Item<T> & { readonly about: unknown }, void, undefined> {
     signal?.throwIfAborted();
     const slot = await this.take(isUrgent, signal);
     try {
-      yield* slot.run<T>(work, skip, signal);
+      for await (const item of slot.run<T>(work, skip, signal)) {
+        yield { ...item, about: slot.about };
+      }
     } finally {
       this.free(slot);
     }

@@ -3,6 +3,8 @@
  *
  * @module
  */
+export { type Made, ModelEngine, type ModelEngineOptions } from "./model-engine.js";
+export { createModelWorker, type ModelWorker } from "./model-worker.js";
 export {
   type ImageLimits,
   PixelEngine,
@@ -10,3 +12,6 @@ export {
 } from "./pixel-engine.js";
 export type { Conversion, ImageInfo, Picture } from "./pixel-work.js";
 export { createPixelWorker, type PixelWorker } from "./pixel-worker.js";
+export type { TextLine } from "./read-text.js";
+export type { Corners } from "./text-boxes.js";
+export type { Band, Enlargement } from "./upscale.js";

@@ -16,7 +16,7 @@ export interface ImageLimits {
   imageTimeoutMs?: number;
   /** Bytes of memory that a process may take before it is ended. Default: 2 GiB. */
   maxMemoryBytes?: number;
-  /** A process that has more bytes of memory after a call is replaced. Default: 512 MiB. */
+  /** A process that has more bytes of memory after a call is replaced. Default: 768 MiB. */
   keepMemoryBytes?: number;
 }
 
@@ -35,7 +35,7 @@ export const defaultLimits: Required<ImageLimits> = {
   maxFrames: 60,
   imageTimeoutMs: 30_000,
   maxMemoryBytes: 2048 * mebibyte,
-  keepMemoryBytes: 512 * mebibyte,
+  keepMemoryBytes: 768 * mebibyte,
 };
 
 /**

@@ -1,0 +1,112 @@
+import { access, readFile } from "node:fs/promises";
+import { basename } from "node:path";
+import * as ort from "onnxruntime-node";
+import { ImageError } from "./image-error.js";
+
+/** The files of the models, and how they run. */
+export interface ModelSetup {
+  readonly detector: string;
+  readonly recognizer: string;
+  readonly dictionary: string;
+  readonly upscalers: Readonly<Record<2 | 4, string>>;
+  /** "auto", "cpu" or "cuda:0". */
+  readonly device: string;
+  /** Threads of a model on a CPU. */
+  readonly threads: number;
+}
+
+/** A model that is loaded. */
+export interface LoadedModel {
+  readonly name: string;
+  /** Runs it on an input of a shape. The event loop stands still meanwhile. */
+  run(data: Float32Array, shape: readonly number[]): Promise<ort.Tensor>;
+}
+
+/** All models of a process, on one device. */
+export interface Models {
+  /** "cpu" or "cuda:0". */
+  readonly device: string;
+  /** Why "auto" took the CPU; empty when there is nothing to say. */
+  readonly note: string;
+  readonly detector: LoadedModel;
+  readonly recognizer: LoadedModel;
+  readonly upscalers: Readonly<Record<2 | 4, LoadedModel>>;
+  /** The characters that the recognizer knows, by their class; class 0 is none. */
+  readonly characters: readonly string[];
+}
+
+/**
+ * Loads all models. Throws FailedPrecondition for a file that is missing or damaged, and for
+ * "cuda" where there is none.
+ */
+export async function loadModels(setup: ModelSetup): Promise<Models> {
+  // onnxruntime tries no second provider by itself when the libraries of the first are missing.
+  if (setup.device !== "auto") {
+    return { ...(await loadOn(setup.device, setup)), note: "" };
+  }
+  const isListed = ort.listSupportedBackends().some(({ name }) => name === "cuda");
+  const note = isListed
+    ? await loadOn("cuda:0", setup).catch((error: Error) => error)
+    : new Error("this build of onnxruntime has no CUDA");
+  return note instanceof Error
+    ? { ...(await loadOn("cpu", setup)), note: note.message }
+    : { ...note, note: "" };
+}
+
+async function loadOn(device: string, setup: ModelSetup): Promise<Omit<Models, "note">> {
+  const dictionary = await readFile(setup.dictionary, "utf8").catch((cause) => {
+    throw unreadable("dictionary", setup.dictionary, cause);
+  });
+  const load = (path: string) => loadModel(path, device, setup.threads);
+  const detector = await load(setup.detector);
+  const recognizer = await load(setup.recognizer);
+  const upscalers = { 2: await load(setup.upscalers[2]), 4: await load(setup.upscalers[4]) };
+  const characters = ["", ...dictionary.replace(/\r?\n$/, "").split(/\r?\n/), " "];
+  return { device, detector, recognizer, upscalers, characters };
+}
+
+async function loadModel(path: string, device: string, threads: number): Promise<LoadedModel> {
+  const [provider, id = "0"] = device.split(":");
+  await access(path).catch((cause) => {
+    throw unreadable("model file", path, cause);
+  });
+  const session = await ort.InferenceSession.create(path, {
+    executionProviders: [provider === "cuda" ? { name: "cuda", deviceId: Number(id) } : "cpu"],
+    intraOpNumThreads: threads,
+    interOpNumThreads: 1,
+    // Its arena keeps the memory of the largest image for ever.
+    enableCpuMemArena: false,
+    logSeverityLevel: 4,
+  }).catch((error: Error) => {
+    throw explain(error, path, device);
+  });
+  const [input = "", output = ""] = [session.inputNames[0], session.outputNames[0]];
+  return {
+    name: basename(path),
+    async run(data, shape) {
+      const results = await session.run({ [input]: new ort.Tensor("float32", data, shape) });
+      return results[output] as ort.Tensor;
+    },
+  };
+}
+
+function unreadable(what: string, path: string, cause: Error): ImageError {
+  return new ImageError(
+    "FailedPrecondition",
+    `the ${what} ${path} cannot be read (${(cause as NodeJS.ErrnoException).code ?? cause.message}): name another one, see README.md of the image service`,
+  );
+}
+
+function explain(error: Error, path: string, device: string): ImageError {
+  const reason = error.message.split("\n")[0];
+  // The CPU's provider is in the package: without a GPU, what fails is the file.
+  return device.startsWith("cuda")
+    ? new ImageError(
+        "FailedPrecondition",
+        `no model runs on ${device} (${reason}): install NVIDIA's driver, CUDA 12 and cuDNN 9, run ONNXRUNTIME_NODE_INSTALL=cuda12 npm rebuild onnxruntime-node, or set IMAGE_DEVICE=cpu`,
+      )
+    : new ImageError(
+        "FailedPrecondition",
+        `the model file ${path} is damaged or no ONNX model (${reason}): copy it again`,
+      );
+}
