@@ -2,9 +2,7 @@ import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { join } from "node:path";
 
-const main = join(import.meta.dirname, "../../services/pdf/dist/main.js");
-
-/** A worker of services/pdf in a process of its own. */
+/** A worker of services/pdf or services/image in a process of its own. */
 export interface WorkerProcess extends AsyncDisposable {
   readonly pid: number;
   /** Resolves when it takes calls. */
@@ -19,12 +17,22 @@ export interface WorkerProcess extends AsyncDisposable {
  */
 export async function startWorker(
   url: string,
-  { waits = false, env = {} }: { waits?: boolean; env?: NodeJS.ProcessEnv } = {},
+  {
+    waits = false,
+    env = {},
+    service = "pdf",
+  }: { waits?: boolean; env?: NodeJS.ProcessEnv; service?: "pdf" | "image" } = {},
 ): Promise<WorkerProcess> {
+  const main = join(import.meta.dirname, `../../services/${service}/dist/main.js`);
   const child = spawn(process.execPath, [main], {
     // The pipe of stdin ends with this process, and the worker with the pipe.
     stdio: ["pipe", "pipe", "inherit"],
-    env: { ...process.env, NATS_URL: url, PDF_EXIT_WITH_STDIN: "1", ...env },
+    env: {
+      ...process.env,
+      NATS_URL: url,
+      [`${service.toUpperCase()}_EXIT_WITH_STDIN`]: "1",
+      ...env,
+    },
   });
   const exited = once(child, "exit");
   const ready = Promise.race([

@@ -103,7 +103,7 @@ function explain(error: Error, path: string, device: string): ImageError {
   return device.startsWith("cuda")
     ? new ImageError(
         "FailedPrecondition",
-        `no model runs on ${device} (${reason}): install NVIDIA's driver, CUDA 12 and cuDNN 9, run ONNXRUNTIME_NODE_INSTALL=cuda12 npm rebuild onnxruntime-node, or set IMAGE_DEVICE=cpu`,
+        `no model runs on ${device} (${reason}): install NVIDIA's driver, CUDA 12 and cuDNN 9, run ONNXRUNTIME_NODE_INSTALL=cuda12 node node_modules/onnxruntime-node/script/install, or set IMAGE_DEVICE=cpu`,
       )
     : new ImageError(
         "FailedPrecondition",
