@@ -22,7 +22,7 @@ import {
 export type Fit = "inside" | "cover" | "contain" | "fill";
 
 /** A part of an image, in pixels. */
-export interface Part {
+interface Part {
   readonly left: number;
   readonly top: number;
   readonly width: number;
