@@ -7,6 +7,8 @@ export interface Sample {
   readonly name: string;
   readonly schema: DescMessage;
   readonly init: Record<string, unknown>;
+  /** Whether it is nearly all one field, whose bytes are copied whoever writes it. */
+  readonly isBulk?: true;
 }
 
 const own = compile(join(import.meta.dirname, "proto"));
@@ -178,16 +180,19 @@ export const samples: readonly Sample[] = [
   },
   {
     name: "PDF ExtractTextResponse",
+    isBulk: true,
     schema: type("pdf.v1.ExtractTextResponse"),
     init: { page: 3, text: "The engine weaves algebraical patterns. ".repeat(50) },
   },
   {
     name: "PDF ExtractTextRequest, 64 KB",
+    isBulk: true,
     schema: type("pdf.v1.ExtractTextRequest"),
     init: { document: new Uint8Array(65_536).fill(9), pages: [{ first: 1, last: 9 }] },
   },
   {
     name: "PDF RenderPagesResponse, 512 KB",
+    isBulk: true,
     schema: type("pdf.v1.RenderPagesResponse"),
     init: { page: 1, image: new Uint8Array(524_288).fill(9), format: 1, width: 1654, height: 2339 },
   },
