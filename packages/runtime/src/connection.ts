@@ -40,15 +40,15 @@ export interface Connection {
   readonly [internals]: unknown;
 }
 
-/** What {@link internals} is the key of. */
+/** The part of a connection that {@link internals} is the key of. */
 export interface Internals {
   readonly link: Link;
   readonly settings: CallSettings;
-  /** What makes the calls of clients, once there was one. Known to the client only. */
+  /** The maker of the calls of clients, once there was one. Known to the client only. */
   caller: unknown;
 }
 
-/** What applies to all calls that clients make on a connection. */
+/** The settings of all calls that clients make on a connection. */
 export interface CallSettings {
   readonly interceptors: readonly Interceptor[];
   readonly limits: MessageLimits;
@@ -57,7 +57,7 @@ export interface CallSettings {
   readonly onWaiting: ((call: WaitingCall) => void) | undefined;
 }
 
-/** What the runtime keeps of a connection. Throws InvalidArgument for any other object. */
+/** The part of a connection that the runtime keeps for itself. Throws InvalidArgument for any other object. */
 export function internalsOf(connection: Connection): Internals {
   const own = (connection as Connection | undefined)?.[internals];
   if (own === undefined) {
@@ -121,7 +121,7 @@ const defaultCloseTimeoutMs = 5_000;
 /** The oldest nats-server that has what the call log needs (atomic batches). */
 const oldestServer = [2, 12] as const;
 
-/** What a connection is given by the code that makes it. */
+/** The parts that the code that makes a connection gives it. */
 interface Parts {
   /** Makes the transport, when it is first asked for. */
   readonly createTransport: (own: Internals) => Transport;

@@ -27,7 +27,7 @@ import {
 import { onlyMessage } from "../message/only-message.js";
 import type { CallArguments } from "./direct-request.js";
 
-/** What a Connect client gives a transport. */
+/** The arguments that a Connect client gives a transport. */
 export interface TransportArguments {
   readonly signal: AbortSignal | undefined;
   readonly timeoutMs: number | undefined;
@@ -143,16 +143,15 @@ function toRequest(
 
 interface Original {
   readonly call: TransportArguments;
-  /** What interceptors were given, if one asked. */
+  /** The signal that interceptors were given, if one asked. */
   signal: AbortSignal | undefined;
   /** When the call's time is over, on the clock of performance.now(). */
   readonly endsAt: number | undefined;
 }
 
 /**
- * What is left of the arguments when the interceptors have seen them; time is
- * left for what they took of it, and for earlier attempts. Throws
- * DeadlineExceeded when none is.
+ * The arguments as the interceptors left them, with the time that they and earlier attempts
+ * left. Throws DeadlineExceeded when no time is left.
  */
 function toArguments(request: AnyRequest, { timeoutMs: given }: TransportArguments): CallArguments {
   const { header } = request;

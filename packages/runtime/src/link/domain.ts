@@ -51,7 +51,7 @@ export async function refuseOtherDomainOnce(link: Link, method: MethodBinding): 
   await check;
 }
 
-/** What is traced: a subject that who serves or calls these methods may publish to. */
+/** The subject that is traced: workers and clients of these methods may publish to it. */
 export function tracedSubject(
   service: ServiceBinding,
   methods: Iterable<MethodBinding>,
@@ -99,7 +99,7 @@ export function traceInbox({ options }: Link): string {
   return createInbox(`${options.inboxPrefix ?? inboxRoot}.trace`);
 }
 
-/** What a server says of a traced message. */
+/** The report of a server on a traced message. */
 interface Trace {
   readonly server?: { readonly domain?: string };
   /** To how many further servers it went. */

@@ -8,7 +8,7 @@ import { denial, type Reply } from "./mux.js";
 export const defaultTimeoutMs = 500;
 
 /**
- * Asks whoever listens, and takes answers until the time is over, nobody is there,
+ * Asks all who listen, and takes answers until the time is over, nobody is there,
  * one is enough, or none has come for some time.
  */
 export function gather(
@@ -66,7 +66,7 @@ export function gather(
 }
 
 /**
- * Reads what a NATS micro service says of itself. Undefined for what is no such reply:
+ * Reads the answer of a NATS micro service about itself. Undefined for any other message:
  * anyone may answer, in any shape.
  */
 export function parseReply(message: Msg): InfoReply | undefined {
@@ -97,13 +97,13 @@ function asText(value: unknown): string {
   return typeof value === "string" ? value : "";
 }
 
-/** What is text of a record. */
+/** The texts of a record. */
 function asTexts(value: unknown): Record<string, string> {
   const texts = Object.entries(asRecord(value)).filter(([, text]) => typeof text === "string");
   return Object.fromEntries(texts) as Record<string, string>;
 }
 
-/** What the first worker says of a service; undefined when there is none. */
+/** The answer of the first worker of a service; undefined when there is none. */
 export async function firstInfo(
   link: Link,
   typeName: string,

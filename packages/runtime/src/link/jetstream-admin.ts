@@ -3,7 +3,7 @@ import type { ConsumerSettings, StreamSettings } from "../schema/infrastructure.
 import { callApi } from "./jetstream.js";
 import type { Link } from "./link.js";
 
-/** What JetStream's API tells of a stream, as far as it is read here. */
+/** A stream, as JetStream's API describes it, as far as it is read here. */
 export interface StreamInfo {
   readonly config: Partial<StreamSettings>;
   readonly state: {

@@ -8,21 +8,21 @@ import { createSecret, secretLength } from "./secret.js";
 import { SendWindow } from "./send-window.js";
 import { SlotTable } from "./slot-table.js";
 
-/** What all requests to the same have in common. */
+/** The part that all requests of a method have in common. */
 export interface Route {
-  /** What their reply subjects begin with, before the number. */
+  /** The beginning of their reply subjects, before the number. */
   readonly inbox: string;
   /** Bounds how much is under way. */
   readonly window: SendWindow;
 }
 
-/** What waits for messages on one reply subject. */
+/** A receiver of the messages on one reply subject. */
 export interface Reply {
   /** That of its {@link Route}. */
   readonly inbox: string;
   /** Takes a message. Its payload is a part of a larger buffer: see {@link keep}. */
   receive(message: Msg): void;
-  /** Whoever works on the request is alive. */
+  /** The worker of the request is alive. */
   heard(): void;
   /** A second has passed. */
   tick(): void;

@@ -24,7 +24,7 @@ export interface Request {
   readonly signal?: AbortSignal | undefined;
   /** Default: that to JetStream. */
   readonly route?: Route;
-  /** What it takes of the route's window, in bytes. Default: the size of the payload. */
+  /** Bytes that it takes of the route's window. Default: the size of the payload. */
   readonly cost?: number;
   /**
    * Set when a worker answers: it sends heartbeats while it works, and its
@@ -33,7 +33,7 @@ export interface Request {
   readonly worker?: WorkerRequest | undefined;
 }
 
-/** What a request to a worker needs besides. */
+/** The part of a request that only a worker's needs. */
 interface WorkerRequest {
   /** Subject on which workers hear that the caller has left. */
   readonly cancelSubject: string;
@@ -143,7 +143,7 @@ export abstract class PendingReply implements Reply, Sendable {
     try {
       this.replied(message);
     } catch (error) {
-      // Whoever waits must not wait for ever.
+      // The caller must not wait for ever.
       this.failed(ConnectError.from(error, Code.Internal));
     }
   }
@@ -235,7 +235,7 @@ export abstract class PendingReply implements Reply, Sendable {
   }
 
   private end(error: ConnectError): void {
-    // What ends gives room to others, and they may end this one.
+    // The end of a request gives room to others, and they may end this one.
     if (!this.isDone) {
       this.finish();
       this.failed(error);

@@ -196,7 +196,7 @@ function notForThese(what: string, cause: unknown): ConnectError {
   );
 }
 
-/** What may pass is Unavailable, so that it is tried again. */
+/** An error that may pass is Unavailable, so that the work is tried again. */
 function failure(text: string, cause: unknown, code?: Code): ConnectError {
   const { code: own, rawMessage } = ConnectError.from(cause);
   const kind = code ?? (isTransient(cause) ? Code.Unavailable : own);

@@ -4,7 +4,7 @@
  */
 const windowBytes = 4 * 1024 * 1024;
 
-/** What is sent once there is room for it. */
+/** An item that is sent once there is room for it. */
 export interface Sendable {
   /** Bytes that it takes of the window: 0 at first, later for the window to change. */
   taken: number;
@@ -63,7 +63,7 @@ export class SendWindow {
   }
 
   private serve(): void {
-    // What cannot be sent frees nothing, and what ends at once frees its room in here.
+    // An item that cannot be sent frees nothing, and one that ends at once frees its room in here.
     if (this.isServing) {
       return;
     }

@@ -29,7 +29,7 @@ export function deliveredMessage(message: Msg): StoredMessage {
   return new StoredMessage(message, message.subject, sequence, storedAtMs);
 }
 
-/** What JetStream says of a delivery, in the subject that acknowledges it (ADR-15). */
+/** A delivery, as JetStream describes it in the subject that acknowledges it (ADR-15). */
 export interface Delivery {
   /** How often the message was delivered, this time included. */
   readonly deliveries: number;

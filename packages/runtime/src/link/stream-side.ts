@@ -12,7 +12,7 @@ import { quietBeats, silentBeats } from "./pulse.js";
 const nothing = new Uint8Array(0);
 
 /**
- * What both sides of a direct stream are alike in: messages come in and go out,
+ * The part that both sides of a direct stream share: messages come in and go out,
  * and each side shows the other that it is alive.
  */
 export abstract class StreamSide<In> {

@@ -8,7 +8,7 @@ export function checkTimeoutMs(timeoutMs: number | undefined, name = "timeoutMs"
   }
 }
 
-/** What setTimeout takes at most, in ms: 24.8 days. It takes more for 1 ms. */
+/** The longest time that setTimeout takes, in ms: 24.8 days. It takes more for 1 ms. */
 const longestMs = 2 ** 31 - 1;
 
 /**

@@ -1,6 +1,6 @@
 type AfterTurn = (callback: () => void) => void;
 
-/** What Node offers. */
+/** The function of Node, where there is one. */
 const { setImmediate } = globalThis as { setImmediate?: AfterTurn };
 
 /**

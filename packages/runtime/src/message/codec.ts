@@ -114,7 +114,7 @@ export function decode<D extends DescMessage>(
   }
 }
 
-/** What is written is sent soon, and users do not see it. */
+/** The bytes are sent soon, and users do not see them. */
 const shared = { shareMemory: true };
 
 const openingBrace = 0x7b;

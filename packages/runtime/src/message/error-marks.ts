@@ -76,7 +76,7 @@ export function retryAfter(error: ConnectError, delayMs: number): ConnectError {
   return mark(error, retryDelayKey, delay);
 }
 
-/** What retryAfter() said of an error, in ms. */
+/** The wait that retryAfter() gave an error, in ms. */
 export function retryDelayOf(error: ConnectError): number | undefined {
   return toDelayMs((error as unknown as Marked)[retryDelayKey]);
 }

@@ -1,7 +1,7 @@
 import type { Msg } from "@nats-io/nats-core";
 import { Header, HeaderBlock, wholeNumber } from "./header.js";
 
-/** What data frames may cost before the receiver grants more, where it does not say. */
+/** The cost of data frames before the receiver grants more, where it does not say. */
 export const initialCredit = 64 * 1024;
 
 /** Largest data frame, in bytes, where the server's max_payload is not smaller. */
@@ -13,7 +13,7 @@ export const minFrameBytes = 4 * 1024;
 /** Bytes of the number that begins a data frame. */
 export const frameHeadBytes = 4;
 
-/** What a data frame takes of the credit: its bytes, and what it costs to hold it. */
+/** The credit that a data frame takes: its bytes, and the cost of holding it. */
 export function frameCost(frame: Uint8Array): number {
   return frame.length + 128;
 }
@@ -61,7 +61,7 @@ export function parseControl(message: Msg): ControlFrame | undefined {
   return kind === "end" ? { kind, frames: number } : undefined;
 }
 
-/** What begins a reply subject that the server made for a request of another account. */
+/** The beginning of a reply subject that the server made for a request of another account. */
 export const importedReply = "_R_.";
 
 /** True for a heartbeat on the reply subject itself. */
@@ -69,5 +69,5 @@ export function isHeartbeat({ headers }: Msg): boolean {
   return headers?.get(Header.frame) === "heartbeat";
 }
 
-/** What is added to a subject for the heartbeats of who publishes on it. */
+/** The end of the subject for the heartbeats of a side that publishes on a subject. */
 export const heartbeatSuffix = ".heartbeat";

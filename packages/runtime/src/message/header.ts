@@ -25,7 +25,7 @@ export const Header = {
   ack: "Jetrpc-Ack",
   /** Object that holds the payload, when it is too large for one NATS message, its size and digest. */
   payload: "Jetrpc-Payload",
-  /** What tells the objects of a request from those of another submission of its call, or those of one attempt from another's, and how many. */
+  /** The name that tells the objects of a request from those of another submission of its call, or those of one attempt from another's, and their number. */
   objects: "Jetrpc-Objects",
   /** On a chunk of an object: how many chunks and bytes are stored with it. */
   chunk: "Jetrpc-Chunk",
@@ -35,7 +35,7 @@ export const Header = {
   replay: "Jetrpc-Replay",
   /** When the server accepted the call, in ms since 1970. */
   accepted: "Jetrpc-Accepted",
-  /** What tells two requests of one call id apart. */
+  /** The digest that tells two requests of one call id apart. */
   digest: "Jetrpc-Digest",
   /** How many attempts a dead letter had. */
   attempts: "Jetrpc-Attempts",
@@ -133,7 +133,7 @@ export class HeaderBlock {
     return encoder.encode(`${this.text}\r\n`);
   }
 
-  /** What publish() takes: it calls encode() and nothing else. */
+  /** The same for publish(), which calls encode() and nothing else. */
   asHeaders(): MsgHdrs {
     return this as unknown as MsgHdrs;
   }
@@ -192,13 +192,13 @@ export function readAccepted(headers: MsgHdrs | undefined): number | undefined {
   return ms && ms <= latestMs ? ms : undefined;
 }
 
-/** What tells two requests of one call id apart, as a message says; undefined for what is no digest. */
+/** The digest of a request, as a message says; undefined where that is no digest. */
 export function readDigest(headers: MsgHdrs | undefined): string | undefined {
   const text = headers?.get(Header.digest);
   return text && /^[\da-f]{64}$/.test(text) ? text : undefined;
 }
 
-/** What came in, for an error: whoever sent it chose its length. */
+/** A text that came in, cut for an error: its sender chose its length. */
 export function quote(text: string): string {
   return JSON.stringify(text.length > 64 ? `${text.slice(0, 64)}…` : text);
 }

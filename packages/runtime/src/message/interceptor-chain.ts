@@ -14,7 +14,7 @@ export type AnyRequest = UnaryRequest | StreamRequest;
 /** A response as interceptors see it. */
 export type AnyResponse = UnaryResponse | StreamResponse;
 
-/** What an interceptor passes a request on to. */
+/** The function that an interceptor passes a request on to. */
 export type Next = (request: AnyRequest) => Promise<AnyResponse>;
 
 /** Interceptors around the last step of a call, the first outermost. */

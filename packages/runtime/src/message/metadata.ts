@@ -2,7 +2,7 @@ import { Code } from "@connectrpc/connect";
 import type { MsgHdrs } from "@nats-io/nats-core";
 import { causedError } from "./caused-error.js";
 
-/** What a Headers can be made from; the name is not global in every runtime. */
+/** All that a Headers can be made from; the name is not global in every runtime. */
 export type HeadersInit = ConstructorParameters<typeof Headers>[0];
 
 /** Response trailers carry this prefix, as in Connect's unary protocol. */
@@ -17,7 +17,7 @@ const headerPrefix = "Jetrpc-Header-";
  */
 const letterPrefix = "Jetrpc-Trailer-";
 
-/** What a caller gave as headers. Throws InvalidArgument when no header can be so. */
+/** The headers that a caller gave. Throws InvalidArgument when no header can be so. */
 export function toHeaders(init: HeadersInit): Headers {
   try {
     return new Headers(init);

@@ -16,7 +16,7 @@ const CR = 13;
 const LF = 10;
 const colon = 58;
 
-/** What the NATS client keeps of a message that it has not read yet. */
+/** The parts of a message that the NATS client has not read yet. */
 interface Unread {
   readonly _msg?: { readonly hdr: number };
   readonly _rdata?: Uint8Array;
@@ -63,7 +63,7 @@ export function ownsMemory(message: Msg): boolean {
   );
 }
 
-/** What is wrong with the header block of a message that came in; undefined when nothing is. */
+/** The defect of the header block of a message that came in; undefined when it has none. */
 export function defectOf(message: Msg): string | undefined {
   return (message as Defective)[defect];
 }
@@ -105,7 +105,7 @@ function hex(byte: number): string {
 }
 
 function repaired(message: Msg, block: Uint8Array, what: string): Msg {
-  // What the server adds stands at the end.
+  // The lines that the server adds stand at the end.
   const text = new TextDecoder().decode(block.subarray(-maxBytes));
   const [first = "", ...lines] = text.split("\r\n");
   const [, code, description] = /^NATS\/1\.0 +(\d{3})(.*)$/.exec(first) ?? [];

@@ -116,7 +116,7 @@ function linesOf(from: Headers, part: MetadataPart): Line[] {
 /** Most bytes of the one-line text. */
 const maxLineBytes = 512;
 
-/** What an error that is cut needs besides text, details and metadata, in bytes. */
+/** Bytes that an error that is cut needs besides text, details and metadata. */
 const cutReserve = 256;
 
 type Detail = Exclude<ConnectError["details"][number], { desc: unknown }>;
@@ -211,7 +211,7 @@ function toCode(code: number): Code {
   return isCode(code) ? code : Code.Unknown;
 }
 
-/** What the caller of a call sees that was ended from outside. */
+/** The error that a caller sees whose call was ended from outside. */
 export function endError(outcome: "cancelled" | "expired"): ConnectError {
   return outcome === "cancelled"
     ? new ConnectError("the call was canceled", Code.Canceled)

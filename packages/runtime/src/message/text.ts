@@ -20,7 +20,7 @@ export function oneLine(text: string, maxBytes: number): string {
   return cutText(text, maxBytes).replace(/[\u0000-\u001f\u007f]+/g, " ");
 }
 
-/** What a text says that lacks something. */
+/** The end of a text that lacks something. */
 export function leftOut(...what: (string | false)[]): string {
   const all = what.filter((each) => each);
   return all.length > 0 ? ` (left out: ${all.join(", ")})` : "";

@@ -6,7 +6,7 @@ export function isCode(code: unknown): code is Code {
   return typeof code === "number" && Code[code] !== undefined;
 }
 
-/** What a read gives, or something else when it throws. */
+/** The result of a read, or something else when it throws. */
 export function attempt<T>(read: () => T, otherwise: T): T {
   try {
     return read();

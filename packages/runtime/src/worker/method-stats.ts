@@ -4,7 +4,7 @@ import { oneLine } from "../message/text.js";
 /** Most bytes of an error text that discovery shows. */
 const maxErrorBytes = 256;
 
-/** What a worker counts of one method. */
+/** The counters that a worker has for one method. */
 export class MethodStats {
   requests = 0;
   /** Handlers that run. */

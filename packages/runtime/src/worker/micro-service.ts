@@ -72,7 +72,7 @@ export class MicroService {
         discoverySubject(verb, this.name),
         discoverySubject(verb, this.name, this.id),
       ]) {
-        // Who may not be discovered works all the same.
+        // A worker that may not be discovered works all the same.
         this.subscriptions.push(this.link.subscribe(subject, answer));
       }
     }

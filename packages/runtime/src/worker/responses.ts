@@ -34,14 +34,14 @@ interface Response {
   readonly reply: string;
   readonly payload: Uint8Array;
   readonly headers: HeaderBlock | undefined;
-  /** What it takes of the window. */
+  /** Bytes that it takes of the window. */
   readonly bytes: number;
   /** Beats since its caller was sent something. */
   quiet: number;
 }
 
 interface Client {
-  /** What the subjects of its replies begin with. */
+  /** The beginning of the subjects of its replies. */
   readonly key: string;
   readonly secret: string;
   /** Bytes that were sent to it, those that it was asked for, and those that it has read. */
@@ -196,7 +196,7 @@ export class Responses {
     }
     this.link.pulse.add(this.beat);
     this.stopListening = this.link.onReconnect(() => {
-      // What a server had for somebody is gone, and so is what it heard of it.
+      // Messages that a server kept for a client are gone, and so are its acknowledgements.
       for (const client of this.clients.values()) {
         this.hasRead(client, client.sent);
       }

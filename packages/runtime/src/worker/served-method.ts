@@ -9,7 +9,7 @@ import type { MethodStats } from "./method-stats.js";
 import type { Responses } from "./responses.js";
 import type { Slots } from "./slots.js";
 
-/** What all calls of a worker share. */
+/** The settings that all calls of a worker share. */
 export interface WorkerSettings {
   readonly log: Logger;
   readonly limits: MessageLimits;
