@@ -40,7 +40,7 @@ while (done < inputs) {
       process.exit(1);
     }
   }
-  if (done % 50_000 === 0) {
+  if (done % 50_000 === 0 || done === inputs) {
     console.log(`${done}: ${count.read} read, ${count.refused} refused, as by protobuf-es`);
   }
 }

@@ -70,7 +70,7 @@ type WriteField = (out: Output, message: Values) => void;
 
 const encoders = new WeakMap<DescMessage, Encoder>();
 
-export function encoderOf(schema: DescMessage): Encoder {
+function encoderOf(schema: DescMessage): Encoder {
   let encoder = encoders.get(schema);
   if (!encoder) {
     encoder = new Encoder(schema);
@@ -80,7 +80,7 @@ export function encoderOf(schema: DescMessage): Encoder {
 }
 
 /** Writes messages of one type. Its fields are compiled when the first is written. */
-export class Encoder {
+class Encoder {
   private readonly schema: DescMessage;
   private readonly typeName: string;
   private ofMessage: readonly WriteField[] | undefined;

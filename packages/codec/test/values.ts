@@ -137,7 +137,7 @@ const strings = [
   "\u007f\u0080\u07ff\u0800\uffff",
 ];
 
-export function someScalar(choice: Choice, type: ScalarType): unknown {
+function someScalar(choice: Choice, type: ScalarType): unknown {
   switch (type) {
     case ScalarType.STRING: {
       const text = oneOf(choice, strings);
