@@ -25,18 +25,19 @@ test("a worker loads nothing of the client before its first call", async () => {
     splitting: true,
     format: "esm",
     platform: "node",
-    external: builtinModules,
+    external: [...builtinModules],
     metafile: true,
     write: false,
     outdir: dist,
     logLevel: "error",
   });
-  const text = (path: string) => outputFiles.find((file) => file.path.endsWith(path))?.text ?? "";
-  const outputs = Object.entries(metafile.outputs);
+  const text = (path: string) => outputFiles?.find((file) => file.path.endsWith(path))?.text ?? "";
+  const chunks = metafile?.outputs ?? {};
+  const outputs = Object.entries(chunks);
   const reached = new Set(outputs.filter(([path]) => path.endsWith("stdin.js")).map(([p]) => p));
   for (const path of reached) {
-    for (const { kind, path: next } of metafile.outputs[path]?.imports ?? []) {
-      if (kind === "import-statement" && next in metafile.outputs) {
+    for (const { kind, path: next } of chunks[path]?.imports ?? []) {
+      if (kind === "import-statement" && next in chunks) {
         reached.add(next);
       }
     }

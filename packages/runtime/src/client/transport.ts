@@ -26,7 +26,7 @@ import { limitWait } from "./limit-wait.js";
 import { LazyUnaryResponse } from "./unary-response.js";
 
 /** Calls a method, as a Connect client does. */
-export type UnaryFunction<I extends DescMessage, O extends DescMessage> = (
+type UnaryFunction<I extends DescMessage, O extends DescMessage> = (
   request: MessageInitShape<I>,
   options?: CallOptions,
 ) => Promise<MessageShape<O>>;
