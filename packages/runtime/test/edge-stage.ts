@@ -262,7 +262,7 @@ export class Stage {
         for (const letter of await collect(operator.deadLetters({ callId: id }))) {
           await letter.replay();
         }
-      } else if (scenario.edge === "cancelled before its time") {
+      } else if (scenario.edge === "canceled before its time") {
         await this.client.run.attach(id).cancel();
       } else if (scenario.timeoutMs && scenario.steps[0]?.by === "client") {
         void this.follow(scenario.method, id);

@@ -389,7 +389,7 @@ export const scenarios: readonly Scenario[] = [
     ],
   },
   {
-    edge: "cancelled before its time",
+    edge: "canceled before its time",
     from: "scheduled",
     to: "cancelled",
     method: "run",
@@ -400,7 +400,7 @@ export const scenarios: readonly Scenario[] = [
     steps: ended("cancelled", "scheduled", { removal: true }),
   },
   {
-    edge: "cancelled in the queue",
+    edge: "canceled in the queue",
     from: "queued",
     to: "cancelled",
     method: "wait",
@@ -410,7 +410,7 @@ export const scenarios: readonly Scenario[] = [
     steps: ended("cancelled", "queued", { withdrawal: "end 1 succeeded", removal: true }),
   },
   {
-    edge: "cancelled while it runs",
+    edge: "canceled while it runs",
     from: "running",
     to: "cancelled",
     method: "run",
@@ -420,7 +420,7 @@ export const scenarios: readonly Scenario[] = [
     steps: ended("cancelled", "running", { withdrawal: "attempt 1, end 1 succeeded" }),
   },
   {
-    edge: "cancelled between attempts",
+    edge: "canceled between attempts",
     from: "retrying",
     to: "cancelled",
     method: "run",

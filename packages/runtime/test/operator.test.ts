@@ -46,7 +46,7 @@ describe("a dead letter", () => {
       owner: "acme",
       attempts: 3,
       failedAt: expect.stringMatching(/^20\d\d-/),
-      error: { code: "Unavailable", message: "no luck" },
+      error: { code: "unavailable", message: "no luck" },
       headers: { "x-trace": "t" },
       request: { text: "keep me", count: 7 },
     });

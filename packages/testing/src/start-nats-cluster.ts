@@ -33,6 +33,19 @@ export interface NatsCluster {
  * Rejects as `startNats()` does, and when no leader is found within 60 s.
  */
 export async function startNatsCluster(options: NatsClusterOptions = {}): Promise<NatsCluster> {
+  for (let tries = 1; ; tries++) {
+    try {
+      return await startOnFreePorts(options);
+    } catch (error) {
+      // Another program may take a port before the server does.
+      if (tries === 5 || !`${error}`.includes("address already in use")) {
+        throw error;
+      }
+    }
+  }
+}
+
+async function startOnFreePorts(options: NatsClusterOptions): Promise<NatsCluster> {
   const { size = 3, config = "", ...rest } = options;
   const binary = options.binary ?? (await findNatsServer()).path;
   // Each server has to know the ports of all beforehand.
