@@ -228,7 +228,7 @@ test.each<[string, () => Uint8Array | Promise<Uint8Array>, Code]>([
 
 describe("a process of models", () => {
   test("that hangs costs an attempt: it is Unavailable", async () => {
-    await using slow = await ModelEngine.start({ devices: ["cpu"], imageTimeoutMs: 3000 });
+    await using slow = await ModelEngine.start({ devices: ["cpu"], imageTimeoutMs: 20_000 });
     const [pid] = slow.pids;
     const lines = slow.readText(fixture("scan.jpg"));
     await lines.next();
@@ -236,7 +236,7 @@ describe("a process of models", () => {
     const error = await errorOf(collect(lines));
     expect([Code[error.code], error.rawMessage]).toEqual([
       "Unavailable",
-      expect.stringContaining("hung for 3000 ms"),
+      expect.stringContaining("hung for 20000 ms"),
     ]);
     await expect.poll(() => slow.pids[0], { timeout: 60_000 }).not.toBe(pid);
   });
