@@ -20,11 +20,9 @@ import { noBytes, type Values, type Zero, zeroOf } from "./zero.js";
 export interface DecodeOptions {
   /**
    * Gives fields of bytes, and fields that the schema does not have, memory of their own.
-   * False by default: they are parts of the input then, as `fromBinary` leaves them. With
-   * `"small"` a field that takes more than half of the input stays a part of it: for input
-   * that nobody else uses.
+   * False by default: they are parts of the input then, as `fromBinary` leaves them.
    */
-  readonly copyBytes?: boolean | "small" | undefined;
+  readonly copyBytes?: boolean | undefined;
 }
 
 /** Parses a message, as `fromBinary` does. Throws what protobuf-es throws for malformed bytes. */
@@ -45,20 +43,15 @@ export function decode<D extends DescMessage>(
   }
 }
 
-/** The length from which on bytes stay a part of the input. */
-function viewsFrom(copyBytes: boolean | "small", { length }: Uint8Array): number {
-  return copyBytes === "small" ? (length >>> 1) + 1 : copyBytes ? Number.POSITIVE_INFINITY : 0;
-}
-
 /** Parses a message. Throws an error for malformed bytes that says little. */
 export function parse<D extends DescMessage>(
   schema: D,
   bytes: Uint8Array,
-  copyBytes: boolean | "small",
+  copyBytes: boolean,
 ): MessageShape<D> {
   const decoder = decoderOf(schema);
   const message = decoder.make();
-  decoder.read(new Input(bytes, viewsFrom(copyBytes, bytes)), message, bytes.length);
+  decoder.read(new Input(bytes, copyBytes), message, bytes.length);
   return message as MessageShape<D>;
 }
 
@@ -355,7 +348,7 @@ function mapValue(field: DescField & { fieldKind: "map" }): [ReadScalar, () => u
   switch (field.mapKind) {
     case "message": {
       const read = messageReader(field);
-      return [(input) => read(input, undefined), () => read(new Input(empty, 0), undefined)];
+      return [(input) => read(input, undefined), () => read(new Input(empty, false), undefined)];
     }
     case "enum": {
       const first = field.enum.values[0]?.number ?? 0;

@@ -40,7 +40,8 @@ export function encode<D extends DescMessage>(
   message: MessageInitShape<D>,
   options?: EncodeOptions,
 ): Uint8Array {
-  if (!protoInt64.supported) {
+  // `create` refuses null, but not within a message.
+  if (!protoInt64.supported || message === null) {
     return toBinary(schema, create(schema, message));
   }
   const out = spare ?? new Output();
@@ -370,12 +371,14 @@ function listWriter(field: DescField, init: boolean): WriteField {
         return;
       }
       out.uint32(tag);
-      const start = out.open(width);
+      // A getter of the list may write another one meanwhile.
+      const guess = width;
+      const start = out.open(guess);
       const before = out.inserted;
       for (let i = 0; i < list.length; i++) {
         write(out, list[i], field);
       }
-      width = out.close(start, before, width);
+      width = out.close(start, before, guess);
     };
   }
   const write = valueWriter(field, init);

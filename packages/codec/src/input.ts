@@ -11,8 +11,8 @@ export function malformed(what: string): Error {
 /** Bytes that are read from the front to the end. */
 export class Input {
   readonly bytes: Uint8Array;
-  /** Bytes of a field stay a part of the input from this length on, and are copied below it. */
-  readonly viewsFrom: number;
+  /** Whether bytes of a field get memory of their own. */
+  readonly copies: boolean;
   /** How many messages within each other may still begin. */
   depth = 100;
   at = 0;
@@ -20,9 +20,9 @@ export class Input {
   high = 0;
   private dataView: DataView | undefined;
 
-  constructor(bytes: Uint8Array, viewsFrom: number) {
+  constructor(bytes: Uint8Array, copies: boolean) {
     this.bytes = bytes;
-    this.viewsFrom = viewsFrom;
+    this.copies = copies;
   }
 
   private get view(): DataView {
@@ -188,7 +188,7 @@ export class Input {
 
   private part(start: number, end: number): Uint8Array {
     const part = this.bytes.subarray(start, end);
-    return end - start < this.viewsFrom ? new Uint8Array(part) : part;
+    return this.copies ? new Uint8Array(part) : part;
   }
 
   text(strict: boolean): string {

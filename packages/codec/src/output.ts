@@ -3,6 +3,9 @@ import { getTextEncoding } from "@bufbuild/protobuf/wire";
 /** Size of the buffer at first. */
 const bufferSize = 16 * 1024;
 
+/** A larger buffer is given up when its message ends. */
+const keptSize = 1024 * 1024;
+
 /** From this size on bytes are not copied until the size of the whole message is known. */
 const largeSize = 2048;
 
@@ -39,6 +42,16 @@ export class Output {
 
   /** All that was written, in memory of its own. The output is empty afterwards. */
   finish(): Uint8Array {
+    const all = this.joined();
+    if (this.bytes.length > keptSize) {
+      this.start = 0;
+      this.at = 0;
+      this.renew(bufferSize);
+    }
+    return all;
+  }
+
+  private joined(): Uint8Array {
     const { bytes, at, start, inserts } = this;
     this.at = start;
     if (inserts.length === 0) {

@@ -133,8 +133,14 @@ export function scalarWriter(type: ScalarType): WriteScalar {
   }
 }
 
+const nothing = new Uint8Array(0);
+
 function writeBytes(out: Output, value: unknown, field: DescField): void {
   if (ArrayBuffer.isView(value) && (value as Uint8Array).length === value.byteLength) {
+    if (value.byteLength === 0) {
+      // Throws when the memory of the array was transferred.
+      nothing.set(value as Uint8Array);
+    }
     out.uint32(value.byteLength);
     out.raw(value as Uint8Array);
   } else {

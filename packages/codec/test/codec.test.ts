@@ -3,9 +3,11 @@ import {
   BytesValueSchema,
   FieldDescriptorProtoSchema,
   ListValueSchema,
+  SourceCodeInfo_LocationSchema,
   StringValueSchema,
   StructSchema,
   TimestampSchema,
+  UninterpretedOptionSchema,
   ValueSchema,
 } from "@bufbuild/protobuf/wkt";
 import { expect, test } from "vitest";
@@ -40,6 +42,21 @@ test("what a getter writes meanwhile is another message", () => {
     seconds: 11n,
     nanos: 5,
   });
+});
+
+test("a list whose getter writes the same type is whole", () => {
+  const path = [1, 2, 3];
+  Object.defineProperty(path, 1, {
+    get: () => encode(SourceCodeInfo_LocationSchema, { path: Array(200).fill(300) }).length && 2,
+  });
+  expect(hex(encode(SourceCodeInfo_LocationSchema, { path }))).toBe("0a03010203");
+});
+
+test("null, and bytes that were transferred, are refused", () => {
+  expect(() => encode(StringValueSchema, null as never)).toThrow();
+  const data = new Uint8Array(9);
+  structuredClone(data, { transfer: [data.buffer] });
+  expect(() => encode(UninterpretedOptionSchema, { stringValue: data })).toThrow(/detached/);
 });
 
 test("a message after one that was refused is whole", () => {

@@ -1,7 +1,7 @@
 import { create, toBinary } from "@bufbuild/protobuf";
 import { AnySchema } from "@bufbuild/protobuf/wkt";
 import { expect, test } from "vitest";
-import { decode, encode } from "../src/index.js";
+import { encode } from "../src/index.js";
 
 const message = (size: number, fill = 7) =>
   create(AnySchema, { typeUrl: "a/b", value: new Uint8Array(size).fill(fill) });
@@ -24,21 +24,4 @@ test("bytes have memory of their own unless it is asked for less", () => {
   const [one, two] = [encode(AnySchema, message(10)), encode(AnySchema, message(10))];
   expect(one.buffer).not.toBe(two.buffer);
   expect(one.buffer.byteLength).toBe(one.length);
-});
-
-test("only a field that takes more than half of the input may stay a part of it", () => {
-  // Field 100 is unknown to the type.
-  const unknown = new Uint8Array([0xa2, 0x06, 3, 1, 2, 3]);
-  for (const [size, stays] of [
-    [1_000, true],
-    [4, false],
-  ] as const) {
-    const input = new Uint8Array([...toBinary(AnySchema, message(size)), ...unknown]);
-    const { value, $unknown = [] } = decode(AnySchema, input, { copyBytes: "small" });
-    expect(value.buffer === input.buffer).toBe(stays);
-    expect(value).toEqual(message(size).value);
-    expect($unknown.map(({ data }) => data.buffer === input.buffer)).toEqual([false]);
-    const own = decode(AnySchema, input, { copyBytes: true });
-    expect(own.value.buffer).not.toBe(input.buffer);
-  }
 });

@@ -61,6 +61,36 @@ describe("a limit of calls at once", () => {
     expect(state.done).toBe(36);
   });
 
+  test("a worker that drains ends when the last call that waited is answered at once", async () => {
+    const started = gate();
+    const finish = gate();
+    const worker = await nats.worker(
+      {
+        get: async () => {
+          started.open();
+          await finish.opened;
+          return {};
+        },
+        two: () => ({ text: "at once" }),
+      },
+      // Longer than a test may take.
+      { directConcurrency: 1, drainTimeoutMs: 600_000 },
+    );
+    const { nats: root } = await nats.connect();
+    const waits = gate();
+    root.subscribe("test.v1.TestService.wait.Two", { callback: () => waits.open() });
+    await root.flush();
+    const client = await nats.client();
+    const held = client.get({});
+    await started.opened;
+    const waiting = client.two({});
+    await waits.opened;
+    const drained = worker.drain();
+    finish.open();
+    expect((await waiting).text).toBe("at once");
+    await Promise.all([held, drained]);
+  });
+
   test("leaves a busy worker alone: an idle one takes the next call", async () => {
     const finish = gate();
     let busy = 0;

@@ -13,7 +13,7 @@ import { checkSize, decode, encode, type MessageLimits } from "../message/codec.
 import { neverRanCopy } from "../message/error-marks.js";
 import { Header, headerSize } from "../message/header.js";
 import { kindConflict, otherKind } from "../message/method-kind.js";
-import { defectOf, ownsMemory } from "../message/readable.js";
+import { defectOf } from "../message/readable.js";
 import { decodeStatus, isStatus } from "../message/status.js";
 import { toConnectError } from "../message/thrown.js";
 import { isOversize } from "../objects/payload-store.js";
@@ -141,7 +141,7 @@ class UnaryReply<I extends DescMessage, O extends DescMessage> extends PendingRe
       this.acknowledge(wire);
       this.readHeaders(wire);
     } else {
-      this.respond(wire, wire.data, ownsMemory(wire));
+      this.respond(wire, wire.data);
     }
   }
 
@@ -170,10 +170,10 @@ class UnaryReply<I extends DescMessage, O extends DescMessage> extends PendingRe
       const stored = wire.headers?.get(Header.payload);
       if (stored) {
         this.readStored(stored)
-          .then((bytes) => this.respond(wire, bytes, true))
+          .then((bytes) => this.respond(wire, bytes))
           .catch((error) => this.failed(error));
       } else {
-        this.respond(wire, wire.data, ownsMemory(wire));
+        this.respond(wire, wire.data);
       }
     }
   }
@@ -200,10 +200,10 @@ class UnaryReply<I extends DescMessage, O extends DescMessage> extends PendingRe
     }
   }
 
-  private respond(wire: Msg, bytes: Uint8Array, isOwn: boolean): void {
+  private respond(wire: Msg, bytes: Uint8Array): void {
     const { output } = this.called.desc;
     checkSize(output, bytes, this.called.limits, "readMaxBytes");
-    this.answer(decode(output, bytes, Code.Internal, isOwn), wire);
+    this.answer(decode(output, bytes, Code.Internal), wire);
     this.deleteObject();
   }
 

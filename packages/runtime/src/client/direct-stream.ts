@@ -85,7 +85,7 @@ class ClientStream<I extends DescMessage, O extends DescMessage>
     private readonly limits: MessageLimits,
   ) {
     super(link, {
-      decode: (bytes, isOwn) => decode(desc.output, bytes, Code.Internal, isOwn),
+      decode: (bytes) => decode(desc.output, bytes, Code.Internal),
       malformed: Code.Internal,
       onReturn: () => this.leave(canceled(call.signal)),
       readMaxBytes: limits.readMaxBytes,

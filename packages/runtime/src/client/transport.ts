@@ -179,12 +179,18 @@ export function createTransport(
   async function messageOf<I extends DescMessage, O extends DescMessage>(
     desc: DescMethodUnary<I, O>,
     input: MessageInitShape<I>,
-    options: CallOptions = {},
+    options: CallOptions | undefined,
   ): Promise<MessageShape<O>> {
-    const { signal, timeoutMs, headers, contextValues, onHeader, onTrailer } = options;
-    const response = await callUnary(desc, signal, timeoutMs, headers, input, contextValues);
-    onHeader?.(response.header);
-    onTrailer?.(response.trailer);
+    const response = await callUnary(
+      desc,
+      options?.signal,
+      options?.timeoutMs,
+      options?.headers,
+      input,
+      options?.contextValues,
+    );
+    options?.onHeader?.(response.header);
+    options?.onTrailer?.(response.trailer);
     return response.message;
   }
 

@@ -24,8 +24,8 @@ function windowOf(streams: number): number {
 
 /** The stream as an {@link Inflow} sees it. */
 export interface InflowOptions<T> {
-  /** Makes a message of its bytes; `isOwn` says that nobody else uses their memory. */
-  readonly decode: (bytes: Uint8Array, isOwn: boolean) => T;
+  /** Makes a message of its bytes. */
+  readonly decode: (bytes: Uint8Array) => T;
   /** Tells the sender how many bytes it may send in all. */
   readonly grant: (bytes: number) => void;
   /** Called once when the reader wants no more. */
@@ -187,8 +187,7 @@ export class Inflow<T> implements AsyncIterableIterator<T, undefined> {
     const bytes = this.takeBytes();
     if (bytes) {
       try {
-        // Only a message of several frames begins its buffer; others stand behind a number.
-        return { done: false, value: this.options.decode(bytes, bytes.byteOffset === 0) };
+        return { done: false, value: this.options.decode(bytes) };
       } catch (error) {
         this.break(ConnectError.from(error));
       }

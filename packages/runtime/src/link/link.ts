@@ -28,8 +28,10 @@ import { givenUp, tooSmall } from "./useless-connection.js";
 /** Queue group of all workers of a method: each request goes to one of them. */
 export const queueGroup = "q";
 
-/** No options, of the same shape as others: the NATS client then runs one optimized code. */
-const noOptions = { reply: "", headers: undefined } as object as PublishOptions;
+/** All options have one shape: the NATS client then runs one optimized code. */
+function optionsOf(reply: string, headers: MsgHdrs | undefined): PublishOptions {
+  return { reply, headers } as object as PublishOptions;
+}
 
 /** Settings of a {@link Link}. */
 export interface LinkOptions {
@@ -67,7 +69,6 @@ export class Link {
    */
   readonly closed: Promise<ConnectError | undefined>;
   private isConnected = true;
-  private readonly asking = { reply: "", headers: undefined as MsgHdrs | undefined };
   private reason: ConnectError | undefined;
   private readonly late = new LateSends(
     (subject, payload) => {
@@ -158,22 +159,19 @@ export class Link {
   }
 
   /**
-   * Publishes a request, with the subject of its reply. Throws the errors of the NATS client,
-   * which has read its options when it returns: they are one object for all requests.
+   * Publishes a request, with the subject of its reply. Throws the errors of the NATS client.
    */
   ask(subject: string, payload: Uint8Array, reply: string, headers: HeaderBlock | undefined): void {
-    this.asking.reply = reply;
-    this.asking.headers = headers?.asHeaders();
-    this.nats.publish(subject, payload, this.asking as PublishOptions);
+    this.nats.publish(subject, payload, optionsOf(reply, headers?.asHeaders()));
   }
 
   /**
    * Publishes a message that nobody waits for. It is dropped when the connection is closed or
    * about to be: the NATS client throws then, and nobody could catch that in a timer.
    */
-  publish(subject: string, payload?: Payload, options: PublishOptions = noOptions): void {
+  publish(subject: string, payload?: Payload, options?: PublishOptions): void {
     try {
-      this.nats.publish(subject, payload, options);
+      this.nats.publish(subject, payload, options ?? optionsOf("", undefined));
     } catch (error) {
       if (
         !(error instanceof errors.DrainingConnectionError) &&

@@ -68,10 +68,9 @@ export function decodeRequest(
   { input, parent }: DescMethod,
   bytes: Uint8Array,
   encoding: Encoding,
-  isOwn = false,
 ): Message {
   if (encoding === "binary") {
-    return decode(input, bytes, Code.InvalidArgument, isOwn);
+    return decode(input, bytes, Code.InvalidArgument);
   }
   try {
     const options = { registry: typesOf(parent), ignoreUnknownFields: true };
@@ -89,14 +88,12 @@ export function normalize<D extends DescMessage>(
   return isMessage(init, schema) ? init : create(schema, init);
 }
 
-const copyAll = { copyBytes: true } as const;
-const copyOthers = { copyBytes: "small" } as const;
+const copies = { copyBytes: true };
 
 /**
- * Parses a message; its fields of `bytes` share memory with nothing: the bytes are a part of
- * the data that the NATS client read from its socket, and a user who transfers a field to
- * another thread must not take the rest along. `isOwn` says that the bytes have memory that
- * nobody else uses: then the field that takes most of them is not copied.
+ * Parses a message; its fields of `bytes` are copies that share memory with nothing. The bytes
+ * are a part of the data that the NATS client read from its socket: a user who transfers a field
+ * to another thread must not take the rest along, and an array of floats must find it aligned.
  *
  * Throws `code` when the bytes are no such message.
  */
@@ -104,10 +101,9 @@ export function decode<D extends DescMessage>(
   schema: D,
   bytes: Uint8Array,
   code: Code,
-  isOwn = false,
 ): MessageShape<D> {
   try {
-    return codec.decode(schema, bytes, isOwn ? copyOthers : copyAll);
+    return codec.decode(schema, bytes, copies);
   } catch (cause) {
     const hint = bytes[0] === openingBrace ? jsonHint : "";
     throw failure(`cannot parse ${bytes.length} bytes as ${schema.typeName}${hint}`, code, cause);

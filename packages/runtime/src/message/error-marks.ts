@@ -91,7 +91,7 @@ export function neverRan(error: ConnectError): ConnectError {
  * the mark is on a copy.
  */
 export function neverRanCopy(error: ConnectError): ConnectError {
-  return mark(copy(error), notRunKey, true);
+  return mark(Object.assign(copy(error), error, { cause: error }), notRunKey, true);
 }
 
 /**

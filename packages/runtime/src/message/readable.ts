@@ -51,18 +51,6 @@ export function readable(message: Msg): Msg {
   return repaired(message, _rdata.subarray(0, length), what);
 }
 
-/**
- * True for a message whose bytes have memory that nobody else uses. The NATS client copies a
- * message that came in several reads of the socket, as each one does that is larger than a
- * read; any other message stands in what was read, behind the line that announces it.
- */
-export function ownsMemory(message: Msg): boolean {
-  const { _rdata } = message as unknown as Unread;
-  return (
-    _rdata !== undefined && _rdata.byteOffset === 0 && _rdata.length * 4 >= _rdata.buffer.byteLength
-  );
-}
-
 /** The defect of the header block of a message that came in; undefined when it has none. */
 export function defectOf(message: Msg): string | undefined {
   return (message as Defective)[defect];

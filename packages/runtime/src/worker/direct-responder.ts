@@ -164,6 +164,7 @@ export class DirectResponder {
         queueGroup,
       );
     }
+    this.noteIdle();
   }
 
   private take(request: Msg): void {
@@ -245,8 +246,13 @@ export class DirectResponder {
     if (this.method.concurrency > 0) {
       this.update();
     }
-    if (this.onIdle && this.running.size + this.waiting.length === 0) {
-      this.onIdle();
+    this.noteIdle();
+  }
+
+  /** Tells the one who waits for it that nothing runs, and nothing waits. */
+  private noteIdle(): void {
+    if (this.running.size + this.waiting.length === 0) {
+      this.onIdle?.();
     }
   }
 
@@ -289,6 +295,7 @@ export class DirectResponder {
     const index = this.waiting.findIndex(({ request }) => request.reply === reply);
     if (index >= 0) {
       this.waiting.splice(index, 1);
+      this.noteIdle();
     }
     this.settings.responses.drop(reply);
     this.running

@@ -5,7 +5,6 @@ import type { Link } from "../link/link.js";
 import { checkSize, decodeRequest, encodeResponse } from "../message/codec.js";
 import { type Encoding, encodingOf, jsonType } from "../message/encoding.js";
 import { Header, HeaderBlock, headerSize, readTimeoutMs } from "../message/header.js";
-import { ownsMemory } from "../message/readable.js";
 import { encodeStatus } from "../message/status.js";
 import { isOversize } from "../objects/payload-store.js";
 import type { MethodBinding } from "../schema/binding.js";
@@ -82,9 +81,7 @@ export class ServedUnaryCall implements ServedCall {
     let response: Promise<void> | undefined;
     try {
       const stored = this.request.headers?.get(Header.payload);
-      const result = stored
-        ? this.runStored(stored)
-        : this.handle(this.request.data, ownsMemory(this.request));
+      const result = stored ? this.runStored(stored) : this.handle(this.request.data);
       // A handler that answers at once costs no promise.
       response = isPromise(result)
         ? Promise.resolve(result).then((message) => this.respond(message))
@@ -126,18 +123,17 @@ export class ServedUnaryCall implements ServedCall {
     const { method, settings } = this.served;
     const { readMaxBytes } = settings.limits;
     const space = directSpace(method);
-    const bytes = await this.link.payloads.get(method.service, object, space, readMaxBytes);
-    return this.handle(bytes, true);
+    return this.handle(await this.link.payloads.get(method.service, object, space, readMaxBytes));
   }
 
-  private handle(bytes: Uint8Array, isOwn: boolean): Result | Promise<Result> {
+  private handle(bytes: Uint8Array): Result | Promise<Result> {
     const { desc } = this.served.method;
     const contentType = this.request.headers?.get(Header.contentType);
     if (contentType) {
       this.encoding = encodingOf(contentType);
     }
     checkSize(desc.input, bytes, this.served.settings.limits, "readMaxBytes");
-    const message = decodeRequest(desc, bytes, this.encoding, isOwn);
+    const message = decodeRequest(desc, bytes, this.encoding);
     // A call that was canceled or stopped while its payload was read does not begin.
     return this.hasEnded ? {} : this.served.handler(message, this.context);
   }

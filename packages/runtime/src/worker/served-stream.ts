@@ -31,7 +31,7 @@ export class ServedStream extends StreamSide<MessageShape<DescMessage>> implemen
   ) {
     const { method, settings } = served;
     super(link, {
-      decode: (bytes, isOwn) => decode(method.desc.input, bytes, Code.InvalidArgument, isOwn),
+      decode: (bytes) => decode(method.desc.input, bytes, Code.InvalidArgument),
       malformed: Code.InvalidArgument,
       onReturn: () => undefined,
       readMaxBytes: settings.limits.readMaxBytes,
