@@ -40,5 +40,5 @@ await worker.drain();
 await connection.close();
 
 // Prints:
-// refused: [invalid_argument] call id "no id" must be 1 to 128 letters, digits or any of _ = + @ : -
+// refused: [invalid_argument] call id "no id" must be 1 to 128 letters, digits or any of _ = + @ : -, without " "
 // resized: 499, from 800-0.jpg to 800-499.jpg

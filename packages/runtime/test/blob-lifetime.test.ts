@@ -35,6 +35,20 @@ async function theLetter(connection: Connection): Promise<DeadLetter> {
   return letters[0] as DeadLetter;
 }
 
+test("the objects of a response go when its first attempt ends the call with an error", async () => {
+  const connection = await nats.connect();
+  await blobs.worker(
+    { copy: () => ({ file: blobOf(content), data: bytes(5_000) }) },
+    { writeMaxBytes: 1_000 },
+  );
+  const call = (await blobs.client()).copy({});
+  await expect(call).rejects.toMatchObject({ code: Code.ResourceExhausted });
+  await until(async () => {
+    const names = Object.keys(await objects(connection));
+    return names.length === 0;
+  });
+});
+
 describe("the objects of a request", () => {
   test("are there for every attempt, and go when the call has ended", async () => {
     const connection = await nats.connect();

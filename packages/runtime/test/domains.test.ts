@@ -261,3 +261,24 @@ test.each(["a.b", "*", "a b"])("domain %j is refused", async (domain) => {
   await expect(connect(options)).rejects.toMatchObject({ code: Code.InvalidArgument });
   expect(() => permissionsOf({ name: "a", grants: [], domain })).toThrow(/domain/);
 });
+
+test("a call is refused that a server of another domain has stored, also when nothing told before", async () => {
+  const mayNotTrace =
+    '{ publish: { allow: [">"], deny: ["*.*.*.*.*.*.*.jetrpc-trace"] }, subscribe: [">"] }';
+  await using server = await startNats({
+    config: `jetstream { domain: leafd }
+authorization {
+  timeout: 60
+  users: [{ user: a, password: a }, { user: b, password: b, permissions: ${mayNotTrace} }]
+}`,
+  });
+  const as = (user: string) => ({ servers: server.url, user, pass: user });
+  const near = await connect({ nats: as("a") });
+  const far = await connect({ nats: as("b"), domain: "other" });
+  const worker = await startWorker(TestService, { do: () => ({}) }, near);
+  const client = createClient<TestClient>(TestService, far);
+  await expect(client.do.submit({})).rejects.toMatchObject({ code: Code.FailedPrecondition });
+  await worker.drain();
+  await far.close();
+  await near.close();
+});

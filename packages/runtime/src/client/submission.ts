@@ -85,7 +85,10 @@ export class Submission {
 
   private async prepareAndStore(): Promise<void> {
     const { link, method, blobs, options } = this;
-    await until(link, () => refuseOtherDomainOnce(link, method));
+    const { timeoutMs = 0 } = options;
+    await until(link, () => refuseOtherDomainOnce(link, method), {
+      timeoutMs: timeoutMs > 0 ? timeoutMs : patienceMs,
+    });
     const isNamed = options.callId !== undefined;
     if (isNamed && (!blobs || blobs.isRereadable)) {
       this.digest = blobs ? await readSource(blobs.digest(link)) : await digestOf(this.bytes);

@@ -243,7 +243,10 @@ export class CallFollower implements LiveListener {
   private async hears(): Promise<boolean> {
     const left = this.deadline === undefined ? never : this.deadline - Date.now();
     const { wait, pollMs } = this;
-    const heard = await (left < pollMs ? wait.for(left) : wait.forSeconds(pollMs));
+    // forSeconds() may take a second longer.
+    const heard = await (left < pollMs + 1_000
+      ? wait.for(Math.min(left, pollMs))
+      : wait.forSeconds(pollMs));
     this.pollMs = heard ? firstPollMs : Math.min(this.pollMs * 2, lastPollMs);
     return heard || this.failure !== undefined;
   }

@@ -56,9 +56,9 @@ const batchFrom = 24;
 const batchLimit = 512;
 
 /** True when the log before an entry tells nothing that a further attempt has to know. */
-function tellsAll({ kind, attempt, objects }: Entry): boolean {
-  // The first attempt has no other's objects to remove, and names its own at its end.
-  return kind === "end" && attempt <= 1 && objects === undefined;
+function tellsAll({ outcome, attempt, objects }: Entry): boolean {
+  // The first attempt has no other's objects to remove, and names its own when it succeeds.
+  return outcome === "succeeded" && attempt <= 1 && objects === undefined;
 }
 
 /**

@@ -70,10 +70,11 @@ class StoreReply extends PendingReply {
 
 const ackStart = new TextEncoder().encode('{"stream":"');
 const ackSequence = new TextEncoder().encode(',"seq":');
+const quote = 0x22;
 
 /**
  * The sequence in `{"stream":"…","seq":123}`, the acknowledgement of a server without a
- * domain; 0 for all others, which are read as JSON.
+ * domain; 0 for all others, which are read as JSON: a domain stands before the sequence.
  */
 function plainAck(bytes: Uint8Array): number {
   let at = bytes.length - 2;
@@ -88,7 +89,8 @@ function plainAck(bytes: Uint8Array): number {
   const isPlain =
     bytes[bytes.length - 1] === 0x7d &&
     matches(bytes, at + 1 - ackSequence.length, ackSequence) &&
-    matches(bytes, 0, ackStart);
+    matches(bytes, 0, ackStart) &&
+    bytes.indexOf(quote, ackStart.length) === at - ackSequence.length;
   return isPlain ? sequence : 0;
 }
 

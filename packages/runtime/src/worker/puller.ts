@@ -113,7 +113,7 @@ export class Puller {
     } else if (slots > 0 && !this.isWaiting && outstanding === 0) {
       this.askInTurns(slots);
     } else if (slots > 0 && this.isWaiting) {
-      this.waitAtAll(slots);
+      this.waitAtAll(slots - outstanding);
     }
   }
 
@@ -144,12 +144,11 @@ export class Puller {
   }
 
   /** Waits at each lane that is not waited at: with one slot at least, also when they are fewer. */
-  private waitAtAll(slots: number): void {
-    const share = Math.max(1, Math.floor(slots / this.lanes.length));
-    for (const lane of this.lanes) {
-      if (lane.pending === 0) {
-        lane.ask(share, expiresMs);
-      }
+  private waitAtAll(free: number): void {
+    const idle = this.lanes.filter(({ pending }) => pending === 0);
+    const share = Math.max(1, Math.floor(free / idle.length));
+    for (const lane of idle) {
+      lane.ask(share, expiresMs);
     }
   }
 }
