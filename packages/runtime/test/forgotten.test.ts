@@ -11,7 +11,8 @@ const nats = useNats();
 
 async function stateOf({ nats }: Connection, stream: string) {
   try {
-    const reply = await nats.request(`$JS.API.STREAM.INFO.${stream}`);
+    // A request that a server took with it when it stopped has no answer.
+    const reply = await nats.request(`$JS.API.STREAM.INFO.${stream}`, "", { timeout: 1_000 });
     return (reply.json() as { state: { messages: number; last_seq: number } }).state;
   } catch {
     return { messages: -1, last_seq: -1 };
