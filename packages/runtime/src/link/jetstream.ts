@@ -70,7 +70,6 @@ class StoreReply extends PendingReply {
 
 const ackStart = new TextEncoder().encode('{"stream":"');
 const ackSequence = new TextEncoder().encode(',"seq":');
-const quote = 0x22;
 
 /**
  * The sequence in `{"stream":"…","seq":123}`, the acknowledgement of a server without a
@@ -90,7 +89,7 @@ function plainAck(bytes: Uint8Array): number {
     bytes[bytes.length - 1] === 0x7d &&
     matches(bytes, at + 1 - ackSequence.length, ackSequence) &&
     matches(bytes, 0, ackStart) &&
-    bytes.indexOf(quote, ackStart.length) === at - ackSequence.length;
+    bytes.indexOf(0x22, ackStart.length) === at - ackSequence.length;
   return isPlain ? sequence : 0;
 }
 
