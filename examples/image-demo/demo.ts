@@ -4,12 +4,12 @@
  */
 import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { basename, join } from "node:path";
-import { ConnectError } from "@jetrpc/runtime";
 import { connect } from "@jetrpc/runtime/node";
 import { startNats } from "@jetrpc/testing";
 import { createImageClient, ImageFormat } from "@jetrpc-examples/image-v1-client";
 import sharp, { type OverlayOptions } from "sharp";
 import { ProgressBar } from "../pdf-demo/progress-bar.js";
+import { runDemo } from "../pdf-demo/run-demo.js";
 import { startWorker } from "../pdf-demo/worker-process.js";
 
 const top = join(import.meta.dirname, "../..");
@@ -60,11 +60,4 @@ async function main(): Promise<void> {
   await connection.close();
 }
 
-try {
-  await main();
-} catch (error) {
-  const isExpected =
-    error instanceof ConnectError || (error as { code?: string }).code === "ENOENT";
-  console.error(isExpected ? (error as Error).message : error);
-  process.exitCode = 1;
-}
+await runDemo(main);

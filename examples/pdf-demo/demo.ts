@@ -5,11 +5,11 @@
  */
 import { mkdir, readFile, rm, writeFile } from "node:fs/promises";
 import { basename, join, relative } from "node:path";
-import { ConnectError } from "@jetrpc/runtime";
 import { connect } from "@jetrpc/runtime/node";
 import { startNats } from "@jetrpc/testing";
 import { createPdfClient, ImageFormat, type PdfClient } from "@jetrpc-examples/pdf-v1-client";
 import { ProgressBar } from "./progress-bar.js";
+import { runDemo } from "./run-demo.js";
 import { startWorker, type WorkerProcess } from "./worker-process.js";
 
 const top = join(import.meta.dirname, "../..");
@@ -132,11 +132,4 @@ function say(text: string): void {
   console.log(text);
 }
 
-try {
-  await main();
-} catch (error) {
-  const isExpected =
-    error instanceof ConnectError || (error as { code?: string }).code === "ENOENT";
-  console.error(isExpected ? (error as Error).message : error);
-  process.exitCode = 1;
-}
+await runDemo(main);

@@ -9,8 +9,19 @@ const payloadBytes = 128;
 /** The subject that all others are compared with. */
 const reference = "jetrpc durable";
 
-/** The backlogs of a subject, as `--json` writes them. */
-export interface BacklogRow {
+/** The processes and the disk in one round. */
+interface RoundSeen {
+  readonly client: ProcessSeen;
+  readonly workers: readonly ProcessSeen[];
+  readonly serverQueueing: ProcessSeen;
+  readonly serverDraining: ProcessSeen;
+  /** On the server's disk when all was queued, and when all was drained. */
+  readonly queuedBytes: number | undefined;
+  readonly drainedBytes: number | undefined;
+}
+
+/** The backlogs of a subject, as `--json` writes them: the processes and the disk are of the last round. */
+export interface BacklogRow extends RoundSeen {
   readonly suite: "backlog";
   readonly name: string;
   readonly calls: number;
@@ -24,26 +35,13 @@ export interface BacklogRow {
   /** CPU time of a call, in us, of client and server, and of workers and server. */
   readonly queueCpuUs: number;
   readonly drainCpuUs: number;
-  /** Of the last round. */
-  readonly client: ProcessSeen;
-  readonly workers: readonly ProcessSeen[];
-  readonly serverQueueing: ProcessSeen;
-  readonly serverDraining: ProcessSeen;
-  /** On the server's disk when all was queued, and when all was drained. */
-  readonly queuedBytes: number | undefined;
-  readonly drainedBytes: number | undefined;
 }
 
 /** A backlog that was drained. */
 interface Round {
   readonly queuedPerSecond: number;
   readonly drainedPerSecond: number;
-  readonly client: ProcessSeen;
-  readonly workers: readonly ProcessSeen[];
-  readonly serverQueueing: ProcessSeen;
-  readonly serverDraining: ProcessSeen;
-  readonly queuedBytes: number | undefined;
-  readonly drainedBytes: number | undefined;
+  readonly seen: RoundSeen;
 }
 
 /**
@@ -111,12 +109,7 @@ async function measure(started: Load, calls: number): Promise<Round> {
   return {
     queuedPerSecond: calls / seconds,
     drainedPerSecond: calls / drainSeconds,
-    client,
-    workers,
-    serverQueueing,
-    serverDraining,
-    queuedBytes,
-    drainedBytes,
+    seen: { client, workers, serverQueueing, serverDraining, queuedBytes, drainedBytes },
   };
 }
 
@@ -128,11 +121,9 @@ function toRow(
   jetrpc: readonly Round[] | undefined,
 ): BacklogRow {
   const median = (figure: (round: Round) => number) => quantile(rounds.map(figure), 0.5);
-  const cpu = (of: (round: Round) => readonly ProcessSeen[]) =>
-    round3(median((round) => of(round).reduce((sum, { cpuUs }) => sum + cpuUs, 0) / calls));
-  const { client, workers, serverQueueing, serverDraining, queuedBytes, drainedBytes } = rounds.at(
-    -1,
-  ) as Round;
+  const cpu = (of: (seen: RoundSeen) => readonly ProcessSeen[]) =>
+    round3(median(({ seen }) => of(seen).reduce((sum, { cpuUs }) => sum + cpuUs, 0) / calls));
+  const { seen } = rounds.at(-1) as Round;
   return {
     suite: "backlog",
     name,
@@ -142,13 +133,8 @@ function toRow(
     drainedPerSecond: Math.round(median((round) => round.drainedPerSecond)),
     jetrpcQueues: ratios(jetrpc, rounds, (round) => round.queuedPerSecond),
     jetrpcDrains: ratios(jetrpc, rounds, (round) => round.drainedPerSecond),
-    queueCpuUs: cpu((round) => [round.client, round.serverQueueing]),
-    drainCpuUs: cpu((round) => [...round.workers, round.serverDraining]),
-    client,
-    workers,
-    serverQueueing,
-    serverDraining,
-    queuedBytes,
-    drainedBytes,
+    queueCpuUs: cpu(({ client, serverQueueing }) => [client, serverQueueing]),
+    drainCpuUs: cpu(({ workers, serverDraining }) => [...workers, serverDraining]),
+    ...seen,
   };
 }

@@ -44,9 +44,7 @@ export class Output {
   finish(): Uint8Array {
     const all = this.joined();
     if (this.bytes.length > keptSize) {
-      this.start = 0;
-      this.at = 0;
-      this.renew(bufferSize);
+      this.startOver();
     }
     return all;
   }
@@ -85,10 +83,15 @@ export class Output {
     }
     // Of a large buffer little would be kept with much.
     const all = bytes.length <= bufferSize ? bytes.subarray(start, at) : bytes.slice(start, at);
+    this.startOver();
+    return all;
+  }
+
+  /** Goes on in a new buffer, with nothing in it. */
+  private startOver(): void {
     this.start = 0;
     this.at = 0;
     this.renew(bufferSize);
-    return all;
   }
 
   /** Makes room for so many bytes more. */

@@ -1,10 +1,11 @@
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { checkWholeNumbers } from "@jetrpc-examples/service-kit";
 import { ChildPool, type RunOptions } from "./child-pool.js";
 import type { AboutModels, ModelWork } from "./model-process.js";
 import type { ModelSetup } from "./models.js";
-import { checkNumbers, defaultLimits, type ImageLimits } from "./pixel-engine.js";
+import { defaultLimits, type ImageLimits } from "./pixel-engine.js";
 import type { Item } from "./process-messages.js";
 import type { TextLine } from "./read-text.js";
 import type { Band, Enlargement } from "./upscale.js";
@@ -60,10 +61,9 @@ export class ModelEngine implements AsyncDisposable {
   }: ModelEngineOptions = {}): Promise<ModelEngine> {
     const { maxPixels, imageTimeoutMs, maxMemoryBytes, keepMemoryBytes } = {
       ...defaultLimits,
-
       ...options,
     };
-    checkNumbers({ maxPixels, imageTimeoutMs, maxMemoryBytes, keepMemoryBytes, threads });
+    checkWholeNumbers({ maxPixels, imageTimeoutMs, maxMemoryBytes, keepMemoryBytes, threads });
     const limits = { maxPixels, maxFrames: 1 };
     const files = { ...defaultModels, ...options };
     const { detector, recognizer, dictionary, upscalers } = files;

@@ -1,5 +1,6 @@
 import { availableParallelism } from "node:os";
 import { Code, ConnectError } from "@jetrpc/runtime";
+import { checkWholeNumbers } from "@jetrpc-examples/service-kit";
 import { ChildPool } from "./child-pool.js";
 import type { Limits } from "./image-file.js";
 import type { Conversion, ImageInfo, Picture, PixelWork, ResultOf } from "./pixel-work.js";
@@ -59,7 +60,7 @@ export class PixelEngine implements AsyncDisposable {
       ...defaultLimits,
       ...options,
     };
-    checkNumbers({ processes, ...limits });
+    checkWholeNumbers({ processes, ...limits });
     const setup: Limits = { maxPixels: limits.maxPixels, maxFrames: limits.maxFrames };
     const pool = await ChildPool.start({
       script: new URL("./pixel-process.js", import.meta.url),
@@ -113,17 +114,5 @@ export class PixelEngine implements AsyncDisposable {
       return value;
     }
     throw new ConnectError("the process gave no result", Code.Internal);
-  }
-}
-
-/** Throws InvalidArgument for an option that is no whole number above 0. */
-export function checkNumbers(options: object): void {
-  for (const [name, value] of Object.entries(options)) {
-    if (!(Number.isSafeInteger(value) && value > 0)) {
-      throw new ConnectError(
-        `option ${name} is ${value}: it must be a whole number above 0`,
-        Code.InvalidArgument,
-      );
-    }
   }
 }

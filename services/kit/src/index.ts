@@ -5,4 +5,4 @@
  */
 export { largestSides } from "./largest-sides.js";
 export { runProcess } from "./run-process.js";
-export { readWholeNumber } from "./whole-number.js";
+export { checkWholeNumbers, readWholeNumber } from "./whole-number.js";

@@ -13,11 +13,19 @@ export function readWholeNumber(
     return undefined;
   }
   const value = Number(text);
-  if (!(Number.isSafeInteger(value) && value > 0)) {
-    throw new ConnectError(
-      `${variable} is "${text}": it must be a whole number above 0`,
-      Code.InvalidArgument,
-    );
-  }
+  check(value, `${variable} is "${text}"`);
   return value;
+}
+
+/** Throws InvalidArgument for an option that is no whole number above 0. */
+export function checkWholeNumbers(options: object): void {
+  for (const [name, value] of Object.entries(options)) {
+    check(value, `option ${name} is ${value}`);
+  }
+}
+
+function check(value: number, found: string): void {
+  if (!(Number.isSafeInteger(value) && value > 0)) {
+    throw new ConnectError(`${found}: it must be a whole number above 0`, Code.InvalidArgument);
+  }
 }

@@ -1,6 +1,6 @@
 import { availableParallelism } from "node:os";
 import { Code, ConnectError, permanent } from "@jetrpc/runtime";
-import { largestSides } from "@jetrpc-examples/service-kit";
+import { checkWholeNumbers, largestSides } from "@jetrpc-examples/service-kit";
 import { encodeImage, type ImageFormat, type PageImage } from "./encode-image.js";
 import type { PageRange, PageText, PdfInfo, Source, Work } from "./job.js";
 import { mapOrdered } from "./map-ordered.js";
@@ -97,14 +97,7 @@ export class PdfEngine implements AsyncDisposable {
       keepMemoryBytes: 128 * mebibyte,
       ...options,
     };
-    for (const [name, value] of Object.entries(complete)) {
-      if (!(Number.isSafeInteger(value) && value > 0)) {
-        throw new ConnectError(
-          `option ${name} is ${value}: it must be a whole number above 0`,
-          Code.InvalidArgument,
-        );
-      }
-    }
+    checkWholeNumbers(complete);
     return new PdfEngine(await ThreadPool.start(complete), complete);
   }
 

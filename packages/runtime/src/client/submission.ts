@@ -29,9 +29,6 @@ import type { CallName } from "../schema/call-id.js";
 import { requestSpace } from "../schema/object-name.js";
 import type { SubmitOptions } from "./call.js";
 
-/** How long submit() keeps trying to reach the server when no timeout is given, in ms. */
-const patienceMs = 30_000;
-
 /** Stores one request, in the queue of its method or where it waits for its time. */
 export class Submission {
   private readonly queue: Queue;
@@ -85,10 +82,8 @@ export class Submission {
 
   private async prepareAndStore(): Promise<void> {
     const { link, method, blobs, options } = this;
-    const { timeoutMs = 0 } = options;
-    await until(link, () => refuseOtherDomainOnce(link, method), {
-      timeoutMs: timeoutMs > 0 ? timeoutMs : patienceMs,
-    });
+    const { timeoutMs } = this;
+    await until(link, () => refuseOtherDomainOnce(link, method), { timeoutMs });
     const isNamed = options.callId !== undefined;
     if (isNamed && (!blobs || blobs.isRereadable)) {
       this.digest = blobs ? await readSource(blobs.digest(link)) : await digestOf(this.bytes);
@@ -167,6 +162,12 @@ export class Submission {
     }
   }
 
+  /** How long the server is waited for, in ms; undefined for the default. */
+  private get timeoutMs(): number | undefined {
+    const { timeoutMs = 0 } = this.options;
+    return timeoutMs > 0 ? timeoutMs : undefined;
+  }
+
   private get objectPrefix(): string {
     return `${requestSpace(this.method, this.call)}.${this.base}`;
   }
@@ -188,10 +189,10 @@ export class Submission {
   }
 
   private store(): Promise<FoundCall | undefined> {
-    const { link, method, call, options } = this;
-    const { timeoutMs = 0, signal } = options;
+    const { link, method, call, timeoutMs } = this;
+    const { signal } = this.options;
     return acceptCall(link, method, call, this.request, {
-      timeoutMs: timeoutMs > 0 ? timeoutMs : patienceMs,
+      timeoutMs,
       // The caller may have given up meanwhile.
       check: signal && (() => this.checkSignal(signal)),
     });

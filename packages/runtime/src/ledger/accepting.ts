@@ -35,7 +35,7 @@ export interface NewRequest {
 
 /** How {@link acceptCall} goes about it. */
 export interface AcceptOptions {
-  /** How long it tries to reach the server, in ms. */
+  /** How long it tries to reach the server, in ms. Default: 30 s. */
   readonly timeoutMs: number | undefined;
   /** Called before each try. An error of it ends all tries. */
   readonly check: (() => void) | undefined;

@@ -120,16 +120,11 @@ export class Puller {
   /** Asks for what is there. What a lane had not goes to the others with the next sweep. */
   private askInTurns(free: number): void {
     if (this.hasCome) {
-      for (const lane of this.lanes) {
-        lane.isSpent = false;
-      }
+      this.beginSweep();
     }
-    this.hasCome = false;
     const shares = this.turns.share(free, this.lanes);
     if (shares.every((share) => share === 0)) {
-      for (const lane of this.lanes) {
-        lane.isSpent = false;
-      }
+      this.beginSweep();
       this.isWaiting = true;
       this.waitAtAll(free);
       return;
@@ -140,6 +135,14 @@ export class Puller {
         lane.isSpent = true;
         lane.ask(share);
       }
+    }
+  }
+
+  /** All lanes may be asked again. */
+  private beginSweep(): void {
+    this.hasCome = false;
+    for (const lane of this.lanes) {
+      lane.isSpent = false;
     }
   }
 
