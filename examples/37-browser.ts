@@ -7,6 +7,9 @@ import { startNats } from "@jetrpc/testing";
 import { createPhotoClient, PhotoService } from "@jetrpc-examples/photo-v1-client";
 import { wsconnect } from "@nats-io/nats-core";
 
+if (!("WebSocket" in globalThis)) {
+  throw new Error("this Node has no WebSocket: start it with --experimental-websocket");
+}
 // In production it has TLS.
 await using server = await startNats({ websocket: true });
 

@@ -17,6 +17,9 @@ function withBinaries() {
 try {
   run("buf", "generate", "--template", "packages/runtime/buf.gen.yaml");
   run("buf", "generate", "--template", "packages/runtime/test/buf.gen.yaml");
+  run("buf", "generate", "--template", "packages/gateway/buf.gen.yaml");
+  run("buf", "generate", "--template", "packages/web/buf.gen.yaml");
+  run("buf", "generate", "--template", "packages/console/buf.gen.yaml");
   run("buf", "generate", "--template", "packages/bench/buf.gen.yaml");
   run("buf", "generate", "--template", "packages/chaos/buf.gen.yaml");
   run("node", "scripts/build.mjs", "@jetrpc/protoc-gen-jetrpc");

@@ -68,8 +68,7 @@ function readPackages(path) {
 }
 
 /**
- * Installs what package-lock.json says. Not by `npm ci`, which refuses a lock
- * without the optional packages of every other system, and throws away what is
+ * Installs what package-lock.json says. Not by `npm ci`, which throws away what is
  * there already.
  */
 async function install() {

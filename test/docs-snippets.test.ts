@@ -12,6 +12,7 @@ afterAll(() => rmSync(folder, { recursive: true }));
 
 const pages = [
   "README.md",
+  "packages/otel/README.md",
   "packages/runtime/README.md",
   "packages/testing/README.md",
   ...readdirSync(join(top, "docs"))

@@ -12,7 +12,7 @@ const folder = join(top, "examples");
 /** What the numbered examples share. */
 const shared = ["server.ts"];
 /** Those that came before, each in a folder of its own. */
-const others = ["weather/weather.ts"];
+const others = ["telemetry/telemetry.ts", "weather/weather.ts"];
 
 const files = readdirSync(folder).filter((name) => name.endsWith(".ts") && !shared.includes(name));
 const examples = [...files, ...others];
@@ -46,7 +46,8 @@ test("every example has a number of its own, and a line in the README", () => {
 test.each(examples)("examples/%s prints what it says", async (name) => {
   const expected = outputOf(readFileSync(join(folder, name), "utf8"));
   // Node 20 has WebSockets when asked for them.
-  const flags = "WebSocket" in globalThis ? [] : ["--experimental-websocket"];
+  // The process of the tests has the flag, too.
+  const flags = process.versions.node.startsWith("20.") ? ["--experimental-websocket"] : [];
   const { stdout } = await run(process.execPath, [
     ...flags,
     join(built, name.replace(/\.ts$/, ".js")),

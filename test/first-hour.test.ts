@@ -1,33 +1,23 @@
-import { type ChildProcess, execFile, spawn } from "node:child_process";
+import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
-import { promisify } from "node:util";
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
+import { hears, packPackages, run, tarballs, top } from "./own-repository.js";
 
 /**
  * The first hour of somebody who has a repository that is not this one: does what the
  * generator's README says, writes a worker and an app, and runs them.
  */
-const top = join(import.meta.dirname, "..");
-const tarballs = mkdtempSync(join(tmpdir(), "jetrpc-tarballs-"));
 const packages = new Map<string, string>();
 
 beforeAll(async () => {
-  for (const name of ["codec", "runtime", "protoc-gen-jetrpc", "cli", "testing"]) {
-    const args = ["pack", "--json", "--pack-destination", tarballs];
-    const packed = JSON.parse(await run("npm", args, join(top, "packages", name)));
-    packages.set(`@jetrpc/${name}`, `file:${join(tarballs, packed[0].filename)}`);
+  for (const [name, path] of await packPackages()) {
+    packages.set(name, path);
   }
 });
 afterAll(() => rmSync(tarballs, { recursive: true }));
-
-async function run(command: string, args: string[], cwd: string): Promise<string> {
-  // pnpm asks questions, unless this is CI.
-  const env = { ...process.env, CI: "true" };
-  return (await promisify(execFile)(command, args, { cwd, env })).stdout;
-}
 
 /** The blocks of a page in one language. */
 function blocks(page: string, language: string): string[] {
@@ -65,11 +55,7 @@ class Repository {
         name: "own",
         private: true,
         type: "module",
-        // The codec, which the runtime needs, is in no registry either.
-        dependencies: {
-          "@jetrpc/codec": packages.get("@jetrpc/codec"),
-          "@jetrpc/runtime": packages.get("@jetrpc/runtime"),
-        },
+        dependencies: { "@jetrpc/runtime": packages.get("@jetrpc/runtime") },
         devDependencies: {
           "@jetrpc/protoc-gen-jetrpc": packages.get("@jetrpc/protoc-gen-jetrpc"),
           "@bufbuild/buf": devDependencies["@bufbuild/buf"],
@@ -77,6 +63,8 @@ class Repository {
           ...tools,
         },
         workspaces,
+        // The packages that these need are in no registry either.
+        overrides: Object.fromEntries(packages),
       }),
     );
   }
@@ -176,20 +164,6 @@ const tsconfig = JSON.stringify({
   },
   include: ["*.ts"],
 });
-
-/** Resolves with what a process prints, once it is as it is looked for. */
-async function hears(child: ChildProcess, wanted: RegExp): Promise<string> {
-  let heard = "";
-  const stdout = child.stdout as NonNullable<ChildProcess["stdout"]>;
-  for await (const chunk of stdout.iterator({ destroyOnReturn: false })) {
-    heard += chunk;
-    if (wanted.test(heard)) {
-      stdout.resume();
-      return heard;
-    }
-  }
-  throw new Error(`it has ended, and said no more than: ${heard}`);
-}
 
 const printed = "greet.v1.GreetService greet.v1.HelloRequest buf.validate.StringRules function\n";
 

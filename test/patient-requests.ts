@@ -1,3 +1,4 @@
+import { Server } from "node:http";
 import { NatsConnectionImpl } from "@nats-io/nats-core/internal";
 
 // Loaded before each test file. The NATS client gives up a request after a second, and
@@ -6,3 +7,12 @@ const { request } = NatsConnectionImpl.prototype;
 NatsConnectionImpl.prototype.request = function (subject, payload, options) {
   return request.call(this, subject, payload, { timeout: 60_000, ...options });
 };
+
+// A server of HTTP closes a connection that was idle for 5 s, and a busy test comes back to it
+// in that moment: ECONNRESET.
+Object.defineProperty(Server.prototype, "keepAliveTimeout", {
+  get: () => 600_000,
+  set: () => undefined,
+  // Files of one process do so one after the other.
+  configurable: true,
+});

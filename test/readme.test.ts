@@ -78,7 +78,7 @@ function shell(command: string): string {
   });
 }
 
-test("a service is added in five steps", { timeout: 240_000 }, async () => {
+test("a service is added in five steps", { timeout: 900_000 }, async () => {
   const [contract, generate, implement, run, call] = steps();
   if (!contract || !generate || !implement || !run || !call) {
     throw new Error("the README has no five steps");

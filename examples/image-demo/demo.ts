@@ -4,6 +4,7 @@
  */
 import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { basename, join } from "node:path";
+import { listServices } from "@jetrpc/runtime";
 import { connect } from "@jetrpc/runtime/node";
 import { startNats } from "@jetrpc/testing";
 import { createImageClient, ImageFormat } from "@jetrpc-examples/image-v1-client";
@@ -22,9 +23,8 @@ async function main(): Promise<void> {
   const serve = (methods: string) =>
     startWorker(nats.url, { service: "image", env: { IMAGE_METHODS: methods } });
   await using pixels = await serve("pixels");
-  await using models = await serve("models");
-  console.log(`workers       pid ${pixels.pid} without models, pid ${models.pid} with models`);
-  const connection = await connect({ nats: { servers: nats.url } });
+  console.log(`worker 1      pid ${pixels.pid}, without models`);
+  await using connection = await connect({ nats: { servers: nats.url } });
   const image = createImageClient(connection);
   await mkdir(out, { recursive: true });
 
@@ -33,6 +33,13 @@ async function main(): Promise<void> {
   const thumbnail = await image.thumbnail({ image: file });
   await writeFile(join(out, "thumbnail.webp"), thumbnail.image);
 
+  await using models = await serve("models");
+  console.log(
+    `\nworker 2      pid ${models.pid}, with models. Each tells what it serves, and on what:`,
+  );
+  for (const { version, methods } of await listServices(connection)) {
+    console.log(`  ${version.padEnd(12)}  ${methods.map(({ name }) => name).join(", ")}`);
+  }
   console.log("\nReadText");
   const lines: string[] = [];
   for await (const line of image.readText({ image: file })) {
@@ -57,7 +64,6 @@ async function main(): Promise<void> {
   const create = { width, height, channels: 4, background: "#0000" } as const;
   await sharp({ create }).composite(bands).png().toFile(join(out, "enlarged.png"));
   console.log("\nIn out/: thumbnail.webp, text.txt, enlarged.png");
-  await connection.close();
 }
 
 await runDemo(main);

@@ -3,7 +3,7 @@
  * killed in the middle. Everything runs here: the workers as processes, this
  * client as any app would write it, and, unless NATS_URL names one, a nats-server.
  */
-import { mkdir, readFile, rm, writeFile } from "node:fs/promises";
+import { mkdir, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { basename, join, relative } from "node:path";
 import { connect } from "@jetrpc/runtime/node";
 import { startNats } from "@jetrpc/testing";
@@ -77,8 +77,10 @@ async function makeThumbnails(
 ): Promise<void> {
   const callId = `thumbnails-${process.pid}-${Date.now()}`;
   say(`\nRenderPages, submitted as call "${callId}"; worker 1 takes it`);
-  await rm(out, { recursive: true, force: true });
   await mkdir(out, { recursive: true });
+  // Pages of an earlier run; the rest of the folder is not ours.
+  const old = (await readdir(out)).filter((name) => /^page-\d+\.webp$/.test(name));
+  await Promise.all(old.map((name) => rm(join(out, name))));
   const request = {
     document,
     pages: [{ first: 1, last: count }],

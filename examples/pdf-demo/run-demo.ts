@@ -5,8 +5,9 @@ export async function runDemo(main: () => Promise<void>): Promise<void> {
   try {
     await main();
   } catch (error) {
+    // A file that cannot be read or written has a system call in its error.
     const isExpected =
-      error instanceof ConnectError || (error as { code?: string }).code === "ENOENT";
+      error instanceof ConnectError || (error as NodeJS.ErrnoException).syscall !== undefined;
     console.error(isExpected ? (error as Error).message : error);
     process.exitCode = 1;
   }

@@ -9,6 +9,8 @@ export interface WorkerProcess extends AsyncDisposable {
   readonly ready: Promise<void>;
   /** Ends it as a crash does. */
   kill(): Promise<void>;
+  /** Ends it as a crash does, and starts another one, which ends with this one. */
+  restart(): Promise<void>;
 }
 
 /**
@@ -17,12 +19,9 @@ export interface WorkerProcess extends AsyncDisposable {
  */
 export async function startWorker(
   url: string,
-  {
-    waits = false,
-    env = {},
-    service = "pdf",
-  }: { waits?: boolean; env?: NodeJS.ProcessEnv; service?: "pdf" | "image" } = {},
+  options: { waits?: boolean; env?: NodeJS.ProcessEnv; service?: "pdf" | "image" } = {},
 ): Promise<WorkerProcess> {
+  const { waits = false, env = {}, service = "pdf" } = options;
   const main = join(import.meta.dirname, `../../services/${service}/dist/main.js`);
   const child = spawn(process.execPath, [main], {
     // The pipe of stdin ends with this process, and the worker with the pipe.
@@ -49,14 +48,21 @@ export async function startWorker(
   if (!waits) {
     await ready;
   }
-  return {
+  let next: WorkerProcess | undefined;
+  const worker: WorkerProcess = {
     pid: child.pid as number,
     ready,
     kill: () => end("SIGKILL"),
+    async restart() {
+      await (next ?? worker).kill();
+      next = await startWorker(url, options);
+    },
     async [Symbol.asyncDispose]() {
+      await next?.[Symbol.asyncDispose]();
       if (child.exitCode === null && child.signalCode === null) {
         await end("SIGTERM");
       }
     },
   };
+  return worker;
 }

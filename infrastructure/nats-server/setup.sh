@@ -9,6 +9,7 @@ export LC_ALL=C
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck source-path=SCRIPTDIR
 {
+  . "$here/lib/script.sh"
   . "$here/lib/options.sh"
   . "$here/lib/nats-release.sh"
   . "$here/lib/find-nats-server.sh"
@@ -16,13 +17,6 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
   . "$here/lib/render.sh"
   . "$here/lib/change.sh"
   . "$here/lib/service.sh"
-}
-
-say() { printf '%s\n' "$*" >&2; }
-
-fail() {
-  say "setup.sh: $*"
-  exit 1
 }
 
 main() {
@@ -34,28 +28,13 @@ main() {
   check_options
   settle
   check_system
-  work=$(mktemp -d)
-  trap 'finish $?' EXIT
-  trap 'exit 130' INT TERM
   if [ -n "${flag[uninstall]}" ]; then
-    uninstall
+    run_main uninstall
   elif [ -n "${flag[upgrade]}" ]; then
-    upgrade
+    run_main upgrade
   else
-    install_all
+    run_main install_all
   fi
-  if [ "$changes" = 0 ]; then
-    say "nothing to change"
-  fi
-  undo=()
-}
-
-# finish STATUS
-finish() {
-  if [ "$1" != 0 ]; then
-    take_back
-  fi
-  rm -rf -- "$work"
 }
 
 # Derives from the options what is used all over.
@@ -85,14 +64,7 @@ settle() {
 }
 
 check_system() {
-  local system
-  if [ -n "$is_system" ] && [ "$(id -u)" != 0 ]; then
-    fail "only root can do this: use sudo, or --prefix for a folder of yours"
-  fi
-  # shellcheck source=/dev/null
-  system=$(. /etc/os-release 2>/dev/null && echo "${ID:-} ${ID_LIKE:-}" || uname -s)
-  [[ " $system " == *" debian "* || " $system " == *" ubuntu "* ]] ||
-    fail "this is made for Debian and Ubuntu, not for \"${system% }\": README.md says what to do by hand"
+  check_debian
   [ -n "$(machine)" ] || fail "this is made for x86-64 and arm64, not for $(uname -m)"
 }
 
@@ -141,7 +113,7 @@ stage_certificates() {
   warn_of_expiry "$1/server.pem"
 }
 
-# What is there may have been written by hand: it is never replaced.
+# A file that is there may have been written by hand: it is never replaced.
 compare_config() {
   local file
   for file in "$config/nats-server.conf" ${is_system:+"$unit"}; do
@@ -160,9 +132,8 @@ check_ports() {
     return
   fi
   for name in port monitor-port ${option[cluster]:+cluster-port} ${flag[websocket]:+websocket-port}; do
-    if grep -qsE "^ *[0-9]+: [0-9A-F]+:$(printf %04X "${option[$name]}") [0-9A-F]+:0000 0A " /proc/net/tcp /proc/net/tcp6; then
+    ! is_heard "${option[$name]}" ||
       fail "port ${option[$name]} is in use: end what listens there, or give another one as --$name"
-    fi
   done
 }
 

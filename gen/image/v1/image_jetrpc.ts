@@ -6,7 +6,7 @@
 
 import type { ConvertRequest, ConvertRequestSchema, ConvertResponseSchema, GetInfoRequest, GetInfoRequestSchema, GetInfoResponseSchema, ReadTextRequest, ReadTextRequestSchema, ReadTextResponseSchema, ThumbnailRequest, ThumbnailRequestSchema, ThumbnailResponseSchema, UpscaleRequest, UpscaleRequestSchema, UpscaleResponseSchema } from "./image_pb.js";
 import { ImageService as ImageService$1 } from "./image_pb.js";
-import type { Connection, DurableHandlerContext, DurableServerStreamingMethod, DurableUnaryMethod, GeneratedService, HandlerContext, UnaryMethod } from "@jetrpc/runtime";
+import type { ClientConnection, DurableHandlerContext, DurableServerStreamingMethod, DurableUnaryMethod, GeneratedService, HandlerContext, UnaryMethod } from "@jetrpc/runtime";
 import { createClient } from "@jetrpc/runtime";
 import type { MessageInitShape } from "@bufbuild/protobuf";
 
@@ -140,7 +140,7 @@ export interface ImageClient {
 /**
  * Makes a client of image.v1.ImageService.
  */
-export function createImageClient(connection: Connection): ImageClient {
+export function createImageClient(connection: ClientConnection): ImageClient {
   return createClient<ImageClient>(ImageService$1, connection);
 }
 

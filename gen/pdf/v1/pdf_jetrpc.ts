@@ -6,7 +6,7 @@
 
 import type { ExtractTextRequest, ExtractTextRequestSchema, ExtractTextResponseSchema, GetInfoRequest, GetInfoRequestSchema, GetInfoResponseSchema, MergeRequest, MergeRequestSchema, MergeResponseSchema, RenderPagesRequest, RenderPagesRequestSchema, RenderPagesResponseSchema, SplitRequest, SplitRequestSchema, SplitResponseSchema } from "./pdf_pb.js";
 import { PdfService as PdfService$1 } from "./pdf_pb.js";
-import type { Connection, DurableHandlerContext, DurableServerStreamingMethod, DurableUnaryMethod, GeneratedService, HandlerContext, UnaryMethod } from "@jetrpc/runtime";
+import type { ClientConnection, DurableHandlerContext, DurableServerStreamingMethod, DurableUnaryMethod, GeneratedService, HandlerContext, UnaryMethod } from "@jetrpc/runtime";
 import { createClient } from "@jetrpc/runtime";
 import type { MessageInitShape } from "@bufbuild/protobuf";
 
@@ -131,7 +131,7 @@ export interface PdfClient {
 /**
  * Makes a client of pdf.v1.PdfService.
  */
-export function createPdfClient(connection: Connection): PdfClient {
+export function createPdfClient(connection: ClientConnection): PdfClient {
   return createClient<PdfClient>(PdfService$1, connection);
 }
 

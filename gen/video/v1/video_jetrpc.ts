@@ -6,7 +6,7 @@
 
 import type { ConvertRequest, ConvertRequestSchema, ConvertResponseSchema, SplitRequest, SplitRequestSchema, SplitResponseSchema } from "./video_pb.js";
 import { VideoService as VideoService$1 } from "./video_pb.js";
-import type { Connection, DurableHandlerContext, DurableServerStreamingMethod, DurableUnaryMethod, GeneratedService } from "@jetrpc/runtime";
+import type { ClientConnection, DurableHandlerContext, DurableServerStreamingMethod, DurableUnaryMethod, GeneratedService } from "@jetrpc/runtime";
 import { createClient } from "@jetrpc/runtime";
 import type { MessageInitShape } from "@bufbuild/protobuf";
 
@@ -56,7 +56,7 @@ export interface VideoClient {
 /**
  * Makes a client of video.v1.VideoService.
  */
-export function createVideoClient(connection: Connection): VideoClient {
+export function createVideoClient(connection: ClientConnection): VideoClient {
   return createClient<VideoClient>(VideoService$1, connection);
 }
 

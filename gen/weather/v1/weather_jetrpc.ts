@@ -6,7 +6,7 @@
 
 import type { GetReadingRequest, GetReadingRequestSchema, GetReadingResponseSchema, SendReadingsRequest, SendReadingsRequestSchema, SendReadingsResponseSchema, WarnRequest, WarnRequestSchema, WarnResponseSchema, WatchReadingsRequest, WatchReadingsRequestSchema, WatchReadingsResponseSchema } from "./weather_pb.js";
 import { WeatherService as WeatherService$1 } from "./weather_pb.js";
-import type { BidiStreamingMethod, ClientStreamingMethod, Connection, GeneratedService, HandlerContext, ServerStreamingMethod, UnaryMethod } from "@jetrpc/runtime";
+import type { BidiStreamingMethod, ClientConnection, ClientStreamingMethod, GeneratedService, HandlerContext, ServerStreamingMethod, UnaryMethod } from "@jetrpc/runtime";
 import { createClient } from "@jetrpc/runtime";
 import type { MessageInitShape } from "@bufbuild/protobuf";
 
@@ -93,7 +93,7 @@ export interface WeatherClient {
 /**
  * Makes a client of weather.v1.WeatherService.
  */
-export function createWeatherClient(connection: Connection): WeatherClient {
+export function createWeatherClient(connection: ClientConnection): WeatherClient {
   return createClient<WeatherClient>(WeatherService$1, connection);
 }
 

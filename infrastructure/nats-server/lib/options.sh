@@ -42,51 +42,16 @@ declare -A option=(
 )
 declare -A flag=([tls]='' [websocket]='' [dry-run]='' [upgrade]='' [uninstall]='' [purge]='' [help]='')
 
-wrong_usage() {
-  say "setup.sh: $*
---help tells the options."
-  exit 2
-}
-
-read_options() {
-  local name
-  while [ $# -gt 0 ]; do
-    name=${1#--}
-    [ "$name" != "$1" ] || wrong_usage "\"$1\" is no option"
-    if [[ $name == *=* ]]; then
-      set -- "${1%%=*}" "${1#*=}" "${@:2}"
-      name=${name%%=*}
-      [ -n "${option[$name]+known}" ] || wrong_usage "--$name is no option that takes a value"
-    fi
-    if [ -n "${flag[$name]+known}" ]; then
-      flag[$name]=yes
-      shift
-    elif [ -n "${option[$name]+known}" ]; then
-      [ $# -ge 2 ] && [ -n "$2" ] || wrong_usage "--$name needs a value"
-      option[$name]=$2
-      shift 2
-    else
-      wrong_usage "--$name is no option"
-    fi
-  done
-}
-
 check_options() {
-  local name seen=' '
-  for name in port monitor-port cluster-port websocket-port; do
-    [[ ${option[$name]} =~ ^[1-9][0-9]{0,4}$ ]] && ((option[$name] <= 65535)) ||
-      wrong_usage "--$name ${option[$name]} is no port"
-    [[ $seen != *" ${option[$name]} "* ]] || wrong_usage "--$name ${option[$name]} is used for something else already"
-    seen="$seen${option[$name]} "
-  done
+  local name
+  check_port_options port monitor-port cluster-port websocket-port
   for name in max-disk max-memory; do
     [[ ${option[$name]} =~ ^[1-9][0-9]*[KMGT]B$ ]] ||
       wrong_usage "--$name ${option[$name]} is no size: 500MB, say, or 10GB"
   done
   [[ ${option[sync]} =~ ^(always|[1-9][0-9]*(ms|s|m|h))?$ ]] ||
     wrong_usage "--sync ${option[sync]} is neither \"always\" nor a time like 10s"
-  [[ ${option[listen]} =~ ^[0-9.]+$|^\[[0-9a-f:]+\]$ ]] ||
-    wrong_usage "--listen ${option[listen]} is no address; IPv6 has brackets: [::]"
+  check_listen
   for name in name cluster; do
     [[ ${option[$name]} =~ ^[A-Za-z0-9._-]*$ ]] || wrong_usage "--$name ${option[$name]}: letters, digits, dots, _ and -"
   done

@@ -1,22 +1,5 @@
-# The user that the server runs as, and the service.
+# The service of the server.
 # shellcheck shell=bash
-
-make_user() {
-  if [ -n "$is_system" ] && ! getent passwd "$service_user" >/dev/null; then
-    command -v useradd >/dev/null || fail "useradd is not installed: apt-get install passwd"
-    change "make the user $service_user" useradd --system --user-group --no-create-home \
-      --home-dir /nonexistent --shell /usr/sbin/nologin "$service_user"
-    to_undo remove_user
-  fi
-}
-
-remove_user() {
-  userdel "$service_user" 2>/dev/null
-}
-
-has_systemd() {
-  [ -n "$is_system" ] && [ -d /run/systemd/system ]
-}
 
 # start_service UNIT SECRETS CONFIG: starts it, or lets it take as many changes of
 # secrets and certificates, and of the configuration: not all of that can be read again.
@@ -41,7 +24,7 @@ start_service() {
 
 start_and_wait() {
   undo+=("systemctl --quiet disable --now jetrpc-nats; systemctl daemon-reload")
-  systemctl --quiet enable --now jetrpc-nats || service_fails "does not start"
+  systemctl --quiet enable --now jetrpc-nats || service_fails jetrpc-nats "the service does not start"
   wait_for_server
 }
 
@@ -58,7 +41,7 @@ restart_service() {
 restart_and_wait() {
   # The last to be undone: first the program goes back.
   undo=("systemctl restart jetrpc-nats" "${undo[@]}")
-  systemctl restart jetrpc-nats || service_fails "does not start"
+  systemctl restart jetrpc-nats || service_fails jetrpc-nats "the service does not start"
   wait_for_server
 }
 
@@ -76,13 +59,7 @@ wait_for_server() {
     fi
     sleep 0.1
   done
-  service_fails "does not answer at $host:$port"
-}
-
-# service_fails HOW: with its last words, before what was done is taken back.
-service_fails() {
-  journalctl -u jetrpc-nats -n 10 -o cat --no-pager >&2 || true
-  fail "the service $1; its last words are above"
+  service_fails jetrpc-nats "the service does not answer at $host:$port"
 }
 
 start_command() {

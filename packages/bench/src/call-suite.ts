@@ -1,7 +1,7 @@
 import { type CallRow, toRow } from "./call-row.js";
 import type { RunRequest } from "./process.js";
 import { Servers } from "./servers.js";
-import type { Subject } from "./subject.js";
+import { isStream, type Subject } from "./subject.js";
 import { type Round, RoundFailed, SubjectProcesses } from "./subject-processes.js";
 import type { CallLoad, CallSuite } from "./suites.js";
 
@@ -18,6 +18,9 @@ export interface CallSettings {
 
 /** Payloads up to this size are small. */
 const smallBytes = 1024;
+
+/** A busy machine makes few calls in the time of a warm-up: V8 has compiled their code after so many. */
+const warmCalls = 3_000;
 
 /** Subjects that take part in a load, with what they have measured. */
 type Rounds = Map<Subject, Round[]>;
@@ -129,13 +132,16 @@ class Measurement {
   private async warmUp(processes: SubjectProcesses): Promise<Round> {
     const { warmUpMs } = this.settings;
     const has = (message: string) => this.suite.loads.some((load) => load.message === message);
-    const inFlight = processes.subject.kind === "stream" ? 1 : 64;
-    const round = processes.run({ message: "bytes", payloadBytes: 128, inFlight, ms: warmUpMs });
+    const isOfStreams = isStream(processes.subject.kind);
+    const inFlight = isOfStreams ? 1 : 64;
+    const atLeast = isOfStreams ? 0 : warmCalls;
+    const of = { inFlight, atLeast };
+    const round = processes.run({ ...of, message: "bytes", payloadBytes: 128, ms: warmUpMs });
     if (!has("order")) {
       return round;
     }
     await round;
-    return processes.run({ message: "order", payloadBytes: 0, inFlight, ms: warmUpMs / 2 });
+    return processes.run({ ...of, message: "order", payloadBytes: 0, ms: warmUpMs / 2 });
   }
 
   private async unlessFailed(

@@ -10,9 +10,19 @@ export class Child {
   private wake: (() => void) | undefined;
   private readonly heard: unknown[] = [];
 
-  /** Starts `file`, which lies beside this one when built. `name` is for errors. */
-  constructor(name: string, file: string, args: readonly string[]) {
-    this.process = fork(fileURLToPath(new URL(file, import.meta.url)), args);
+  /**
+   * Starts `file`, which lies beside this one when built. `name` is for errors, `execArgv` are
+   * options of Node.
+   */
+  constructor(
+    name: string,
+    file: string,
+    args: readonly string[],
+    execArgv: readonly string[] = [],
+  ) {
+    this.process = fork(fileURLToPath(new URL(file, import.meta.url)), args, {
+      execArgv: [...process.execArgv, ...execArgv],
+    });
     this.process.on("message", (message) => {
       this.heard.push(message);
       this.wake?.();

@@ -3,6 +3,7 @@ import { readFileSync, writeFileSync } from "node:fs";
 import { parseArgs } from "node:util";
 import { measureBacklogs } from "./backlog.js";
 import { backlogWays } from "./backlogs/index.js";
+import { measureBatches } from "./batches.js";
 import { type CallSettings, measureCalls } from "./call-suite.js";
 import { replaceTables } from "./page.js";
 import { formatColumns, formatMarkdown, type Row, toTables } from "./report.js";
@@ -11,7 +12,7 @@ import { subjects } from "./subjects/index.js";
 import { callSuite, type SuiteName, suiteNames } from "./suites.js";
 
 const usage = `npm run bench -- [options]
-Without options all suites are measured: 12 minutes.
+Without options all suites are measured: 15 minutes.
 
 What is measured
   --quick          the suites unary, durable and stream, with small messages and short
@@ -23,17 +24,22 @@ What is measured
                      durable-cold  the first calls of processes that were just started
                      replicas      durable calls on one server and on three that sync their disks
                      stream        one stream of small messages
+                     traced        direct calls without an observer, and with telemetry()
+                     gateway       unary calls over HTTP, through the gateway and without it
+                     gateway-stream  the same with one stream
                      backlog       one client queues calls, then two workers drain the queue
+                     batches       calls of a model, without batched() and with it
   --only A,B       only these subjects, for example "jetrpc direct,grpc-js"
 
 How long
-  --rounds N       rounds of each subject, in turns (default: 5, of payloads above 1 KB and
-                   of backlogs 3; quick 3)
+  --rounds N       rounds of each subject, in turns (default: 5, of payloads above 1 KB of
+                   backlogs and batches 3; quick 3)
   --ms N           length of a round, in ms (default 1000, quick 200)
   --warm-up N      length of the warm-up of each subject, in ms; half as much again for
                    orders (default 6000, quick 800)
   --first N        calls of a cold round (default 1000)
   --calls A,B      calls of each backlog (default 20000)
+  --items N        calls of the model in a round (default 1000)
 
 Where the result goes, besides the terminal
   --json FILE      all figures
@@ -42,8 +48,8 @@ Where the result goes, besides the terminal
 
 const quickSuites: readonly SuiteName[] = ["unary", "durable", "stream"];
 
-/** Rounds of backlogs. */
-const backlogRounds = 3;
+/** Rounds of what takes long. */
+const longRounds = 3;
 
 type Settings = ReturnType<typeof readSettings>;
 
@@ -60,6 +66,7 @@ function readSettings(args: string[]) {
       "warm-up": { type: "string" },
       first: { type: "string" },
       calls: { type: "string" },
+      items: { type: "string" },
       json: { type: "string" },
       markdown: { type: "string" },
       page: { type: "string" },
@@ -80,6 +87,7 @@ function readSettings(args: string[]) {
     suites: readNames("suite", values.suite, suiteNames) ?? (quick ? quickSuites : suiteNames),
     calls,
     backlogs: readNumbers("calls", values.calls ?? "20000"),
+    items: readNumber("items", values.items ?? "1000"),
   };
 }
 
@@ -98,7 +106,7 @@ function readNames<T extends string>(
 }
 
 async function measure(
-  { only, suites, quick, calls, backlogs }: Settings,
+  { only, suites, quick, calls, backlogs, items }: Settings,
   report: (line: string) => void,
 ): Promise<Row[]> {
   const isChosen = (name: string) => only === undefined || only.includes(name);
@@ -106,8 +114,14 @@ async function measure(
   for (const name of suites) {
     if (name === "backlog") {
       const names = [...backlogWays.keys()].filter(isChosen);
-      const rounds = calls.rounds ?? backlogRounds;
+      const rounds = calls.rounds ?? longRounds;
       rows.push(...(await measureBacklogs(names, backlogs, rounds, report)));
+      continue;
+    }
+    if (name === "batches") {
+      if (isChosen("jetrpc durable")) {
+        rows.push(...(await measureBatches(items, calls.rounds ?? longRounds, report)));
+      }
       continue;
     }
     const suite = callSuite(name, quick);

@@ -25,7 +25,8 @@ export class ProcessWatch {
   constructor(private readonly pid: number) {
     this.samples = [readRss(pid)];
     this.cpuBefore = readCpu(pid);
-    this.timer = setInterval(() => this.look(), intervalMs);
+    // A measurement that fails ends all the same.
+    this.timer = setInterval(() => this.look(), intervalMs).unref();
   }
 
   /** Ends the watch, and tells what was seen. */

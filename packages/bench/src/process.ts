@@ -16,6 +16,8 @@ export interface RunRequest {
   readonly ms?: number;
   /** How many calls there are, all together. */
   readonly calls?: number;
+  /** It goes on after `ms` until there are so many. */
+  readonly atLeast?: number;
 }
 
 /** A client's answer. */
@@ -43,7 +45,7 @@ function usage(): Usage {
 }
 
 async function run(calls: Calls, request: RunRequest): Promise<RunReply> {
-  const { inFlight, ms = Number.POSITIVE_INFINITY } = request;
+  const { inFlight, ms = Number.POSITIVE_INFINITY, atLeast = 0 } = request;
   const call = caller(calls, request);
   let left = request.calls ?? Number.POSITIVE_INFINITY;
   const latencies: number[] = [];
@@ -57,7 +59,7 @@ async function run(calls: Calls, request: RunRequest): Promise<RunReply> {
       const after = performance.now();
       latencies.push(after - now);
       now = after;
-    } while (now < end && left > 0);
+    } while ((now < end || latencies.length < atLeast) && left > 0);
   };
   await Promise.all(Array.from({ length: inFlight }, loop));
   const seconds = (performance.now() - start) / 1000;

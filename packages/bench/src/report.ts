@@ -1,10 +1,12 @@
 import type { BacklogRow } from "./backlog.js";
+import type { BatchRow } from "./batches.js";
 import type { CallRow } from "./call-row.js";
 import type { Spread } from "./figures.js";
 import type { ProcessSeen } from "./process-watch.js";
+import { isStream } from "./subject.js";
 
 /** A line of the result. */
-export type Row = CallRow | BacklogRow;
+export type Row = CallRow | BacklogRow | BatchRow;
 
 /** A table: the first line is the head, and the first column has the names. */
 export interface Table {
@@ -15,8 +17,9 @@ export interface Table {
 
 /** All tables of a result. */
 export function toTables(rows: readonly Row[]): Table[] {
-  const calls = rows.filter((row) => row.suite !== "backlog");
+  const calls = rows.filter((row) => row.suite !== "backlog" && row.suite !== "batches");
   const backlogs = rows.filter((row) => row.suite === "backlog");
+  const batches = rows.filter((row) => row.suite === "batches");
   return [
     ...groups(calls, titleOf).map(([title, load]) => ({ title, lines: callLines(load) })),
     ...byPayload(calls, "calls/s", ({ callsPerSecond }) => count(callsPerSecond)),
@@ -29,6 +32,7 @@ export function toTables(rows: readonly Row[]): Table[] {
           { title: "backlog", lines: backlogLines(backlogs) },
           { title: "backlog, memory", lines: memoryLines(backlogs) },
         ]),
+    ...(batches.length === 0 ? [] : [{ title: "batches", lines: batchLines(batches) }]),
   ];
 }
 
@@ -51,13 +55,13 @@ function groups<T>(items: readonly T[], key: (item: T) => string): [string, T[]]
 }
 
 function callLines(rows: readonly CallRow[]): string[][] {
-  const isStream = rows[0]?.suite === "stream";
+  const areStreams = isStream(rows[0]?.suite ?? "");
   return [
     [
       "",
-      isStream ? "messages/s" : "calls/s",
+      areStreams ? "messages/s" : "calls/s",
       "jetrpc to this",
-      ...(isStream ? [] : ["p50 ms", "p99 ms"]),
+      ...(areStreams ? [] : ["p50 ms", "p99 ms"]),
       "client CPU us",
       "worker CPU us",
       "server CPU us",
@@ -67,7 +71,7 @@ function callLines(rows: readonly CallRow[]): string[][] {
       row.name,
       count(row.callsPerSecond),
       times(row.jetrpcIs),
-      ...(isStream ? [] : [row.p50Ms.toFixed(2), row.p99Ms.toFixed(1)]),
+      ...(areStreams ? [] : [row.p50Ms.toFixed(2), row.p99Ms.toFixed(1)]),
       row.clientCpuUs.toFixed(1),
       row.workerCpuUs.toFixed(1),
       row.serverCpuUs?.toFixed(1) ?? "",
@@ -152,6 +156,27 @@ function backlogLines(rows: readonly BacklogRow[]): string[][] {
       count(row.drainedPerSecond),
       times(row.jetrpcDrains),
       row.drainCpuUs.toFixed(1),
+    ]),
+  ];
+}
+
+function batchLines(rows: readonly BatchRow[]): string[][] {
+  return [
+    [
+      "",
+      "concurrency",
+      "calls/s",
+      "to a run for each",
+      "items of a run",
+      "model runs, % of the time",
+    ],
+    ...rows.map((row) => [
+      row.name,
+      count(row.concurrency),
+      count(row.callsPerSecond),
+      times(row.toAlone),
+      row.itemsOfRun.toFixed(1),
+      count(100 * row.busy),
     ]),
   ];
 }

@@ -2,7 +2,7 @@ import { Child } from "./child.js";
 import type { RunFailure, RunReply, RunRequest, Usage } from "./process.js";
 import { readCpu } from "./process-watch.js";
 import type { Servers } from "./servers.js";
-import { type Served, type Subject, streamMessages } from "./subject.js";
+import { isStream, type Served, type Subject, streamMessages } from "./subject.js";
 import { subjects } from "./subjects/index.js";
 
 /** The measurements of one round. */
@@ -43,10 +43,11 @@ export class SubjectProcesses {
     };
     try {
       const worker = spawn("serve", ...args);
-      const { address, serverPids = pids } = (await worker.next()) as Served;
+      const served = (await worker.next()) as Served;
+      const { address, serverPids = pids, furtherPids = [] } = served;
       const client = spawn("connect", ...args, address);
       await client.next();
-      return new SubjectProcesses(subject, worker, client, serverPids);
+      return new SubjectProcesses(subject, worker, client, [...serverPids, ...furtherPids]);
     } catch (error) {
       await Promise.all(started.map((child) => child.stop()));
       throw error;
@@ -64,7 +65,7 @@ export class SubjectProcesses {
       throw new RoundFailed(`${this.subject.name}: ${reply.error}`);
     }
     const after = await this.usage();
-    const calls = reply.calls * (this.subject.kind === "stream" ? streamMessages : 1);
+    const calls = reply.calls * (isStream(this.subject.kind) ? streamMessages : 1);
     return {
       calls,
       callsPerSecond: calls / reply.seconds,

@@ -12,7 +12,19 @@ export interface Subject {
 }
 
 /** Subjects of one kind are compared with each other. */
-export type SubjectKind = "unary" | "durable" | "replicas" | "stream";
+export type SubjectKind =
+  | "unary"
+  | "durable"
+  | "replicas"
+  | "stream"
+  | "traced"
+  | "gateway"
+  | "gateway-stream";
+
+/** True where a call has {@link streamMessages} messages, and each counts. */
+export function isStream(kind: string): boolean {
+  return kind === "stream" || kind === "gateway-stream";
+}
 
 /** One server, one that syncs its disk at each write, or three such servers. */
 export type ServersName = "one" | "one-always" | "three-always";
@@ -31,6 +43,8 @@ export interface Served {
   readonly address: string;
   /** Servers between client and worker. Default: the nats-servers. */
   readonly serverPids?: readonly number[];
+  /** Others between client and worker, beside those. */
+  readonly furtherPids?: readonly number[];
 }
 
 /** Each makes one call with a message of this kind, and waits until it is done. */

@@ -9,14 +9,18 @@ export const suiteNames = [
   "durable-cold",
   "replicas",
   "stream",
+  "traced",
+  "gateway",
+  "gateway-stream",
   "backlog",
+  "batches",
 ] as const;
 
 /** The name of a suite. */
 export type SuiteName = (typeof suiteNames)[number];
 
 /** Suites of calls that somebody waits for. */
-type CallSuiteName = Exclude<SuiteName, "backlog">;
+type CallSuiteName = Exclude<SuiteName, "backlog" | "batches">;
 
 /** Calls of one kind, by all subjects in turns. */
 export interface CallLoad {
@@ -72,5 +76,11 @@ export function callSuite(suite: CallSuiteName, isQuick: boolean): CallSuite {
       return of("replicas", "jetrpc durable", bytes(128, 1, 64));
     case "stream":
       return of("stream", "jetrpc direct", bytes(20, 1));
+    case "traced":
+      return of("traced", "jetrpc direct", bytes(128, 1, 64));
+    case "gateway":
+      return of("gateway", "gateway http/1.1", small);
+    case "gateway-stream":
+      return of("gateway-stream", "gateway http/1.1", bytes(20, 1));
   }
 }

@@ -137,6 +137,27 @@ test.skipIf(process.platform !== "linux")("queues and drains backlogs", async ()
   expect(rows.map(({ name }) => name)).toContain("hand-written JetStream");
 });
 
+test("measures a model without batches and with them", async () => {
+  const { rows, stdout } = await measure("--suite", "batches", "--items", "150");
+  expect(stdout).toContain("items of a run");
+  expect(rows.map(({ name, concurrency }) => [name, concurrency])).toEqual([
+    ["a run for each call", 64],
+    ["batched(), maxSize 32", 10],
+    ["batched(), maxSize 32", 32],
+    ["batched(), maxSize 32", 64],
+    ["batched(), maxSize 64", 128],
+  ]);
+  for (const row of rows) {
+    expect(row["toAlone"]).toEqual(ratio);
+    expect(row["busy"]).toBeGreaterThan(0);
+  }
+  // A batch holds calls that run: `concurrency` bounds it.
+  const [alone, few] = rows.map((row) => row["itemsOfRun"] as number);
+  expect(alone).toBe(1);
+  expect(few).toBeGreaterThan(1);
+  expect(few).toBeLessThanOrEqual(10);
+});
+
 test("replaces the tables of a page, and leaves the rest as it is", async () => {
   const page = join(folder, "page.md");
   const mark = (title: string) => `<!-- bench: ${title} -->\n\n`;

@@ -1,22 +1,30 @@
 import { createRequire } from "node:module";
-import { ConnectError } from "@jetrpc/runtime";
-import { codeName } from "@jetrpc/runtime/schema";
 import { Command, CommanderError } from "commander";
-import { commands } from "./commands/index.js";
+import { type Verb, verbs } from "./commands/index.js";
 import { Exit, ExitCode, UsageError } from "./exit-code.js";
+import { type Host, host, runOn } from "./host.js";
 import { printError } from "./output.js";
 
 const { version } = createRequire(import.meta.url)("../package.json") as { version: string };
 
 /** Runs `jetrpc` with the given arguments, and returns its exit code. */
-export async function main(args: readonly string[]): Promise<number> {
+export function main(args: readonly string[]): Promise<number> {
   process.stdout.on("error", () => {
     // The reader of the output has closed it: `jetrpc dead list | head`.
     process.exit();
   });
+  return run(args);
+}
+
+/** Runs `jetrpc` on a host, and returns its exit code. */
+export function mainOn(given: Host, args: readonly string[]): Promise<number> {
+  return runOn(given, () => run(args));
+}
+
+async function run(args: readonly string[]): Promise<number> {
   const asJson = args.includes("--json");
   try {
-    await createProgram(asJson).parseAsync(args, { from: "user" });
+    await (await createProgram(args, asJson)).parseAsync(args, { from: "user" });
     return ExitCode.ok;
   } catch (error) {
     if (error instanceof Exit) {
@@ -30,25 +38,54 @@ export async function main(args: readonly string[]): Promise<number> {
       printError(error.message, "usage", asJson);
       return ExitCode.usage;
     }
+    const [{ Code, ConnectError }, { codeName }] = await Promise.all([
+      import("@jetrpc/runtime"),
+      import("@jetrpc/runtime/schema"),
+    ]);
     const { code, rawMessage } = ConnectError.from(error);
-    printError(rawMessage, codeName(code), asJson);
+    const role = code === Code.PermissionDenied ? roleFor(args) : undefined;
+    const isSaid = role === undefined || rawMessage.includes(role);
+    printError(isSaid ? rawMessage : `${rawMessage}; the role ${role} may`, codeName(code), asJson);
     return ExitCode.failed;
   }
 }
 
-function createProgram(asJson: boolean): Command {
+async function createProgram(args: readonly string[], asJson: boolean): Promise<Command> {
   const program = new Command("jetrpc")
     .description("Sets up, checks and operates jetrpc services on a NATS server.")
     .version(version);
-  for (const create of commands) {
-    program.addCommand(create(program));
+  for (const verb of verbs) {
+    const command = isMeant(verb, args)
+      ? (await verb.load())(program)
+      : new Command(verb.name).allowUnknownOption();
+    program.addCommand(command.description(verb.description), { hidden: verb.isHidden ?? false });
   }
   for (const command of [program, ...descendants(program)]) {
     command.exitOverride().configureOutput({
-      outputError: (text) => printError(text.replace(/^error: /, "").trim(), "usage", asJson),
+      writeOut: (text) => host().stdout.write(text),
+      outputError: (text) => printError(toLine(text), "usage", asJson),
     });
   }
   return program;
+}
+
+/** The message of commander, which may add a line of its own. */
+function toLine(message: string): string {
+  return message
+    .replace(/^error: /, "")
+    .trim()
+    .replaceAll("\n", " ");
+}
+
+/** The role that may do all that a verb does. */
+function roleFor(args: readonly string[]): string | undefined {
+  return verbs.find(({ name }) => name === args.find((arg) => !arg.startsWith("-")))?.role;
+}
+
+/** True when the code of a verb is needed: for it, for the help of it, or for the words of all verbs. */
+function isMeant({ name }: Verb, args: readonly string[]): boolean {
+  const [first, second] = args.filter((arg) => !arg.startsWith("-"));
+  return first === name || first === "completion" || (first === "help" && second === name);
 }
 
 /** All commands below one. */

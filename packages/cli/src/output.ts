@@ -1,6 +1,8 @@
+import { host } from "./host.js";
+
 /** Writes a line to stdout. */
 export function print(line = ""): void {
-  process.stdout.write(`${line}\n`);
+  host().stdout.write(`${line}\n`);
 }
 
 /** Writes a JSON value to stdout, on one line. */
@@ -8,18 +10,58 @@ export function printJson(value: unknown): void {
   print(JSON.stringify(value));
 }
 
-/** Writes rows as columns with two spaces between, under their titles. */
+/**
+ * Writes rows as columns with two spaces between, under their titles. On a terminal the widest
+ * cells are cut so that a row is a line.
+ */
 export function printTable(titles: readonly string[], rows: readonly (readonly string[])[]): void {
+  const { isTTY, columns } = host().stdout;
+  for (const line of tableOf(titles, rows, isTTY && columns ? columns : undefined)) {
+    print(line);
+  }
+}
+
+/** The lines of a table, each with `width` characters at most. */
+export function tableOf(
+  titles: readonly string[],
+  rows: readonly (readonly string[])[],
+  width = Number.POSITIVE_INFINITY,
+): string[] {
   const all = [titles, ...rows];
   const widths = titles.map((_, column) => Math.max(...all.map((row) => row[column]?.length ?? 0)));
-  for (const row of all) {
-    print(
-      row
-        .map((cell, column) => cell.padEnd(widths[column] ?? 0))
-        .join("  ")
-        .trimEnd(),
-    );
+  const gaps = 2 * (titles.length - 1);
+  for (let over = sum(widths) + gaps - width; over > 0; over--) {
+    const widest = widths.indexOf(Math.max(...widths));
+    widths[widest] = Math.max((widths[widest] ?? 0) - 1, 1);
+    if (sum(widths) === widths.length) {
+      break;
+    }
   }
+  return all.map((row) =>
+    row
+      .map((cell, column) => cut(cell, widths[column] ?? 0).padEnd(widths[column] ?? 0))
+      .join("  ")
+      .trimEnd(),
+  );
+}
+
+function sum(numbers: readonly number[]): number {
+  return numbers.reduce((total, each) => total + each, 0);
+}
+
+function cut(text: string, width: number): string {
+  return text.length <= width ? text : `${text.slice(0, Math.max(0, width - 1))}…`;
+}
+
+/** A text of somebody else on one line: without what a terminal would obey. */
+export function oneLine(text: string): string {
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is taken out
+  return text.replaceAll(/[\s\x00-\x1f\x7f-\x9f]+/g, " ");
+}
+
+/** Writes to stderr what a command that goes on has to say: a line, or one JSON object. */
+export function printLog(message: string, asJson: boolean | undefined): void {
+  host().stderr.write(`${asJson ? JSON.stringify({ message }) : `jetrpc: ${message}`}\n`);
 }
 
 /** Writes what went wrong to stderr: a line for each line, or one JSON object. */
@@ -27,5 +69,5 @@ export function printError(message: string, code: string, asJson: boolean): void
   const lines = asJson
     ? [JSON.stringify({ error: { code, message } })]
     : message.split("\n").map((line) => `jetrpc: ${line}`);
-  process.stderr.write(`${lines.join("\n")}\n`);
+  host().stderr.write(`${lines.join("\n")}\n`);
 }

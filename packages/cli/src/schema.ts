@@ -4,16 +4,25 @@ import { delimiter, dirname, join } from "node:path";
 import { promisify } from "node:util";
 import {
   createFileRegistry,
+  createRegistry,
   type DescFile,
   type DescService,
   type FileRegistry,
   fromBinary,
+  type Registry,
 } from "@bufbuild/protobuf";
 import { BinaryReader } from "@bufbuild/protobuf/wire";
 import { FileDescriptorSetSchema } from "@bufbuild/protobuf/wkt";
-import { Code, ConnectError } from "@jetrpc/runtime";
-import { bindService, checkService } from "@jetrpc/runtime/schema";
+import {
+  Code,
+  ConnectError,
+  type Connection,
+  describeService,
+  listServices,
+} from "@jetrpc/runtime";
+import { bindService, checkService, typesOf } from "@jetrpc/runtime/schema";
 import { UsageError } from "./exit-code.js";
+import { environment, host } from "./host.js";
 import { locate } from "./locate.js";
 
 /** Where the schema is, and what of it is meant. */
@@ -28,26 +37,44 @@ export interface SchemaOptions {
 export interface Schema {
   readonly services: readonly DescService[];
   /** All types, to show messages with. */
-  readonly registry: FileRegistry;
+  readonly registry: Registry;
+}
+
+/** True when somebody says where the schema is. */
+export async function hasSchema(options: SchemaOptions): Promise<boolean> {
+  return (await descriptorsOf(options)) !== undefined || existsSync("buf.yaml");
+}
+
+/** The path of the image that somebody names: on the command line, in the environment or in .env. */
+export async function descriptorsOf({ descriptors }: SchemaOptions): Promise<string | undefined> {
+  return (descriptors ?? (await environment())["JETRPC_DESCRIPTORS"]) || undefined;
 }
 
 /** Nobody says where the schema is. */
 export class NoSchema extends UsageError {}
+
+/** How long workers may take to describe themselves, in ms. */
+const answerMs = 5_000;
 
 /** No image is larger, in bytes. */
 const maxImage = 256 * 1024 * 1024;
 
 /**
  * Reads the schema: the given file, the one of JETRPC_DESCRIPTORS, or what buf
- * builds in this folder.
+ * builds in this folder. With `anyService` it is about services without durable methods and
+ * options of jetrpc, too.
  *
  * Throws UsageError when there is none or it has no such service, and
  * InvalidArgument when it cannot be read or its options cannot be.
  */
-export async function loadSchema({ descriptors, service = [] }: SchemaOptions): Promise<Schema> {
-  const path = descriptors ?? process.env["JETRPC_DESCRIPTORS"];
+export async function loadSchema(
+  options: SchemaOptions,
+  { anyService = false } = {},
+): Promise<Schema> {
+  const { service = [] } = options;
+  const path = await descriptorsOf(options);
   const registry = parse(path ? readImage(path) : await buildImage(), path ?? "what buf builds");
-  const services = select(registry, service);
+  const services = select(registry, service, anyService);
   const problems = services.flatMap((desc) =>
     checkService(desc).map((problem) => `${locate(problem)}: ${problem.message}`),
   );
@@ -56,6 +83,68 @@ export async function loadSchema({ descriptors, service = [] }: SchemaOptions): 
   }
   refuseSharedStreams(services);
   return { services, registry };
+}
+
+/**
+ * The schema as running workers describe it: of the named services, of the one that `likely`
+ * names if it runs, or of all.
+ *
+ * Throws Unavailable when no worker answers, PermissionDenied.
+ */
+export async function describedSchema(
+  connection: Connection,
+  names?: readonly string[],
+  likely?: string,
+): Promise<Schema> {
+  const services = likely
+    ? await describe(connection, likely).then((service) => [service], noneRuns)
+    : [];
+  if (services.length === 0) {
+    const wanted = names ?? (await listNames(connection));
+    const all = wanted.map((name) => describe(connection, name));
+    services.push(...(await Promise.all(all)));
+  }
+  if (services.length === 0) {
+    throw new ConnectError(
+      "no worker answers, and no schema is here: start a worker, or name an image with --descriptors FILE or JETRPC_DESCRIPTORS",
+      Code.Unavailable,
+    );
+  }
+  return { services, registry: createRegistry(...services.map(typesOf)) };
+}
+
+/** That no worker is there is known at once: one that is may be busy. */
+function describe(connection: Connection, name: string): Promise<DescService> {
+  return describeService(connection, name, { timeoutMs: answerMs }).catch(refuseToAsk);
+}
+
+/** Says where else the schema may come from. */
+function refuseToAsk(cause: unknown): never {
+  const { code, rawMessage } = ConnectError.from(cause);
+  if (code !== Code.PermissionDenied) {
+    throw cause;
+  }
+  throw new ConnectError(
+    `these credentials may not ask workers for the schema (${rawMessage}): those of the role client may; or name it with --descriptors FILE, or a method in full where they may call it`,
+    Code.PermissionDenied,
+    undefined,
+    undefined,
+    cause,
+  );
+}
+
+function noneRuns(error: unknown): DescService[] {
+  if (ConnectError.from(error).code === Code.Unavailable) {
+    return [];
+  }
+  throw error;
+}
+
+async function listNames(connection: Connection): Promise<string[]> {
+  const ask = (timeoutMs?: number) => listServices(connection, { timeoutMs }).catch(refuseToAsk);
+  const few = await ask();
+  const running = few.length > 0 ? few : await ask(answerMs);
+  return [...new Set(running.map(({ typeName }) => typeName))].sort();
 }
 
 function readImage(path: string): Uint8Array {
@@ -72,24 +161,54 @@ async function buildImage(): Promise<Uint8Array> {
       "no schema: run it where buf.yaml is, or name an image with --descriptors FILE or JETRPC_DESCRIPTORS (make one with `buf build -o image.binpb`)",
     );
   }
-  const PATH = [...localBins(process.cwd()), process.env["PATH"]].join(delimiter);
   try {
-    const { stdout } = await promisify(execFile)("buf", ["build", "-o", "-"], {
-      env: { ...process.env, PATH },
+    return await runBuf(["build", "-o", "-"]);
+  } catch (cause) {
+    if (cause instanceof BufMissing) {
+      throw new UsageError(`${cause.message}, or name an image with --descriptors FILE`);
+    }
+    throw cause;
+  }
+}
+
+/** buf is not there. */
+export class BufMissing extends Error {
+  constructor() {
+    super("buf is not installed: run `npm install --save-dev @bufbuild/buf`");
+  }
+}
+
+/**
+ * Runs buf, that of this folder before any other, and returns what it writes to stdout. Throws
+ * BufMissing, and InvalidArgument when it ends with another code than `okCodes`.
+ */
+export async function runBuf(
+  args: readonly string[],
+  { okCodes = [0] }: { okCodes?: readonly number[] } = {},
+): Promise<Buffer> {
+  try {
+    const { stdout } = await promisify(execFile)("buf", args, {
+      env: { ...host().env, PATH: pathWithBins() },
       encoding: "buffer",
       maxBuffer: maxImage,
     });
     return stdout;
   } catch (error) {
-    const { code, stderr } = error as { code?: string | number; stderr?: Buffer };
-    if (code === "ENOENT") {
-      throw new UsageError(
-        "buf is not installed: run `npm install --save-dev @bufbuild/buf`, or name an image with --descriptors FILE",
-      );
+    const failed = error as { code?: string | number; stdout?: Buffer; stderr?: Buffer };
+    if (failed.code === "ENOENT") {
+      throw new BufMissing();
     }
-    const why = stderr?.toString().trim() || String(error);
-    throw new ConnectError(`buf build failed:\n${why}`, Code.InvalidArgument);
+    if (okCodes.includes(Number(failed.code)) && failed.stdout) {
+      return failed.stdout;
+    }
+    const why = failed.stderr?.toString().trim() || String(error);
+    throw new ConnectError(`buf ${args[0]} failed:\n${why}`, Code.InvalidArgument);
   }
+}
+
+/** The PATH with what npm has installed for this folder before the rest, as scripts have it. */
+export function pathWithBins(): string {
+  return [...localBins(process.cwd()), host().env["PATH"]].join(delimiter);
 }
 
 /** Where npm puts what is installed for a folder. */
@@ -113,7 +232,11 @@ function parse(image: Uint8Array, name: string): FileRegistry {
   }
 }
 
-function select(registry: FileRegistry, names: readonly string[]): DescService[] {
+function select(
+  registry: FileRegistry,
+  names: readonly string[],
+  anyService: boolean,
+): DescService[] {
   const all = [...registry.files]
     .filter((file) => !isImport(file))
     .flatMap((file) => file.services);
@@ -125,7 +248,7 @@ function select(registry: FileRegistry, names: readonly string[]): DescService[]
   const chosen =
     names.length > 0
       ? names.map((name) => registry.getService(name) as DescService)
-      : all.filter(usesJetrpc);
+      : all.filter((desc) => anyService || usesJetrpc(desc));
   if (chosen.length === 0) {
     throw new UsageError(
       `no service of the schema has a durable method or options of jetrpc: name one with --service (it has ${list(known)})`,

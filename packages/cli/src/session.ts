@@ -1,27 +1,45 @@
 import type { Connection } from "@jetrpc/runtime";
-import { connect } from "@jetrpc/runtime/node";
+import { type ConnectOptions, connect } from "@jetrpc/runtime/node";
 import type { Command } from "commander";
 import { UsageError } from "./exit-code.js";
-import { loadSchema, type Schema, type SchemaOptions } from "./schema.js";
+import { givenEnv } from "./host.js";
+import {
+  describedSchema,
+  hasSchema,
+  loadSchema,
+  type Schema,
+  type SchemaOptions,
+} from "./schema.js";
 
 /** The options of every command that talks to a server. */
-export interface SessionOptions extends SchemaOptions {
+export interface ServerOptions {
   server?: string;
   domain?: string;
   json?: boolean;
 }
 
+/** The options of every command that reads the schema, too. */
+export interface SessionOptions extends ServerOptions, SchemaOptions {}
+
 /** Adds the options of every command that reads the schema. */
 function addSchemaOptions(command: Command): Command {
   return command
-    .option("--descriptors <file>", "FileDescriptorSet or buf image (default: buf builds it here)")
-    .option("--service <name>", "full name of a service; repeatable (default: all)", collect)
-    .option("--json", "print JSON");
+    .option(
+      "--descriptors <file>",
+      "FileDescriptorSet or buf image (default: buf builds it here, or workers tell it)",
+    )
+    .option("--service <name>", "full name of a service; repeatable (default: all)", collect);
 }
 
-/** Adds the options of every command that talks to a server, too. */
+/** Adds the options of every command that reads the schema and talks to a server. */
 export function addSessionOptions(command: Command): Command {
-  return addSchemaOptions(command)
+  return addServerOptions(addSchemaOptions(command));
+}
+
+/** Adds the options of every command that talks to a server. */
+export function addServerOptions(command: Command): Command {
+  return command
+    .option("--json", "print JSON")
     .option("--server <url>", "instead of NATS_URL; without user, password or token")
     .option("--domain <name>", "JetStream domain of the streams (default: JETRPC_DOMAIN)");
 }
@@ -31,28 +49,67 @@ export function collect(value: string, previous: string[] = []): string[] {
   return [...previous, value];
 }
 
-/** Connects as the environment and `.env` say. Errors: those of `connect()`. */
-export async function open({ server, domain }: SessionOptions): Promise<Connection> {
+/** Connects as the environment and `.env` say, for an owner. Errors: those of `connect()`. */
+export async function open(
+  { server, domain }: ServerOptions,
+  owner?: string,
+  more: Pick<ConnectOptions, "onWaiting"> = {},
+): Promise<Connection> {
   if (server?.includes("@")) {
     throw new UsageError(
       "--server takes no user, password or token, as every process of this machine could read it: use NATS_URL, NATS_TOKEN or the like",
     );
   }
   return await connect({
+    env: givenEnv(),
     ...(server && { nats: { servers: server.split(",") } }),
     ...(domain && { domain }),
+    ...(owner && { owner }),
+    ...more,
   });
 }
 
-/** Runs something with the schema and a connection, which it closes. */
+/** Runs something with a connection, which it closes. */
+export async function withConnection<T>(
+  options: ServerOptions,
+  work: (connection: Connection) => Promise<T>,
+): Promise<T> {
+  const connection = await open(options);
+  try {
+    return await work(connection);
+  } finally {
+    await connection.close();
+  }
+}
+
+/** What else {@link withSession} is to do. */
+interface SessionNeeds extends Pick<ConnectOptions, "onWaiting"> {
+  /** What running workers describe will not do. */
+  readonly isSchemaNeeded?: boolean;
+  /** Services without durable methods and options of jetrpc are meant, too. */
+  readonly anyService?: boolean;
+  /** Name of the service that is meant, if there is one of this name. */
+  readonly likely?: string | undefined;
+  readonly owner?: string | undefined;
+}
+
+/**
+ * Runs something with the schema and a connection, which it closes. Where nobody says where the
+ * schema is, it is what running workers describe.
+ */
 export async function withSession<T>(
   options: SessionOptions,
   work: (connection: Connection, schema: Schema) => Promise<T>,
+  { isSchemaNeeded, likely, owner, onWaiting, ...of }: SessionNeeds = {},
 ): Promise<T> {
-  const schema = await loadSchema(options);
-  const connection = await open(options);
+  const isHere = isSchemaNeeded || (await hasSchema(options));
+  const schema = isHere ? await loadSchema(options, of) : undefined;
+  const connection = await open(options, owner, { onWaiting });
   try {
-    return await work(connection, schema);
+    return await work(
+      connection,
+      schema ?? (await describedSchema(connection, options.service, likely)),
+    );
   } finally {
     await connection.close();
   }

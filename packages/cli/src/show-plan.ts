@@ -1,21 +1,26 @@
 import type { Difference, PlannedChange, ServicePlan } from "@jetrpc/runtime/operator";
+import { showDuration } from "./duration.js";
 import { print } from "./output.js";
 
 /** Settings that are durations: JetStream writes them in ns. */
 const durations = new Set(["max_age", "duplicate_window", "ack_wait"]);
 
 /** Shows what is to be done, as infrastructure tools do. */
-export function printPlan({ service, changes }: ServicePlan): void {
-  if (changes.length === 0) {
-    return;
+export function printPlan(plan: ServicePlan): void {
+  for (const line of planLines(plan)) {
+    print(line);
   }
-  print(service);
-  for (const change of changes) {
-    print(`  ${mark(change)} ${change.what}${note(change)}`);
-    for (const line of [...change.differences.map(showDifference), ...change.reasons]) {
-      print(`      ${line}`);
-    }
-  }
+}
+
+/** What is to be done, line by line; none when nothing is. */
+export function planLines({ service, changes }: ServicePlan): string[] {
+  const lines = changes.flatMap((change) => [
+    `  ${mark(change)} ${change.what}${note(change)}`,
+    ...[...change.differences.map(showDifference), ...change.reasons].map(
+      (line) => `      ${line}`,
+    ),
+  ]);
+  return lines.length === 0 ? [] : [service, ...lines];
 }
 
 /** `2 to create, 1 to change`. */
@@ -52,26 +57,13 @@ function note({ kind }: PlannedChange): string {
 
 /** `max_age: 7d -> 14d`. */
 export function showDifference({ field, from, to }: Difference): string {
-  return `${field}: ${show(field, from)} -> ${show(field, to)}`;
+  return `${field}: ${showSetting(field, from)} -> ${showSetting(field, to)}`;
 }
 
-function show(field: string, value: unknown): string {
+/** A setting of a stream or a consumer: durations are in ns there. */
+export function showSetting(field: string, value: unknown): string {
   if (durations.has(field) && typeof value === "number") {
     return value === 0 ? "no limit" : showDuration(value / 1e6);
   }
   return value === undefined ? "not set" : JSON.stringify(value);
-}
-
-const units = [
-  ["d", 86_400_000],
-  ["h", 3_600_000],
-  ["m", 60_000],
-  ["s", 1_000],
-  ["ms", 1],
-] as const;
-
-/** `7d`, `90m`, `1500ms`: in the largest unit that it is a whole number of. */
-function showDuration(ms: number): string {
-  const [unit, size] = units.find(([, each]) => ms % each === 0) ?? ["ms", 1];
-  return `${ms / size}${unit}`;
 }

@@ -40,7 +40,7 @@ function parse(path: string): unknown {
   }
 }
 
-const fields = ["role", "service", "methods", "owner", "mayDelay"];
+const fields = ["role", "service", "methods", "owner", "mayDelay", "mayRead"];
 
 function resolve(grant: unknown, user: string, services: readonly DescService[]): Grant[] {
   const text = object(grant, `a grant of user ${user}`);

@@ -2,7 +2,7 @@ import { execFileSync } from "node:child_process";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
-import { jetrpc, useShop } from "./support.js";
+import { jetrpc, jetrpcProcess, useShop } from "./support.js";
 
 const shop = useShop();
 
@@ -26,7 +26,7 @@ test.each([
 test("--json makes a JSON object of what went wrong", async () => {
   for (const [args, text] of [
     [["apply", "--force"], "unknown option '--force'"],
-    [["queues"], "no schema: run it where buf.yaml is"],
+    [["apply"], "no schema: run it where buf.yaml is"],
   ] as const) {
     const outcome = await jetrpc([...args, "--json"]);
     expect(outcome).toMatchObject({ code: 2, stdout: "" });
@@ -75,7 +75,7 @@ test("the schema is what buf builds in the folder, or what JETRPC_DESCRIPTORS na
   const bin = join(import.meta.dirname, "../../../node_modules/.bin");
   shop.project.writeShop({ methods: "rpc Built(Request) returns (Response);" });
   const PATH = `${bin}:${process.env["PATH"]}`;
-  const built = await jetrpc(["apply", "--dry-run"], { cwd: folder, env: { ...env, PATH } });
+  const built = await jetrpcProcess(["apply", "--dry-run"], { cwd: folder, env: { ...env, PATH } });
   expect(built.stdout).toContain("consumer Built of stream SHOP");
   const JETRPC_DESCRIPTORS = shop.project.image({
     methods: "rpc Named(Request) returns (Response);",
@@ -83,7 +83,7 @@ test("the schema is what buf builds in the folder, or what JETRPC_DESCRIPTORS na
   const named = await jetrpc(["apply", "--dry-run"], { env: { ...env, JETRPC_DESCRIPTORS } });
   expect(named.stdout).toContain("consumer Named of stream SHOP");
   shop.project.write("proto/shop/v1/shop.proto", "broken");
-  const broken = await jetrpc(["apply"], { cwd: folder, env: { ...env, PATH } });
+  const broken = await jetrpcProcess(["apply"], { cwd: folder, env: { ...env, PATH } });
   expect(broken.code).toBe(1);
   expect(broken.stderr).toMatch(
     /^jetrpc: buf build failed:\njetrpc: proto\/shop\/v1\/shop.proto:1:1/,
@@ -93,7 +93,9 @@ test("the schema is what buf builds in the folder, or what JETRPC_DESCRIPTORS na
 test("the server is that of a .env file, too", async () => {
   const image = shop.project.image();
   shop.project.write(".env", `NATS_URL=${shop.server.url}\n`);
-  const { code } = await jetrpc(["queues", "--descriptors", image], { cwd: shop.project.folder });
+  const { code } = await jetrpcProcess(["queues", "--descriptors", image], {
+    cwd: shop.project.folder,
+  });
   expect(code).toBe(0);
 });
 
@@ -131,7 +133,7 @@ test("bash completes commands and options by the script that it prints", async (
       ],
       { encoding: "utf8" },
     ).trim();
-  expect(complete("d")).toBe("doctor dead");
+  expect(complete("d")).toBe("dev doctor dead");
   expect(complete("dead", "")).toContain("list show replay discard");
   expect(complete("dead", "replay", "--a")).toBe("--all");
   expect(complete("apply", "--d")).toBe("--dry-run --detailed-exitcode --descriptors --domain");

@@ -52,17 +52,29 @@ async function shell(command: string): Promise<string> {
 
 /** Without what is another one each time. */
 function timeless(output: string): string {
-  return output
-    .replaceAll(/20\d\d-\d\d-\d\dT[\d:.]+Z/g, "<time>")
-    .replaceAll(/nats-server [\d.]+/g, "nats-server <version>")
-    .replaceAll(/[\d.]+ [KM]?i?B used/g, "<bytes> used");
+  return (
+    output
+      .replaceAll(/20\d\d-\d\d-\d\dT[\d:.]+Z/g, "<time>")
+      .replaceAll(/nats-server [\d.]+/g, "nats-server <version>")
+      .replaceAll(/[\d.]+ [KM]?i?B used/g, "<bytes> used")
+      .replaceAll(/\d+ ms$/gm, "<time>")
+      // The age and the rates of a row of `top`.
+      .replaceAll(
+        /^(\S+) +(\d+) +(\d+) +\S+ +(\d+) +(\d+)( +[\d.]+){3} +/gm,
+        "$1 $2 $3 <age> $4 $5 <rates> ",
+      )
+  );
+}
+
+async function letterService() {
+  const image = join(shop.project.folder, "image.binpb");
+  await shell(`buf build -o ${image}`);
+  return serviceOf(image, "letters.v1.LetterService");
 }
 
 /** Makes the call of the page that fails for good. */
 async function failLetter(): Promise<void> {
-  const image = join(shop.project.folder, "image.binpb");
-  await shell(`buf build -o ${image}`);
-  const service = serviceOf(image, "letters.v1.LetterService");
+  const service = await letterService();
   const worker = await shop.worker(service, {
     write: () => {
       throw new ConnectError("nobody lives there", Code.NotFound);
@@ -78,8 +90,14 @@ test("every command of docs/cli.md prints what it says there", async () => {
   const [contract] = blocksOf("proto");
   shop.project.write("proto/letters/v1/letters.proto", contract as string);
   expect(shown.length).toBeGreaterThan(10);
+  let writer: { drain(): Promise<void> } | undefined;
   for (const { command, output } of shown) {
+    if (command.startsWith("jetrpc call ") && !writer) {
+      const write = ({ to }: { to: string }) => ({ text: `Dear ${to}` });
+      writer = await shop.worker(await letterService(), { write } as never, { concurrency: 1 });
+    }
     if (command === "jetrpc dead list") {
+      await writer?.drain();
       await failLetter();
     }
     expect(`$ ${command}\n${timeless(await shell(command))}`).toBe(

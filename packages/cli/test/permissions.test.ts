@@ -6,7 +6,7 @@ import { planService } from "@jetrpc/runtime/operator";
 import { startNats } from "@jetrpc/testing";
 import { nkeyAuthenticator } from "@nats-io/nats-core";
 import { expect, test } from "vitest";
-import { serviceOf, useShop } from "./support.js";
+import { jetrpc, serviceOf, useShop } from "./support.js";
 
 const shop = useShop();
 
@@ -77,4 +77,71 @@ test.each([
   const { stderr, code } = await shop.run(shop.project.image(), "permissions", ...args);
   expect(stderr).toContain(text);
   expect(code).not.toBe(0);
+});
+
+test("an operator and an observer run the command; what they may not do is said with the role that may", async () => {
+  const image = shop.project.image();
+  const users = { admin: "administrator", op: "operator", eye: "observer" };
+  shop.project.write(
+    "roles.json",
+    JSON.stringify({
+      SHOP: {
+        ...Object.fromEntries(Object.entries(users).map(([name, role]) => [name, [{ role }]])),
+        ada: [{ role: "client", service: "shop.v1.ShopService" }],
+      },
+    }),
+  );
+  const { folder } = shop.project;
+  const keys = join(folder, "role-keys");
+  const file = join(folder, "roles.json");
+  const { stdout: config } = await shop.run(image, "permissions", "--users", file, "--keys", keys);
+  await using server = await startNats({ config });
+  const as = (name: string, ...args: string[]) => {
+    const lines = readFileSync(join(keys, `${name}.env`), "utf8")
+      .trim()
+      .split("\n");
+    const env = Object.fromEntries(lines.map((line) => line.split("=", 2)));
+    const JETRPC_DESCRIPTORS = image;
+    return jetrpc(args, { env: { ...env, NATS_URL: server.url, JETRPC_DESCRIPTORS } });
+  };
+  expect(await as("admin", "apply")).toMatchObject({ code: 0 });
+  const call = await as("ada", "call", "Order", '{"text": "1"}', "--submit", "--id", "o-1");
+  expect(call).toEqual({ code: 0, stdout: "o-1\n", stderr: "" });
+
+  expect((await as("op", "calls", "list")).stdout).toMatch(/queued +shop.* o-1 /);
+  expect((await as("op", "calls", "show", "o-1")).stdout).toContain('{"text":"1"}');
+  expect((await as("op", "top")).stdout).toMatch(/Order +0 +1 /);
+  expect((await as("op", "check", "--against", image)).stdout).toMatch(
+    /1 queued.*\nsafe to deploy/,
+  );
+  expect((await as("eye", "services")).stdout).toBe("no worker answers\n");
+  expect((await as("eye", "top")).stdout).toMatch(/Order +\? +1 +0 +\?/);
+  for (const args of [
+    ["calls", "list"],
+    ["calls", "show", "o-1", "--method", "Order"],
+    ["calls", "cancel", "--all"],
+    ["dead", "list"],
+    ["pause", "Order"],
+  ]) {
+    const { code, stderr } = await as("eye", ...args);
+    expect({ args, code }).toEqual({ args, code: 1 });
+    expect(stderr).toMatch(/operator/);
+  }
+  for (const args of [
+    ["call", "Order", "{}"],
+    ["calls", "follow", "o-1"],
+    ["calls", "result", "o-1", "--method", "Order"],
+    ["calls", "cancel", "o-1"],
+  ]) {
+    const { code, stderr } = await as("eye", ...args);
+    expect({ args, code }).toEqual({ args, code: 1 });
+    expect(stderr).toMatch(/with the role client/);
+  }
+  const check = await as("eye", "check", "--against", image);
+  expect(check).toMatchObject({
+    code: 1,
+    stdout: expect.stringContaining("the operator role may"),
+  });
+  // A client looks after its own calls.
+  expect((await as("ada", "calls", "cancel", "o-1")).stdout).toMatch(/^canceled .* o-1\n$/);
 });

@@ -3,6 +3,7 @@ import { once } from "node:events";
 import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
+import { Readable, Writable } from "node:stream";
 import {
   createFileRegistry,
   type DescMessage,
@@ -16,10 +17,12 @@ import {
   type DurableUnaryMethod,
   startWorker,
   type WorkerImpl,
+  type WorkerOptions,
 } from "@jetrpc/runtime";
 import { connect } from "@jetrpc/runtime/node";
 import { type NatsServer, startNats } from "@jetrpc/testing";
 import { afterAll, afterEach, beforeAll } from "vitest";
+import { mainOn } from "../src/main.js";
 
 const top = join(import.meta.dirname, "../../..");
 const bin = join(top, "node_modules/.bin");
@@ -103,23 +106,93 @@ export function serviceOf(image: string, name = "shop.v1.ShopService"): DescServ
   return createFileRegistry(set).getService(name) as DescService;
 }
 
-/** The output of a process, and how it ended. */
+/** The output of a command, and how it ended. */
 export interface Outcome {
   readonly code: number | null;
   readonly stdout: string;
   readonly stderr: string;
 }
 
-/** Runs the built command as a process. */
-export async function jetrpc(
+/** What a command is given. */
+export interface Given {
+  /** All of its environment but PATH. */
+  env?: Record<string, string>;
+  stdin?: string;
+}
+
+/** A command that goes on until it is asked to end. */
+export interface Running {
+  /** What it has written by now. */
+  readonly stdout: Written;
+  readonly stderr: Written;
+  readonly ended: Promise<Outcome>;
+  /** Asks it to end, and waits until it has. */
+  end(): Promise<Outcome>;
+}
+
+/** Keeps what is written to it. */
+class Written extends Writable {
+  text = "";
+
+  override _write(chunk: Buffer, _: string, done: () => void): void {
+    this.text += chunk;
+    this.emit("written");
+    done();
+  }
+
+  /** Waits for its first line. */
+  async line(): Promise<string> {
+    while (!this.text.includes("\n")) {
+      await once(this, "written");
+    }
+    return this.text.slice(0, this.text.indexOf("\n"));
+  }
+}
+
+/**
+ * Runs the command in this process: to start one takes a second. The working folder is that of
+ * `useShop()`. {@link jetrpcProcess} is for what is about the process.
+ */
+export async function jetrpc(args: readonly string[], given: Given = {}): Promise<Outcome> {
+  return await startJetrpc(args, given).ended;
+}
+
+/** Starts the command in this process, as {@link jetrpc} does. */
+export function startJetrpc(
   args: readonly string[],
-  { env = {}, cwd = tmpdir() }: { env?: Record<string, string>; cwd?: string } = {},
+  { env = {}, stdin = "" }: Given = {},
+): Running {
+  const [stdout, stderr, asked] = [new Written(), new Written(), new AbortController()];
+  const host = {
+    stdin: Readable.from([Buffer.from(stdin)]),
+    stdout,
+    stderr,
+    env: { PATH: process.env["PATH"], ...env },
+    signal: asked.signal,
+  };
+  const ended = mainOn(host, args).then((code) => ({
+    code,
+    stdout: stdout.text,
+    stderr: stderr.text,
+  }));
+  const end = () => {
+    asked.abort();
+    return ended;
+  };
+  return { stdout, stderr, ended, end };
+}
+
+/** Runs the built command as a process. */
+export async function jetrpcProcess(
+  args: readonly string[],
+  { env = {}, stdin = "", cwd = tmpdir() }: Given & { cwd?: string } = {},
 ): Promise<Outcome> {
   const child = spawn(process.execPath, [join(top, "packages/cli/bin/jetrpc.js"), ...args], {
     cwd,
     env: { PATH: process.env["PATH"], ...env },
-    stdio: ["ignore", "pipe", "pipe"],
+    stdio: ["pipe", "pipe", "pipe"],
   });
+  child.stdin.end(stdin);
   let [stdout, stderr] = ["", ""];
   child.stdout.on("data", (chunk) => {
     stdout += chunk;
@@ -155,7 +228,11 @@ export function useShop() {
   let project: Project;
   const open: (() => Promise<unknown>)[] = [];
 
+  const workingFolder = process.cwd();
+
   beforeAll(async () => {
+    // No schema and no `.env` is found there.
+    process.chdir(tmpdir());
     server = await startNats();
     project = new Project();
   });
@@ -173,6 +250,7 @@ export function useShop() {
   afterAll(async () => {
     await server?.stop();
     project?.remove();
+    process.chdir(workingFolder);
   });
 
   const self = {
@@ -193,9 +271,13 @@ export function useShop() {
     async client(service: DescService): Promise<ShopClient> {
       return createClient<ShopClient>(service, await self.connect());
     },
-    async worker(service: DescService, impl: Record<string, (request: Shop) => object>) {
+    async worker(
+      service: DescService,
+      impl: Record<string, (request: Shop) => object>,
+      options: WorkerOptions = {},
+    ) {
       const handlers = impl as unknown as Partial<WorkerImpl<DescService>>;
-      const worker = await startWorker(service, handlers, await self.connect());
+      const worker = await startWorker(service, handlers, await self.connect(), options);
       open.push(() => worker.drain());
       return worker;
     },

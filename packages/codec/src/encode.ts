@@ -331,7 +331,7 @@ function bodyWriter(
   return (out, value) => write(out, value, init);
 }
 
-/** What is no list or map at all is no init either, for protobuf-es: it holds messages. */
+/** An object that is no list or map is no init either, for protobuf-es: it holds messages. */
 function manyWriter(
   field: DescField,
   init: boolean,
@@ -403,7 +403,7 @@ function mapWriter(field: DescField, init: boolean): WriteField {
   const keyOf = keyReader(mapKey);
   // The value is field 2 of the entry.
   const writeValue = valueWriter({ ...field, number: 2 } as DescField, init);
-  // What protobuf-es converts goes through an object on which this key is no property.
+  // A value that protobuf-es converts goes through an object on which this key is no property.
   const converts = init && (field.scalar === ScalarType.BYTES || field.message !== undefined);
   let lastWidth = 1;
   return (out, message) => {
@@ -427,7 +427,7 @@ function mapWriter(field: DescField, init: boolean): WriteField {
   };
 }
 
-/** What the key of an object means as the key of a map; undefined where it is the same. */
+/** The key of a map that the key of an object stands for; undefined where it is the same. */
 function keyReader(type: ScalarType): ((key: string) => unknown) | undefined {
   switch (type) {
     case ScalarType.STRING:

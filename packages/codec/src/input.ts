@@ -211,7 +211,7 @@ export class Input {
     return getTextEncoding().decodeUtf8(bytes.subarray(start, start + length), strict);
   }
 
-  /** What a field has that is not known: `depth` groups may be within each other. */
+  /** Reads the value of a field that is not known: `depth` groups may be within each other. */
   unknown(tag: number, depth: number): Uint8Array {
     const start = this.at;
     this.skip(tag, depth);

@@ -22,7 +22,7 @@ interface Insert {
 }
 
 /**
- * What is written so far: one buffer that grows and is used again, and large bytes beside it,
+ * All that is written so far: one buffer that grows and is used again, and large bytes beside it,
  * which are copied once, when the size of all is known.
  */
 export class Output {
@@ -55,7 +55,7 @@ export class Output {
     if (inserts.length === 0) {
       return bytes.slice(start, at);
     }
-    const all = new Uint8Array(at - start + this.inserted);
+    const all = unfilled(at - start + this.inserted);
     this.inserts = [];
     this.inserted = 0;
     let from = start;
@@ -68,6 +68,10 @@ export class Output {
       to += insert.bytes.length;
     }
     all.set(bytes.subarray(from, at), to);
+    if (to + at - from !== all.length) {
+      // A getter of a later field can shrink them: then the rest is memory of anything.
+      throw new Error("a field of bytes changed while its message was written");
+    }
     return all;
   }
 
@@ -269,6 +273,18 @@ export class Output {
       insert.at += by;
     }
   }
+}
+
+/** Node's, where it is: its memory is not filled with zeros. Pages may have a Buffer with less. */
+const { Buffer: nodeBuffer } = globalThis as {
+  readonly Buffer?: { allocUnsafeSlow?(size: number): Uint8Array };
+};
+
+/** Memory of its own, of which all will be written: zeros would take as long as the bytes. */
+function unfilled(size: number): Uint8Array {
+  return nodeBuffer?.allocUnsafeSlow
+    ? new Uint8Array(nodeBuffer.allocUnsafeSlow(size).buffer)
+    : new Uint8Array(size);
 }
 
 function varintSize(value: number): number {

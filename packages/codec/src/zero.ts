@@ -10,7 +10,7 @@ export interface Zero {
   readonly bytes: readonly string[];
 }
 
-/** What `make` leaves in fields of bytes. Each message is to have an array of its own instead. */
+/** `make` leaves this array in fields of bytes. Each message is to have an array of its own instead. */
 export const noBytes: Uint8Array = new Uint8Array(0);
 
 type Room = Record<string, unknown> & { [name in Letter]?: 0 };

@@ -1,7 +1,14 @@
+import { execFileSync } from "node:child_process";
 import { create, toBinary } from "@bufbuild/protobuf";
-import { AnySchema } from "@bufbuild/protobuf/wkt";
+import { AnySchema, UninterpretedOptionSchema } from "@bufbuild/protobuf/wkt";
 import { expect, test } from "vitest";
 import { encode } from "../src/index.js";
+
+// The library of ES2022 does not know it; Node 20 has it.
+const ResizableBuffer = ArrayBuffer as unknown as new (
+  size: number,
+  options: { maxByteLength: number },
+) => ArrayBuffer & { resize(size: number): void };
 
 const message = (size: number, fill = 7) =>
   create(AnySchema, { typeUrl: "a/b", value: new Uint8Array(size).fill(fill) });
@@ -24,4 +31,29 @@ test("bytes have memory of their own unless it is asked for less", () => {
   const [one, two] = [encode(AnySchema, message(10)), encode(AnySchema, message(10))];
   expect(one.buffer).not.toBe(two.buffer);
   expect(one.buffer.byteLength).toBe(one.length);
+});
+
+test("bytes that shrink while their message is written leave no foreign memory in it", () => {
+  const buffer = new ResizableBuffer(100_000, { maxByteLength: 100_000 });
+  const init = {
+    stringValue: new Uint8Array(buffer),
+    // A field that is written later.
+    get aggregateValue() {
+      buffer.resize(50_000);
+      return "later";
+    },
+  };
+  expect(() => encode(UninterpretedOptionSchema, init)).toThrow("changed while");
+  expect(encode(AnySchema, message(5_000))).toEqual(toBinary(AnySchema, message(5_000)));
+});
+
+test("a page whose Buffer lacks functions of Node's encodes large bytes", () => {
+  const program = `
+    globalThis.Buffer = { isBuffer: () => false };
+    const { encode } = await import("@jetrpc/codec");
+    const { AnySchema } = await import("@bufbuild/protobuf/wkt");
+    console.log(encode(AnySchema, { value: new Uint8Array(5_000) }).length);`;
+  const options = { cwd: import.meta.dirname, encoding: "utf8" } as const;
+  const said = execFileSync("node", ["--input-type=module", "-e", program], options);
+  expect(said.trim()).toBe("5003");
 });

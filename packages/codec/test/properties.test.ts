@@ -2,6 +2,7 @@ import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import { EmptySchema, StringValueSchema } from "@bufbuild/protobuf/wkt";
 import fc from "fast-check";
 import { expect, test } from "vitest";
+import { runs } from "../../../test/property-runs.js";
 import { parse } from "../src/decode.js";
 import { encode } from "../src/encode.js";
 import { difference } from "./same.js";
@@ -14,7 +15,7 @@ function property(check: (choice: Choice) => void): void {
     fc.property(fc.gen(), (g) => {
       check({ int: (min, max) => g(fc.integer, { min, max }) });
     }),
-    { numRuns: Number(process.env["RUNS"] ?? 500) },
+    runs(500),
   );
 }
 

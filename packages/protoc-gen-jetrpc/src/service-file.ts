@@ -108,7 +108,7 @@ function printClient(
   local: Local,
 ): void {
   const createClient = f.import("createClient", runtime);
-  const connection = f.import("Connection", runtime, true);
+  const connection = f.import("ClientConnection", runtime, true);
   f.print(f.jsDoc(service));
   f.print(f.export("interface", names.client), " {");
   for (const [index, method] of [...bindService(service).methods.values()].entries()) {

@@ -1,51 +1,38 @@
 import { Code, ConnectError, type Interceptor, type Transport } from "@connectrpc/connect";
 import type { NatsConnection } from "@nats-io/nats-core";
+import {
+  type ClientConnection,
+  type ClientInternals,
+  clientInternalsOf,
+  internals,
+} from "./client-connection.js";
 import { Link } from "./link/link.js";
+import type { CreateObserver } from "./link/observer.js";
 import { checkTimeoutMs } from "./link/timer.js";
 import { within } from "./link/within.js";
 import { type MessageLimitOptions, type MessageLimits, messageLimits } from "./message/codec.js";
 import type { Sha256 } from "./message/sha256.js";
-import { PayloadStore } from "./objects/payload-store.js";
+import { latePayloads } from "./objects/late-payloads.js";
 import { anyOwner } from "./schema/call-id.js";
 
-/**
- * Key of what the runtime keeps of a connection for itself. A symbol of the registry: an
- * app may load the runtime as an ES module and as CommonJS.
- */
-const internals: unique symbol = Symbol.for("jetrpc.internals");
-
 /** A NATS connection that carries jetrpc: clients and workers are made on it. */
-export interface Connection {
+export interface Connection extends ClientConnection {
   /** The NATS connection itself. */
   readonly nats: NatsConnection;
-  /** A Connect transport: any Connect client works over it. */
-  readonly transport: Transport;
   /** Whose durable calls this connection submits and attaches to. */
   readonly owner: string;
   /** The JetStream domain that was asked for; undefined for the server's own. */
   readonly domain: string | undefined;
   /**
-   * Resolves when the connection is closed. With the reason when that was not by
-   * close(): Unauthenticated when the server came to refuse the credentials.
-   */
-  readonly closed: Promise<ConnectError | undefined>;
-  /**
    * Sends what is still to be sent and closes the NATS connection. It takes no longer
    * than `closeTimeoutMs`, whatever the server does, and never throws.
    */
   close(): Promise<void>;
-  /** The same as `close()`: for `await using`. */
-  [Symbol.asyncDispose](): Promise<void>;
-  /** The runtime's own. */
-  readonly [internals]: unknown;
 }
 
-/** The part of a connection that {@link internals} is the key of. */
-export interface Internals {
+/** What the runtime keeps of a connection to NATS. */
+export interface Internals extends ClientInternals {
   readonly link: Link;
-  readonly settings: CallSettings;
-  /** The maker of the calls of clients, once there was one. Known to the client only. */
-  caller: unknown;
 }
 
 /** The settings of all calls that clients make on a connection. */
@@ -57,16 +44,19 @@ export interface CallSettings {
   readonly onWaiting: ((call: WaitingCall) => void) | undefined;
 }
 
-/** The part of a connection that the runtime keeps for itself. Throws InvalidArgument for any other object. */
+/**
+ * The part of a connection to NATS that the runtime keeps for itself. Throws InvalidArgument
+ * for any other object.
+ */
 export function internalsOf(connection: Connection): Internals {
-  const own = (connection as Connection | undefined)?.[internals];
-  if (own === undefined) {
+  const own = clientInternalsOf(connection) as Internals;
+  if (!own.link) {
     throw new ConnectError(
-      "this is no connection of jetrpc: make one by connect(), or of a NATS connection by createConnection()",
+      "this connection carries the calls of clients only: workers, operators and discovery need one to NATS, made by connect() or createConnection()",
       Code.InvalidArgument,
     );
   }
-  return own as Internals;
+  return own;
 }
 
 /** Options of `createConnection()`. */
@@ -100,6 +90,11 @@ export interface ConnectionOptions extends MessageLimitOptions {
    * Default: nobody is told.
    */
   onWaiting?: ((call: WaitingCall) => void) | undefined;
+  /**
+   * Watches what clients and workers do on the connection: `telemetry()` of `@jetrpc/otel`
+   * is one. Default: nobody.
+   */
+  observer?: CreateObserver | undefined;
   /** How long close() waits for the server to take what is still to be sent, in ms. Default: 5 s. */
   closeTimeoutMs?: number | undefined;
 }
@@ -122,9 +117,9 @@ const defaultCloseTimeoutMs = 5_000;
 const oldestServer = [2, 12] as const;
 
 /** The parts that the code that makes a connection gives it. */
-interface Parts {
-  /** Makes the transport, when it is first asked for. */
-  readonly createTransport: (own: Internals) => Transport;
+export interface Parts {
+  /** Makes what makes the calls of clients. Default: there are no clients. */
+  readonly createCaller?: (link: Link, settings: CallSettings) => ClientInternals["caller"];
   /** Default: a hash in JavaScript, several times slower than that of Node. */
   readonly createSha256?: () => Sha256;
 }
@@ -139,7 +134,7 @@ interface Parts {
 export function openConnection(
   nats: NatsConnection,
   options: ConnectionOptions,
-  { createTransport, createSha256 }: Parts,
+  { createCaller, createSha256 }: Parts,
 ): Connection {
   checkServer(nats);
   const limits = messageLimits(options);
@@ -152,33 +147,27 @@ export function openConnection(
       inboxPrefix: options.inboxPrefix,
       domain: options.domain,
       createSha256,
+      observer: options.observer,
     },
-    (itself) => new PayloadStore(itself),
+    latePayloads,
   );
   const settings = { interceptors, limits, defaultTimeoutMs, onWaiting };
-  const own = { link, settings, caller: undefined };
-  return new LinkedConnection(own, createTransport, options.closeTimeoutMs);
+  const own = { link, caller: createCaller?.(link, settings) };
+  return new LinkedConnection(own, options.closeTimeoutMs);
 }
 
 /** Holds what it has in private: the options of a NATS connection may be secrets, and it may be printed. */
 class LinkedConnection implements Connection {
   readonly owner: string;
   readonly domain: string | undefined;
-  readonly #createTransport: (own: Internals) => Transport;
   readonly #closeTimeoutMs: number;
   // Not #internals: tsup would take an assignment to it for one to the export.
   readonly #own: Internals;
-  #transport: Transport | undefined;
 
-  constructor(
-    own: Internals,
-    createTransport: (own: Internals) => Transport,
-    closeTimeoutMs = defaultCloseTimeoutMs,
-  ) {
+  constructor(own: Internals, closeTimeoutMs = defaultCloseTimeoutMs) {
     this.owner = own.link.owner;
     this.domain = own.link.options.domain;
     this.#closeTimeoutMs = closeTimeoutMs;
-    this.#createTransport = createTransport;
     this.#own = own;
   }
 
@@ -187,8 +176,8 @@ class LinkedConnection implements Connection {
   }
 
   get transport(): Transport {
-    this.#transport ??= this.#createTransport(this.#own);
-    return this.#transport;
+    // Nobody has a connection without one: serve() makes it for its worker.
+    return (this.#own.caller as NonNullable<ClientInternals["caller"]>).transport;
   }
 
   get closed(): Promise<ConnectError | undefined> {

@@ -20,7 +20,7 @@ export type {
   WaitOptions,
 } from "./client/call.js";
 export type { CallOptions } from "./client/call-options.js";
-export type { AttemptStatus, CallStateName, CallStatus } from "./client/call-status.js";
+export type { CallStatus } from "./client/call-status.js";
 export { createClient } from "./client/client.js";
 export { createConnection } from "./client/create-connection.js";
 export {
@@ -41,11 +41,24 @@ export type {
   ServerStreamingMethod,
   UnaryMethod,
 } from "./client/method.js";
-export { createRetryInterceptor, type RetryOptions } from "./client/retry.js";
+export { createRetryInterceptor, type RetryOptions } from "./client/retry-interceptor.js";
 export type { Submitted } from "./client/submit-all.js";
+export type { ClientConnection } from "./client-connection.js";
 export type { Connection, ConnectionOptions, WaitingCall } from "./connection.js";
 export type { Blob } from "./gen/jetrpc/v1/blob_pb.js";
 export type { Progress } from "./gen/jetrpc/v1/call_pb.js";
+export type { AttemptStatus, CallStateName } from "./ledger/status-fold.js";
+export type {
+  AttemptOutcome,
+  CallOutcome,
+  CreateObserver,
+  ObservedAttempt,
+  ObservedMethod,
+  ObservedSlots,
+  ObservedSubmission,
+  Observer,
+  Watch,
+} from "./link/observer.js";
 export { mayHaveRun, permanent, retryAfter } from "./message/error-marks.js";
 export {
   type BlobInfo,
@@ -58,4 +71,5 @@ export { type BatchContext, type BatchOptions, batched } from "./worker/batched.
 export type { DurableHandlerContext, ProgressReport } from "./worker/context.js";
 export type { GeneratedService, WorkerImpl } from "./worker/handler.js";
 export type { Logger, LogLevel, LogRecord } from "./worker/logger.js";
-export { startWorker, type Worker, type WorkerOptions } from "./worker/worker.js";
+export { startWorker, type Worker } from "./worker/worker.js";
+export type { WorkerOptions } from "./worker/worker-options.js";

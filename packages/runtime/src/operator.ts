@@ -1,10 +1,28 @@
 /**
- * What operators of a service do: dead letters, pauses, queues, what the service
+ * The work of operators of a service: dead letters, pauses, queues, what the service
  * needs on the server, and who may do what there.
  *
  * @module
  */
 
+export type {
+  BulkAct,
+  BulkFailure,
+  BulkFilter,
+  BulkOptions,
+  BulkProgress,
+} from "./operator/bulk.js";
+export type { CallCounts, CountOptions, RecentCalls } from "./operator/call-counts.js";
+export type { CallFilter, PageOptions } from "./operator/call-filter.js";
+export { callStates, openStates } from "./operator/call-filter.js";
+export type { CallOperator } from "./operator/call-operator.js";
+export type {
+  CallBlob,
+  CallReference,
+  CallStory,
+  ResponseRange,
+} from "./operator/call-story.js";
+export type { FieldProblem } from "./operator/check-request.js";
 export {
   createOperator,
   type DeadLetterFilter,
@@ -12,7 +30,8 @@ export {
   type QueueInfo,
   type SweepOptions,
 } from "./operator/create-operator.js";
-export { DeadLetter } from "./operator/dead-letter.js";
+export { DeadLetter, type ReplayOptions } from "./operator/dead-letter.js";
+export type { CallPage, ListedCall } from "./operator/listed-call.js";
 export {
   type ConfiguredAccount,
   type ConfiguredUser,
@@ -34,6 +53,7 @@ export {
 } from "./operator/permissions.js";
 export {
   type ApplyOptions,
+  findDrift,
   type PlannedChange,
   planService,
   type ServicePlan,

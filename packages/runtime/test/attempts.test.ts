@@ -6,6 +6,7 @@ import { startNats } from "@jetrpc/testing";
 import { headers } from "@nats-io/transport-node";
 import { expect, onTestFinished, test } from "vitest";
 import { useProcesses } from "./process.js";
+import { storeRaw, withLines } from "./raw-headers.js";
 import { until, useNats } from "./support.js";
 import { Stops, WireTap } from "./wire-tap.js";
 
@@ -116,4 +117,33 @@ test("a request that is given back without being begun gives no attempt back", a
   });
   await expect(call.result()).rejects.toMatchObject({ rawMessage: "again" });
   expect(attempts).toEqual([3]);
+});
+
+test("a request whose claim is lost holds no slot and has no heartbeat: it comes again", async () => {
+  const client = await nats.client();
+  const held = await client.do.submit({ text: "held" }, { callId: "held" });
+  const root = (await nats.connect()).nats;
+  const info = (await root.request("$JS.API.STREAM.INFO.TEST")).json<{
+    state: { last_seq: number };
+  }>();
+  // The claim of a delivery that comes after the first one of the worker.
+  await storeRaw(
+    root,
+    "test.v1.TestService.log.Do._._.held.entry",
+    withLines("NATS/1.0\r\n\r\n", `Jetrpc-Entry: attempt 1 ${info.state.last_seq} 2`),
+  );
+  const ran: string[] = [];
+  const worker = await nats.worker(
+    {
+      do: ({ text }, { attempt }) => {
+        ran.push(`${text} ${attempt}`);
+        return {};
+      },
+    },
+    { concurrency: 1 },
+  );
+  await until(() => worker.logged.some(({ message }) => message === "an attempt lost its claim"));
+  await client.do({ text: "next" });
+  await held.result();
+  expect(ran).toEqual(["next 1", "held 2"]);
 });

@@ -2,6 +2,7 @@ import { Code, ConnectError } from "@connectrpc/connect";
 import { type BatchOptions, batched } from "@jetrpc/runtime";
 import fc from "fast-check";
 import { expect, test } from "vitest";
+import { runs } from "../../../test/property-runs.js";
 
 const never = new AbortController().signal;
 const first = { signal: never, attempt: 1 };
@@ -50,14 +51,14 @@ interface Call {
   key: number;
   weight: number;
   attempt: number;
-  fate: "result" | "error" | "poison" | "cancelled";
+  fate: "result" | "error" | "poison" | "canceled";
 }
 
 const anyCall = fc.record<Call>({
   key: fc.integer({ min: 0, max: 2 }),
   weight: fc.integer({ min: 0, max: 6 }),
   attempt: fc.constantFrom(1, 1, 1, 2),
-  fate: fc.constantFrom("result", "result", "result", "error", "poison", "cancelled"),
+  fate: fc.constantFrom("result", "result", "result", "error", "poison", "canceled"),
 });
 
 test("every call gets its own end, whatever is in its batch, and no batch breaks a bound", async () => {
@@ -94,11 +95,11 @@ test("every call gets its own end, whatever is in its batch, and no batch breaks
           weight: (item) => calls[item]?.weight ?? 0,
         });
         const ends = calls.map(({ attempt, fate }, item) =>
-          handler(item, { attempt, signal: fate === "cancelled" ? cancel.signal : never }).catch(
+          handler(item, { attempt, signal: fate === "canceled" ? cancel.signal : never }).catch(
             (error: Error) => error.message,
           ),
         );
-        cancel.abort(new Error("cancelled"));
+        cancel.abort(new Error("canceled"));
         const expected = calls.map(({ fate }, item) => {
           switch (fate) {
             case "result":
@@ -108,7 +109,7 @@ test("every call gets its own end, whatever is in its batch, and no batch breaks
             case "poison":
               return `poison in ${item}`;
             default:
-              return "cancelled";
+              return "canceled";
           }
         });
         expect(await Promise.all(ends)).toEqual(expected);
@@ -117,7 +118,7 @@ test("every call gets its own end, whatever is in its batch, and no batch breaks
           const its = batch.map((item) => calls[item] as Call);
           expect(batch.length).toBeLessThanOrEqual(maxSize);
           expect(new Set(its.map(({ key }) => key)).size).toBe(1);
-          expect(its.some(({ fate }) => fate === "cancelled")).toBe(false);
+          expect(its.some(({ fate }) => fate === "canceled")).toBe(false);
           if (batch.length > 1) {
             const weight = its.reduce((sum, call) => sum + call.weight, 0);
             expect(weight).toBeLessThanOrEqual(maxWeight);
@@ -134,7 +135,7 @@ test("every call gets its own end, whatever is in its batch, and no batch breaks
         }
       },
     ),
-    { numRuns: 200 },
+    runs(200),
   );
 });
 
@@ -180,6 +181,55 @@ test("a call that ends while it runs ends at once, and the run when all have end
   await expect(handler(3, { signal: AbortSignal.abort(new Error("three")) })).rejects.toThrow(
     "three",
   );
+});
+
+test("a call that ends while it waits leaves its place in the batch to another one", async () => {
+  const { run, batches, open } = gated<number>();
+  const handler = batched(run, { maxSize: 2 });
+  const cancel = new AbortController();
+  const ends = [handler(1, first)];
+  await turn();
+  const cancelled = handler(3, { signal: cancel.signal });
+  ends.push(handler(2, first), handler(4, first));
+  await turn();
+  cancel.abort(new Error("cancelled"));
+  await expect(cancelled).rejects.toThrow("cancelled");
+  await open();
+  await Promise.all(ends);
+  expect(batches).toEqual([[1], [2, 4]]);
+});
+
+test("a call that ended while its batch failed is not run alone", async () => {
+  const batches: number[][] = [];
+  const cancel = new AbortController();
+  const handler = batched(
+    (items: number[]) => {
+      batches.push(items);
+      if (items.length > 1) {
+        cancel.abort(new Error("cancelled"));
+        throw new Error("poison");
+      }
+      return items;
+    },
+    { maxSize: 10 },
+  );
+  const ends = [handler(1, first), handler(2, { signal: cancel.signal }), handler(3, first)];
+  const settled = await Promise.allSettled(ends);
+  expect(settled.map(({ status }) => status)).toEqual(["fulfilled", "rejected", "fulfilled"]);
+  expect(batches).toEqual([[1, 2, 3], [1], [3]]);
+});
+
+test("as many batches run at once as `concurrency` says, and by default one", async () => {
+  for (const concurrency of [undefined, 3]) {
+    const { run, batches, open } = gated<number>();
+    const handler = batched(run, { maxSize: 2, concurrency });
+    const ends = [1, 2, 3, 4, 5, 6, 7, 8].map((item) => handler(item, first));
+    await turn();
+    expect(batches).toHaveLength(concurrency ?? 1);
+    await open();
+    await Promise.all(ends);
+    expect(batches.flat()).toEqual([1, 2, 3, 4, 5, 6, 7, 8]);
+  }
 });
 
 test("with maxWaitMs, a batch that is full does not wait, and one that is not waits for others", async () => {

@@ -24,7 +24,7 @@ const nats = useNats([BlobService]);
 const blobs = useBlobs(nats);
 const start = useProcesses();
 
-const chunks = 100;
+const chunks = 50;
 const content = bytes(chunks * chunk);
 
 /** The bytes in pieces of chunks; `onPiece` is called before each. */
@@ -54,7 +54,7 @@ describe.each(Object.entries(cuts))("when %s in the middle", (_name, cut) => {
     const { url } = server;
     const connection = await nats.connect({ url });
     const copy = (await blobs.client(connection)).copy;
-    const cutAt = new Set([20, 37, 38, 80]);
+    const cutAt = new Set([10, 20, 21, 40]);
     const make = () =>
       slowly(async (index) => {
         if (cutAt.delete(index)) {
@@ -79,7 +79,7 @@ describe.each(Object.entries(cuts))("when %s in the middle", (_name, cut) => {
     const parts: Uint8Array[] = [];
     for await (const part of openBlob(file as Blob)) {
       parts.push(part);
-      if ([1, 17, 33, 90].includes(parts.length)) {
+      if ([1, 17, 33, 45].includes(parts.length)) {
         await cut(connection, server);
       }
     }
@@ -97,12 +97,12 @@ test("a server that is silent for a while makes both wait", async () => {
     server.suspend();
     setTimeout(() => server.resume(), 500);
   };
-  const source = slowly((index) => (index === 50 ? silence() : undefined));
+  const source = slowly((index) => (index === 25 ? silence() : undefined));
   const { file } = await (await blobs.client(connection)).copy({ file: blobOf(source) });
   let count = 0;
   for await (const part of openBlob(file as Blob)) {
     expect(part).toHaveLength(chunk);
-    if (++count === 40) {
+    if (++count === 20) {
       silence();
     }
   }
@@ -119,7 +119,7 @@ describe("a call id that is given", () => {
   test("lets a process go on with the upload of one that was killed", async () => {
     const connection = await nats.connect();
     const path = await film("film");
-    const stopAfter = 70 * chunk;
+    const stopAfter = 40 * chunk;
     const first = start("blob-client.mjs", nats.environment("client"), path, `${stopAfter}`);
     await first.says("stopped");
     // How many batches that are depends on the machine; what is read of the next one is
@@ -195,7 +195,7 @@ describe("a call id that is given", () => {
     const failing = blobOf(() =>
       slowly((index) => {
         // It is read for its digest first.
-        if (index === 40 && ++reading === 2) {
+        if (index === 30 && ++reading === 2) {
           throw new Error("no more");
         }
       }),

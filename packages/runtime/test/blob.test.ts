@@ -1,12 +1,13 @@
 import { readdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { create } from "@bufbuild/protobuf";
-import { type Blob, blobOf, Code, createClient, openBlob } from "@jetrpc/runtime";
+import { type Blob, blobOf, Code, openBlob, startWorker } from "@jetrpc/runtime";
 import { BlobSchema } from "@jetrpc/runtime/jetrpc/v1/blob_pb.js";
 import { fileBlob, saveBlob } from "@jetrpc/runtime/node";
 import { Objm } from "@nats-io/obj";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
+import { runs } from "../../../test/property-runs.js";
 import {
   bytes,
   chunk,
@@ -156,7 +157,7 @@ describe("Blobs in every place", () => {
         expect(file?.digest).toBe(sha256(content));
         expect(Buffer.compare(await read(file), content)).toBe(0);
       }),
-      { numRuns: 25 },
+      runs(25),
     );
   });
 });
@@ -246,7 +247,7 @@ describe("a Blob is refused", () => {
   test("in the messages of a direct method", () => {
     const connection = nats.connect();
     return expect(
-      connection.then((its) => createClient(DirectBlobService, its)),
+      connection.then((its) => startWorker(DirectBlobService, {}, its)),
     ).rejects.toMatchObject({
       code: Code.InvalidArgument,
       rawMessage: expect.stringContaining(

@@ -161,6 +161,9 @@ JETRPC_OWNER=acme
   await expect(environment.connect({ NATS_TOKEN: "wrong" })).rejects.toMatchObject({
     code: Code.Unauthenticated,
   });
+  // An environment that is given is all there is.
+  const env = { NATS_URL: nats.server.url };
+  expect((await environment.connect({ NATS_TOKEN: "wrong" }, { env })).owner).toBe("_");
 });
 
 test("an option goes before the environment", async () => {

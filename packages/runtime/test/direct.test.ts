@@ -106,14 +106,15 @@ describe("a direct unary call", () => {
     const aborted = gate();
     await nats.worker({
       get: async (_request, context) => {
-        expect(context.timeoutMs()).toBeLessThanOrEqual(200);
+        expect(context.timeoutMs()).toBeLessThanOrEqual(3_000);
         context.signal.addEventListener("abort", aborted.open);
         await aborted.opened;
         return {};
       },
     });
     const client = await nats.client();
-    await expect(client.get({}, { timeoutMs: 200 })).rejects.toMatchObject({
+    // The handler is to begin before it is over, on a busy machine, too.
+    await expect(client.get({}, { timeoutMs: 3_000 })).rejects.toMatchObject({
       code: Code.DeadlineExceeded,
     });
     await aborted.opened;

@@ -5,6 +5,7 @@ import { createOperator } from "@jetrpc/runtime/operator";
 import { type Msg, MsgHdrsImpl } from "@nats-io/nats-core";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
+import { runs } from "../../../test/property-runs.js";
 import { isRetried, retryDelayOf } from "../src/message/error-marks.js";
 import { type HeaderBlock, headerSize } from "../src/message/header.js";
 import { metadataLimit } from "../src/message/metadata-limit.js";
@@ -13,7 +14,7 @@ import { codeName } from "../src/schema/code-name.js";
 import { toCallerError } from "../src/worker/caller-error.js";
 import { TestService } from "./gen/test/v1/test_pb.js";
 import { collect, failureOf, gate, until, useNats } from "./support.js";
-import { thrown } from "./thrown.js";
+import { type Thrown, thrown } from "./thrown.js";
 
 const nats = useNats();
 
@@ -22,6 +23,11 @@ const text1M = "x".repeat(1_100_000);
 /** Fails at once, in the way of a handler that is not async. */
 function raise(what: unknown): never {
   throw what;
+}
+
+/** The one of {@link thrown} that a request means. */
+function meant(index: string): Thrown {
+  return thrown[Number(index)] as Thrown;
 }
 
 function received(headers: HeaderBlock, data: Uint8Array): Msg {
@@ -102,7 +108,8 @@ describe("what was thrown", () => {
           }
         },
       ),
-      { numRuns: 300 },
+      // Metadata of the most bytes, beside a text that fills its line.
+      { ...runs(300), examples: [[3792, 158, [], [0, 906], "\ud800"]] },
     );
   });
 });
@@ -157,46 +164,59 @@ describe("the marks of an error", () => {
 });
 
 describe("a direct call that fails", () => {
-  test.each(thrown)("with $what ends, and the worker goes on", async ({ make, code, text }) => {
+  // One worker throws all of it, one after the other: so it is seen to go on, too.
+  test("with whatever is thrown ends, and the worker goes on", async () => {
     const impl = (isAsync: boolean) => {
       return ({ text }: { text: string }) => {
         if (text === "fine") {
           return { text };
         }
-        return isAsync ? Promise.reject(make()) : raise(make());
+        const error = meant(text).make();
+        return isAsync ? Promise.reject(error) : raise(error);
       };
     };
     const root = await nats.connect();
     await nats.worker({ get: impl(false), two: impl(true) });
     const client = await nats.client();
-    for (const method of [client.get, client.two]) {
-      const error = await failureOf(method({}));
-      expect(error.code).toBe(code);
-      expect(error.rawMessage).toMatch(text);
-      expect(await method({ text: "fine" })).toMatchObject({ text: "fine" });
+    for (const [index, { what, code, text }] of thrown.entries()) {
+      for (const method of [client.get, client.two]) {
+        const error = await failureOf(method({ text: `${index}` }));
+        expect(error.code, what).toBe(code);
+        expect(error.rawMessage, what).toMatch(text);
+        expect(await method({ text: "fine" }), what).toMatchObject({ text: "fine" });
+      }
+      const request = JSON.stringify({ text: `${index}` });
+      const json = await root.nats.request("test.v1.TestService.rpc.Get", request, {
+        timeout: 30_000,
+        headers: jsonHeaders(),
+      });
+      expect(json.json(), what).toMatchObject({ code: codeName(code) });
     }
-    const json = await root.nats.request("test.v1.TestService.rpc.Get", "{}", {
-      timeout: 30_000,
-      headers: jsonHeaders(),
-    });
-    expect(json.json()).toMatchObject({ code: codeName(code) });
   });
 
-  test.each(thrown)("with $what from an interceptor ends", async ({ make, code, text }) => {
-    await nats.worker({ get: () => ({}) }, { interceptors: [() => () => raise(make())] });
-    const error = await failureOf((await nats.client()).get({}));
-    expect(error.code).toBe(code);
-    expect(error.rawMessage).toMatch(text);
+  test("with whatever an interceptor throws ends", async () => {
+    let index = 0;
+    const interceptors = [() => () => raise(meant(`${index}`).make())];
+    await nats.worker({ get: () => ({}) }, { interceptors });
+    const client = await nats.client();
+    for (const { what, code, text } of thrown) {
+      const error = await failureOf(client.get({}));
+      expect(error.code, what).toBe(code);
+      expect(error.rawMessage, what).toMatch(text);
+      index++;
+    }
   });
 
-  test.each(thrown)("with $what ends a stream after its messages", async ({ make, code, text }) => {
+  test("with whatever is thrown ends a stream after its messages", async () => {
+    let index = 0;
+    const fail = () => raise(meant(`${index}`).make());
     await nats.worker({
       async *down() {
         yield { index: 1 };
-        throw make();
+        fail();
       },
-      up: () => raise(make()),
-      chat: () => raise(make()),
+      up: fail,
+      chat: fail,
     });
     const client = await nats.client();
     const seen: number[] = [];
@@ -208,12 +228,19 @@ describe("a direct call that fails", () => {
     const requests = async function* () {
       yield {};
     };
-    for (const run of [read, () => client.up(requests()), () => collect(client.chat(requests()))]) {
-      const error = await failureOf(run());
-      expect(error.code).toBe(code);
-      expect(error.rawMessage).toMatch(text);
+    for (const { what, code, text } of thrown) {
+      for (const run of [
+        read,
+        () => client.up(requests()),
+        () => collect(client.chat(requests())),
+      ]) {
+        const error = await failureOf(run());
+        expect(error.code, what).toBe(code);
+        expect(error.rawMessage, what).toMatch(text);
+      }
+      index++;
     }
-    expect(seen).toEqual([1]);
+    expect(seen).toEqual(thrown.map(() => 1));
   });
 
   test("gives its slot back", async () => {
@@ -253,75 +280,81 @@ describe("a direct call that fails", () => {
   });
 });
 
-test.each(thrown)("a caller's requests that fail with $what end its call", async ({ make }) => {
+test("a caller's requests that fail end its call, whatever they throw", async () => {
   await nats.worker({ up: async (requests) => ({ index: (await collect(requests)).length }) });
   const client = await nats.client();
-  // biome-ignore lint/correctness/useYield: it fails
-  const requests = async function* () {
-    throw make();
-  };
-  const broken = {
-    [Symbol.asyncIterator]: () => ({
-      next: () => raise(make()),
-      return: () => raise(make()),
-    }),
-  };
-  for (const each of [requests(), broken]) {
-    expect(await client.up(each).catch((error: unknown) => [error])).toHaveLength(1);
+  for (const { what, make } of thrown) {
+    // biome-ignore lint/correctness/useYield: it fails
+    const requests = async function* () {
+      throw make();
+    };
+    const broken = {
+      [Symbol.asyncIterator]: () => ({
+        next: () => raise(make()),
+        return: () => raise(make()),
+      }),
+    };
+    for (const each of [requests(), broken]) {
+      expect(await client.up(each).catch((error: unknown) => [error]), what).toHaveLength(1);
+    }
+    expect(await client.up((async function* () {})()), what).toMatchObject({ index: 0 });
   }
-  expect(await client.up((async function* () {})())).toMatchObject({ index: 0 });
 });
 
 describe("a durable call that fails", () => {
-  test.each(thrown.filter(({ code }) => code === Code.NotFound))(
-    "for good with $what ends at its first attempt",
-    async ({ make, text }) => {
-      let attempts = 0;
-      await nats.worker({
-        do: () => {
-          attempts++;
-          throw make();
-        },
-        async *count() {
-          yield { index: 1 };
-          throw make();
-        },
-      });
-      const client = await nats.client();
-      const call = await client.do.submit({ text: "request" });
+  test("for good ends at its first attempt, whatever is thrown", async () => {
+    const attempts: string[] = [];
+    await nats.worker({
+      do: ({ text }) => {
+        attempts.push(text);
+        throw meant(text).make();
+      },
+      async *count({ text }) {
+        yield { index: 1 };
+        throw meant(text).make();
+      },
+    });
+    const client = await nats.client();
+    const final = [...thrown.entries()].filter(([, { code }]) => code === Code.NotFound);
+    for (const [index, { what, text }] of final) {
+      const request = { text: `${index}` };
+      const call = await client.do.submit(request, { callId: `do-${index}` });
       const error = await failureOf(call.result());
-      expect(error.code).toBe(Code.NotFound);
-      expect(error.rawMessage).toMatch(text);
-      expect(attempts).toBe(1);
-      expect((await failureOf(collect(client.count({})))).code).toBe(Code.NotFound);
-      await untilQueueIsEmpty();
-      // A letter may be stored after its call has ended: a large one comes second then.
-      const [letter, second] = (await letters()).sort(
-        (a, b) => Number(b.callId === call.id) - Number(a.callId === call.id),
-      );
-      expect(letter?.error.code).toBe(Code.NotFound);
-      expect(await letter?.request()).toMatchObject({ text: "request" });
-      expect(second?.error.code).toBe(Code.NotFound);
-    },
-  );
+      expect(error.code, what).toBe(Code.NotFound);
+      expect(error.rawMessage, what).toMatch(text);
+      const stream = await client.count.submit(request, { callId: `count-${index}` });
+      expect((await failureOf(collect(stream))).code, what).toBe(Code.NotFound);
+    }
+    expect(attempts).toEqual(final.map(([index]) => `${index}`));
+    await untilQueueIsEmpty();
+    // A letter may be stored after its call has ended: a large one comes later then.
+    const all = await letters();
+    expect(all.map(({ error }) => error.code)).toEqual(all.map(() => Code.NotFound));
+    const ids = final.flatMap(([index]) => [`do-${index}`, `count-${index}`]);
+    expect(all.map(({ callId }) => callId).sort()).toEqual(ids.sort());
+    for (const letter of all) {
+      expect(await letter.request()).toMatchObject({ text: letter.callId.split("-")[1] });
+    }
+  });
 
-  test.each(thrown.filter(({ code }) => code !== Code.NotFound))(
-    "with $what is attempted again, and ends",
-    async ({ make, code }) => {
-      const attempts: number[] = [];
-      await nats.worker({
-        do: (_request, { attempt }) => {
-          attempts.push(attempt);
-          throw make();
-        },
-      });
-      const client = await nats.client();
-      const call = await client.do.submit({});
-      expect((await failureOf(call.result())).code).toBe(code);
-      expect(attempts).toEqual([1, 2, 3]);
-      expect((await call.status()).attempts).toHaveLength(3);
-    },
-  );
+  test("is attempted again, and ends, whatever is thrown", async () => {
+    const attempts: string[] = [];
+    await nats.worker({
+      do: ({ text }, { attempt }) => {
+        attempts.push(`${text} ${attempt}`);
+        throw meant(text).make();
+      },
+    });
+    const client = await nats.client();
+    for (const [index, { what, code }] of thrown.entries()) {
+      if (code !== Code.NotFound) {
+        const call = await client.do.submit({ text: `${index}` });
+        expect((await failureOf(call.result())).code, what).toBe(code);
+        expect(attempts.splice(0), what).toEqual([1, 2, 3].map((each) => `${index} ${each}`));
+        expect((await call.status()).attempts, what).toHaveLength(3);
+      }
+    }
+  });
 
   test("with an error that is repeated and does not fit is repeated after its time", async () => {
     await nats.worker({

@@ -3,6 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Code, type Connection } from "@jetrpc/runtime";
 import { startNats } from "@jetrpc/testing";
+import type { Msg } from "@nats-io/nats-core";
 import { expect, onTestFinished, test } from "vitest";
 import { storeRaw, withLines } from "./raw-headers.js";
 import { gate, until, useNats } from "./support.js";
@@ -120,6 +121,62 @@ test("what a server brings back leaves again while a call before it runs", async
   expect(worker.logged.map(({ message }) => message)).toContain(
     "a forgotten request was put in again",
   );
+});
+
+test("what a server brings back of calls that were due leaves again while one before it is under way", async () => {
+  await using server = await startForgetful();
+  const { url } = server;
+  const client = await nats.client({ url });
+  const root = await nats.connect({ url });
+  // Makes the consumer.
+  await (await nats.worker({ do: () => ({}) }, { url })).drain();
+  const soon = () => new Date(Date.now() + 500);
+  const held = await client.do.submit({}, { callId: "held", notBefore: soon() });
+  let taken: Msg | undefined;
+  root.nats.subscribe("test.due", {
+    callback: (_error, message) => {
+      taken ??= message;
+    },
+  });
+  root.nats.publish(
+    "$JS.API.CONSUMER.MSG.NEXT.TEST_LATER.Do",
+    JSON.stringify({ batch: 1, expires: 60_000_000_000 }),
+    { reply: "test.due" },
+  );
+  await until(() => taken !== undefined);
+  // Nobody acknowledges it: all that follows lies above the acknowledged floor.
+  const holding = setInterval(() => taken?.respond("+WPI"), 1_000);
+  onTestFinished(() => clearInterval(holding));
+  const callIds = Array.from({ length: 5 }, (_, i) => `call-${i}`);
+  const calls = await Promise.all(
+    callIds.map((callId) => client.do.submit({}, { callId, notBefore: soon() })),
+  );
+  // Each was stored twice: to start later, and to start now.
+  const stored = 2 * (callIds.length + 1);
+  await until(async () => (await stateOf(root, "TEST_LATER")).last_seq === stored);
+  await server.keep("TEST_LATER");
+  const ran: string[] = [];
+  const worker = await nats.worker(
+    {
+      do: (_, { callId }) => {
+        ran.push(callId);
+        return {};
+      },
+    },
+    { url },
+  );
+  await Promise.all(calls.map((call) => call.result()));
+  await until(async () => (await stateOf(root, "TEST_LATER")).messages === 1);
+  await server.bringBack("TEST_LATER");
+  await until(async () => (await stateOf(root, "TEST_LATER")).messages > 1);
+  await until(async () => (await stateOf(root, "TEST_LATER")).messages === 1);
+  expect(worker.logged.map(({ message }) => message)).toContain(
+    "a forgotten request was put in again",
+  );
+  clearInterval(holding);
+  taken?.respond("-NAK");
+  await held.result();
+  expect(ran.sort()).toEqual([...callIds, "held"].sort());
 });
 
 test("a forgotten request that fits no more keeps no other from being put in again", async () => {

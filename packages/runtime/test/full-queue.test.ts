@@ -10,7 +10,7 @@ interface ShortClient {
 }
 
 // A cluster refuses what takes the place of a message in a full stream; one server does not.
-test("a call in a full queue of a cluster can be cancelled", async () => {
+test("a call in a full queue of a cluster can be canceled", async () => {
   await using cluster = await startNatsCluster();
   const connection = await connect({ nats: { servers: cluster.urls } });
   const client = createClient<ShortClient>(ShortService, connection);
@@ -33,9 +33,9 @@ test("a call in a full queue of a cluster can be cancelled", async () => {
   expect(await named.cancel()).toBe(true);
   expect((await named.status()).state).toBe("cancelled");
   // Its worker does not: that waits for room.
-  const cancelled = unnamed.cancel();
+  const canceled = unnamed.cancel();
   await ask(`STREAM.PURGE.${stream}`, { filter: "test.v1.ShortService.queue.Do._._.other" });
-  expect(await cancelled).toBe(true);
+  expect(await canceled).toBe(true);
   expect((await unnamed.status()).state).toBe("cancelled");
   await connection.close();
 });

@@ -83,6 +83,8 @@ describe("a limit of calls at once", () => {
     const client = await nats.client();
     const held = client.get({});
     await started.opened;
+    // The server knows that the worker has left the queue group.
+    await worker.connection.nats.flush();
     const waiting = client.two({});
     await waits.opened;
     const drained = worker.drain();
@@ -94,7 +96,7 @@ describe("a limit of calls at once", () => {
   test("leaves a busy worker alone: an idle one takes the next call", async () => {
     const finish = gate();
     let busy = 0;
-    await nats.worker({
+    const worker = await nats.worker({
       two: async () => {
         busy++;
         await finish.opened;
@@ -104,6 +106,8 @@ describe("a limit of calls at once", () => {
     const client = await nats.client();
     const held = [client.two({}), client.two({})];
     await until(() => busy === 2);
+    // The server knows that the worker has left the queue group.
+    await worker.connection.nats.flush();
     await nats.worker({ two: () => ({ text: "idle" }) });
     for (let i = 0; i < 20; i++) {
       expect((await client.two({})).text).toBe("idle");

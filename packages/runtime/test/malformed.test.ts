@@ -10,14 +10,7 @@ import {
   file_google_protobuf_empty,
   MethodOptions_IdempotencyLevel,
 } from "@bufbuild/protobuf/wkt";
-import {
-  Code,
-  createClient,
-  describeService,
-  listServices,
-  startWorker,
-  type WorkerImpl,
-} from "@jetrpc/runtime";
+import { Code, createClient, describeService, startWorker, type WorkerImpl } from "@jetrpc/runtime";
 import { connect } from "@jetrpc/runtime/node";
 import { createOperator, type DeadLetter } from "@jetrpc/runtime/operator";
 import { startNats } from "@jetrpc/testing";
@@ -226,7 +219,7 @@ describe("a header block that cannot be read", () => {
     expect(await (await letterOf("bad")).requestBytes()).toEqual(request("payload"));
   });
 
-  test("of a request that waits does not keep its caller from cancelling", async () => {
+  test("of a request that waits does not keep its caller from canceling", async () => {
     const { nats: nc } = await nats.connect({ as: "client" });
     const client = await nats.client();
     await client.do.submit({}, { callId: "other" });
@@ -894,7 +887,7 @@ describe("a server", () => {
 });
 
 test("a worker of thousands of methods works, and says how many there are", async () => {
-  const many = manyMethods(20_000);
+  const many = manyMethods(8_000);
   const connection = await nats.connect();
   const worker = await startWorker(
     many,
@@ -903,8 +896,8 @@ test("a worker of thousands of methods works, and says how many there are", asyn
     ) as unknown as Partial<WorkerImpl<DescService>>,
     connection,
   );
-  const [info] = await listServices(connection, { timeoutMs: 5_000 });
-  expect(info).toMatchObject({ typeName: many.typeName, methodCount: 20_000 });
+  const [info] = await listedServices(connection, 1);
+  expect(info).toMatchObject({ typeName: many.typeName, methodCount: 8_000 });
   expect(info?.methods.length).toBeGreaterThan(1_000);
   const stats = await connection.nats.request("$SRV.STATS", "", { timeout: 60_000 });
   expect((stats.json() as { endpoints: unknown[] }).endpoints.length).toBeGreaterThan(1_000);

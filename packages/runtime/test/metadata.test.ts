@@ -117,7 +117,7 @@ describe("metadata of a request", () => {
     expect(new Set(seen)).toEqual(new Set([headers["x-large"].length]));
   });
 
-  test("of the largest size does not keep a call from being cancelled", async () => {
+  test("of the largest size does not keep a call from being canceled", async () => {
     const client = await nats.client();
     const options = { headers: metadataOf(limit), callId: "c" };
     const queued = await client.do.submit({ data: new Uint8Array(1_048_576 - 37_000) }, options);

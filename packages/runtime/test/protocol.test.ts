@@ -11,7 +11,8 @@ import { Outflow } from "../src/link/outflow.js";
 import { controlHeaders } from "../src/message/frame.js";
 import { HeaderBlock } from "../src/message/header.js";
 import { encodeStatus } from "../src/message/status.js";
-import { bindService, type MethodBinding } from "../src/schema/binding.js";
+import { bindService } from "../src/schema/bind-service.js";
+import type { MethodBinding } from "../src/schema/binding.js";
 import { nameCall } from "../src/schema/call-id.js";
 import { dueSubjectOf, entrySubjectOf, laterSubjectOf } from "../src/schema/call-subjects.js";
 import { readTable } from "./docs-table.js";
@@ -82,7 +83,7 @@ const vectors: Record<string, () => string | Promise<string>> = {
     `\`Jetrpc-Entry: ${formatEntry("end", 1, "succeeded")}\``,
   "attempt 2 claims delivery 3 of the request with sequence 17": () =>
     `\`Jetrpc-Entry: ${formatEntry("attempt", 2, { request: 17, delivery: 3 })}\``,
-  "a queued call is cancelled": () => `\`Jetrpc-Entry: ${formatEntry("end", 0, "cancelled")}\``,
+  "a queued call is canceled": () => `\`Jetrpc-Entry: ${formatEntry("end", 0, "cancelled")}\``,
   'NOT_FOUND "gone"': () => `${lines(gone.headers)}, payload (hex) \`${hex(gone.payload)}\``,
   "the same as dead letter": () =>
     `\`Jetrpc-Status: ${Buffer.from(gone.payload).toString("base64")}\``,

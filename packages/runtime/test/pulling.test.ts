@@ -1,4 +1,10 @@
-import { createClient, type DurableUnaryMethod, startWorker } from "@jetrpc/runtime";
+import {
+  createClient,
+  type DurableUnaryMethod,
+  type Logger,
+  type LogRecord,
+  startWorker,
+} from "@jetrpc/runtime";
 import type { Msg } from "@nats-io/nats-core";
 import { describe, expect, test } from "vitest";
 import { Turns } from "../src/worker/turns.js";
@@ -13,8 +19,11 @@ async function createManyClient() {
   return createClient<Client>(PriorityService, await nats.connect());
 }
 
-async function workMany(many: () => { index: number }) {
-  return startWorker(PriorityService, { many }, await nats.connect());
+async function workMany(
+  many: () => { index: number } | Promise<{ index: number }>,
+  logger: Logger = () => undefined,
+) {
+  return startWorker(PriorityService, { many }, await nats.connect(), { logger });
 }
 
 describe("free slots are shared out among priorities", () => {
@@ -53,11 +62,12 @@ describe("free slots are shared out among priorities", () => {
 /** The pulls of workers from now on. */
 async function watchPulls() {
   const root = await nats.connect();
-  const pulls: { consumer: string; batch: number }[] = [];
+  const pulls: { consumer: string; batch: number; mayWait: boolean }[] = [];
   root.nats.subscribe("$JS.API.CONSUMER.MSG.NEXT.PRIORITY.*", {
     callback: (_error, message: Msg) => {
       const consumer = message.subject.split(".").at(-1) as string;
-      pulls.push({ consumer, batch: message.json<{ batch: number }>().batch });
+      const { batch, expires = 0 } = message.json<{ batch: number; expires?: number }>();
+      pulls.push({ consumer, batch, mayWait: expires > 0 });
     },
   });
   await root.nats.flush();
@@ -98,13 +108,22 @@ test("calls with priorities are pulled in batches, never more than there are fre
     await client.many.submit({}, { priority: "low" });
   }
   const { pulls: all } = await watchPulls();
+  let begun = 0;
   let ended = 0;
-  await workMany(() => ({ index: ++ended }));
+  const first = gate();
+  await workMany(async () => {
+    begun++;
+    await first.opened;
+    return { index: ++ended };
+  });
+  await until(() => begun === 10);
+  const pulls = all.filter(({ consumer }) => consumer === "Many-low");
+  // Later slots become free one by one, and one call is pulled for each.
+  expect(pulls.length).toBeLessThan(10);
+  first.open();
   await until(() => ended === 60);
-  const pulls = all.filter(({ consumer }) => consumer.startsWith("Many"));
-  expect(pulls.length).toBeLessThan(60);
   expect(Math.max(...pulls.map(({ batch }) => batch))).toBeGreaterThan(1);
-  expect(pulls.every(({ batch }) => batch <= 10)).toBe(true);
+  expect(all.every(({ batch }) => batch <= 10)).toBe(true);
 });
 
 test("a call of high priority overtakes queued ones of low priority", async () => {
@@ -127,4 +146,39 @@ test("a call of high priority overtakes queued ones of low priority", async () =
   await until(() => begun.length === 21);
   // One turn of another priority may come before it.
   expect(begun.indexOf("high")).toBeLessThanOrEqual(2);
+});
+
+test("a queue whose pull the server refuses is asked again after a pause only", async () => {
+  const { root, pulls } = await watchPulls();
+  await (await workMany(() => ({ index: 0 }))).drain();
+  const { config } = (await root.nats.request("$JS.API.CONSUMER.INFO.PRIORITY.Many-low")).json<{
+    config: object;
+  }>();
+  // The server refuses each pull that may wait for longer.
+  await root.nats.request(
+    "$JS.API.CONSUMER.CREATE.PRIORITY.Many-low.test.v1.PriorityService.queue-low.Many.>",
+    JSON.stringify({
+      stream_name: "PRIORITY",
+      action: "update",
+      config: { ...config, max_expires: 1_000_000 },
+    }),
+  );
+  const before = pulls.length;
+  const refusals: LogRecord[] = [];
+  await workMany(
+    () => ({ index: 0 }),
+    (record) => {
+      if (record.message === "a pull was refused") {
+        refusals.push(record);
+      }
+    },
+  );
+  const client = await createManyClient();
+  // Each of these calls has the worker ask again where it may.
+  while (refusals.length < 3) {
+    await client.many({});
+  }
+  const asked = pulls.slice(before).filter((pull) => pull.consumer === "Many-low" && pull.mayWait);
+  // A refusal is told at the end of its pause. Two pulls may be refused together.
+  expect(asked.length).toBeLessThanOrEqual(2 * (refusals.length + 1));
 });

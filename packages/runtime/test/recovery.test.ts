@@ -64,29 +64,35 @@ test("what a killed server brings back of calls that have ended leaves the queue
   const admin = (await nats.connect({ url })).nats;
   // What stays keeps the server from giving up the file of those that go.
   await client.limited.submit({});
-  const calls = await Promise.all(Array.from({ length: 20 }, () => client.do.submit({})));
-  await Promise.all(calls.map((call) => call.cancel()));
-  let ran = 0;
-  const worker = await nats.worker({ do: () => ({ index: ran++ }) }, { url });
   const queued = async () =>
     admin
       .request("$JS.API.STREAM.INFO.TEST")
       .then((reply) => (reply.json() as { state: { messages: number } }).state.messages)
       .catch(() => -1);
-  await until(async () => (await queued()) === 1);
-  await server.kill();
-  await server.restart();
-  await until(async () => (await queued()) === 1);
-  for (const call of calls) {
-    expect(await call.status()).toMatchObject({ state: "cancelled" });
+  let ran = 0;
+  let isPutIn = false;
+  // A server that had the time to write what it removed brings nothing back.
+  for (let round = 0; round < 10 && !isPutIn; round++) {
+    const calls = await Promise.all(Array.from({ length: 20 }, () => client.do.submit({})));
+    await Promise.all(calls.map((call) => call.cancel()));
+    const worker = await nats.worker({ do: () => ({ index: ran++ }) }, { url });
+    await until(async () => (await queued()) === 1);
+    await server.kill();
+    await server.restart();
+    await until(async () => (await queued()) === 1);
+    for (const call of calls) {
+      expect(await call.status()).toMatchObject({ state: "cancelled" });
+    }
+    await worker.drain();
+    isPutIn = worker.logged.some(
+      ({ message }) => message === "a forgotten request was put in again",
+    );
   }
   expect(ran).toBe(0);
-  expect(worker.logged.map(({ message }) => message)).toContain(
-    "a forgotten request was put in again",
-  );
+  expect(isPutIn).toBe(true);
 });
 
-test("a call that fails while it is cancelled has its dead letter although its worker is lost", async () => {
+test("a call that fails while it is canceled has its dead letter although its worker is lost", async () => {
   const root = await nats.connect();
   const stops = new Stops();
   const tap = await WireTap.start(nats.server.port, stops);
@@ -96,7 +102,7 @@ test("a call that fails while it is cancelled has its dead letter although its w
   const withdrawing = stops.add("torn", "before", ({ headers }) =>
     headers.includes("Jetrpc-Withdrawn"),
   );
-  const isCancelled = call.cancel();
+  const isCanceled = call.cancel();
   await withdrawing;
   // What a worker does whose next step is the dead letter.
   const entry = headers();
@@ -108,7 +114,7 @@ test("a call that fails while it is cancelled has its dead letter although its w
     timeout: 60_000,
   });
   stops.release();
-  expect(await isCancelled).toBe(false);
+  expect(await isCanceled).toBe(false);
 
   await nats.worker({ do: () => ({}) });
   const operator = createOperator(root, TestService);

@@ -3,6 +3,7 @@ import { DurationSchema } from "@bufbuild/protobuf/wkt";
 import { Code, ConnectError, createClient } from "@jetrpc/runtime";
 import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { runs } from "../../../test/property-runs.js";
 import { TestService } from "./gen/test/v1/test_pb.js";
 import { collect, type TestClient, useNats } from "./support.js";
 
@@ -85,7 +86,7 @@ function sorted(metadata: Iterable<[string, string]> = []): [string, string[]][]
 }
 
 describe("a stream arrives as it was sent", () => {
-  test("whatever its messages, metadata and end", { timeout: 120_000 }, async () => {
+  test("whatever its messages, metadata and end", async () => {
     await fc.assert(
       fc.asyncProperty(
         sizes,
@@ -137,7 +138,7 @@ describe("a stream arrives as it was sent", () => {
           }
         },
       ),
-      { numRuns: 150 },
+      runs(150),
     );
   });
 });
@@ -180,7 +181,7 @@ describe("random frames", () => {
     "end 1 2",
   ];
 
-  test("end calls, and neither worker nor client", { timeout: 300_000 }, async () => {
+  test("end calls, and neither worker nor client", async () => {
     const { headers } = await import("@nats-io/transport-node");
     const randomOptions = (reply: string) => {
       const choice = Math.random();

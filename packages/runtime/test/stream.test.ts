@@ -366,7 +366,7 @@ describe("the end", () => {
     void started.opened.then(() => controller.abort());
     await expect(call).rejects.toMatchObject({ code: Code.Canceled });
     await until(() => aborted === 1);
-    await expect(collect(client.down({}, { timeoutMs: 300 }))).rejects.toMatchObject({
+    await expect(collect(client.down({}, { timeoutMs: 3_000 }))).rejects.toMatchObject({
       code: Code.DeadlineExceeded,
     });
     await until(() => aborted === 2);

@@ -53,7 +53,7 @@ export interface TestClient {
 export type TestImpl = Partial<WorkerImpl<typeof TestService>>;
 
 /** Who makes a connection; `root` does what tests do by hand. */
-export type TestRole = "root" | "worker" | "client" | "operator" | "observer";
+export type TestRole = "root" | "worker" | "client" | "operator" | "observer" | "reader";
 
 /** Options of a connection of a test. */
 export interface TestConnection extends ConnectionOptions {
@@ -74,6 +74,7 @@ function createUsers(services: readonly DescService[]): TestUsers {
     worker: be({ role: "worker" }),
     operator: be({ role: "operator" }),
     observer: be({ role: "observer" }),
+    reader: be({ role: "observer", mayRead: true }),
     ...Object.fromEntries(
       owners.map((owner) => [`client-${owner}`, be({ role: "client", owner, mayDelay: true })]),
     ),
@@ -93,41 +94,42 @@ export function useNats(services: readonly DescService[] = testServices) {
   const open: (() => Promise<unknown>)[] = [];
   const users = isSecured ? createUsers(services) : undefined;
   const userOf = (role: TestRole, owner = "_") => (role === "client" ? `client-${owner}` : role);
-  const asRoot = async (url: string, work: (root: Connection) => Promise<void>) => {
-    const root = await connect({ nats: { ...patient, servers: url, ...users?.options("root") } });
-    await work(root);
-    await root.close();
-  };
+  const connectRoot = (servers: string) =>
+    connect({ nats: { ...patient, servers, ...users?.options("root") } });
+  /** Cleans up after each test of the file. */
+  let cleaner: Connection;
   /** Streams that no test has changed. */
   const unused = new Set<string>();
   const start = async (options: Pick<NatsOptions, "maxPayload"> = {}) => {
     const started = await startNats({ ...options, ...(users && { config: users.config }) });
     if (users) {
-      await asRoot(started.url, async (root) => {
-        await makeStreams(root, services);
-        for (const stream of await listStreams(root)) {
-          unused.add(JSON.stringify(asMade(stream)));
-        }
-      });
+      const root = await connectRoot(started.url);
+      await makeStreams(root, services);
+      for (const stream of await listStreams(root)) {
+        unused.add(JSON.stringify(asMade(stream)));
+      }
+      await root.close();
     }
     return started;
   };
 
   beforeAll(async () => {
     server = await start();
+    cleaner = await connectRoot(server.url);
   });
   afterEach(async () => {
     for (const close of open.splice(0).reverse()) {
       await close();
     }
-    await asRoot(server.url, async (root) => {
-      const left = await removeStreams(root, unused);
-      if (users) {
-        await makeStreams(root, services, left);
-      }
-    });
+    const left = await removeStreams(cleaner, unused);
+    if (users) {
+      await makeStreams(cleaner, services, left);
+    }
   });
-  afterAll(() => server?.stop());
+  afterAll(async () => {
+    await cleaner?.close();
+    await server?.stop();
+  });
 
   const self = {
     get server(): NatsServer {
@@ -202,10 +204,17 @@ export async function collect<T>(iterable: AsyncIterable<T>): Promise<T[]> {
   return all;
 }
 
-/** Waits until something holds. */
+/** How long a test waits for something, in ms: it fails by then, before its own time is over. */
+const patienceMs = 240_000;
+
+/** Waits until something holds; fails with the words of it when it never does. */
 export async function until(holds: () => boolean | Promise<boolean>): Promise<void> {
-  while (!(await holds())) {
-    await new Promise((resolve) => setTimeout(resolve, 10));
+  const end = performance.now() + patienceMs;
+  for (let pauseMs = 10; !(await holds()); pauseMs = Math.min(pauseMs + 1, 100)) {
+    if (performance.now() > end) {
+      throw new Error(`after ${patienceMs / 1000} s it does not hold: ${holds}`);
+    }
+    await new Promise((resolve) => setTimeout(resolve, pauseMs));
   }
 }
 
@@ -214,12 +223,12 @@ export async function listedServices(
   connection: Connection,
   count: number,
 ): Promise<ServiceInfo[]> {
-  for (;;) {
-    const services = await listServices(connection);
-    if (services.length >= count) {
-      return services;
-    }
-  }
+  let services: ServiceInfo[] = [];
+  await until(async () => {
+    services = await listServices(connection);
+    return services.length >= count;
+  });
+  return services;
 }
 
 /** A drain limit that no test reaches, however slow the machine is. */

@@ -143,10 +143,15 @@ export class WireTap {
     return this.sockets.size === 0;
   }
 
-  close(): void {
+  /** Cuts all connections: what is withheld of them is lost. Parties may connect again. */
+  cut(): void {
     for (const socket of this.sockets) {
       socket.destroy();
     }
+  }
+
+  close(): void {
+    this.cut();
     this.server.close();
   }
 }

@@ -4,13 +4,14 @@ import { Code, ConnectError } from "@jetrpc/runtime";
 import { type Msg, MsgHdrsImpl } from "@nats-io/nats-core";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
+import { runs } from "../../../test/property-runs.js";
 import { CallState, type Entry, formatEntry, parseEntry } from "../src/ledger/log.js";
 import { SlotTable } from "../src/link/slot-table.js";
 import { readDelivery } from "../src/link/stored-message.js";
 import { HeaderBlock } from "../src/message/header.js";
 import { readMetadata } from "../src/message/metadata.js";
 import { decodeStatus, encodeStatus, isStatus } from "../src/message/status.js";
-import { bindService } from "../src/schema/binding.js";
+import { bindService } from "../src/schema/bind-service.js";
 import { nameCall, parseCallSubject } from "../src/schema/call-id.js";
 import { entrySubjectOf, liveSubjectOf, progressSubjectOf } from "../src/schema/call-subjects.js";
 import { TestService } from "./gen/test/v1/test_pb.js";
@@ -57,6 +58,7 @@ describe("subjects", () => {
         expect(parsed?.owner).toBe(owner);
         expect(parsed?.suffix).toBe(call.suffix);
       }),
+      runs(),
     );
   });
 
@@ -82,6 +84,7 @@ describe("metadata", () => {
         expect(Object.fromEntries(readMetadata(headers))).toEqual({ ...leading });
         expect(Object.fromEntries(readMetadata(headers, "trailer"))).toEqual({ ...trailing });
       }),
+      runs(),
     );
   });
 
@@ -117,6 +120,7 @@ describe("a status", () => {
           expect(decoded.findDetails(StringValueSchema).map((d) => d.value)).toEqual(details);
         },
       ),
+      runs(),
     );
   });
 
@@ -176,6 +180,7 @@ describe("a call log", () => {
         }
         expect(again).toEqual(once);
       }),
+      runs(),
     );
   });
 
@@ -260,7 +265,7 @@ describe("SlotTable", () => {
         }
         expect(new Set(table.values())).toEqual(new Set(model.values()));
       }),
-      { numRuns: 200 },
+      runs(200),
     );
   });
 });

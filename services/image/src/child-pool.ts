@@ -1,4 +1,5 @@
 import { type ChildProcess, fork } from "node:child_process";
+import { readFileSync } from "node:fs";
 import { Code, ConnectError, permanent } from "@jetrpc/runtime";
 import type { Failure } from "./image-error.js";
 import { type FromProcess, type Item, outOfMemory, type ToProcess } from "./process-messages.js";
@@ -11,7 +12,7 @@ export interface ChildPoolOptions {
   readonly setups: readonly unknown[];
   /** How long a process may take to start, in ms. */
   readonly startTimeoutMs: number;
-  /** How long a process may go without a step, in ms. */
+  /** How long a process may work without a step, in ms: four times as long when it has no CPU. */
   readonly stepTimeoutMs: number;
   /** Memory at which a process is ended, in bytes. */
   readonly maxMemoryBytes: number;
@@ -34,6 +35,12 @@ const tickMs = 50;
 
 /** How long a process whose job nobody wants may take to stop, in ms. */
 const graceMs = 500;
+
+/** A process that waits for its CPU gets so many times longer. */
+const patience = 4;
+
+/** A process that worked less, in ms, hangs, however busy the machine is. */
+const leastWorkMs = 50;
 
 /** How many times a process may fail to start before the pool waits for the next job, in a row. */
 const startAttempts = 3;
@@ -309,6 +316,7 @@ class Job<T> {
   private isLeft = false;
   private isImage = true;
   private quietMs = 0;
+  private cpuMsBefore: number | undefined;
   private stoppedMs = 0;
   private watch: ReturnType<typeof setInterval> | undefined;
   private onChange: () => void = () => undefined;
@@ -330,6 +338,7 @@ class Job<T> {
 
   receive(message: FromProcess): void {
     this.quietMs = 0;
+    this.cpuMsBefore = undefined;
     if (message.type === "step") {
       this.isImage = message.isImage;
     } else if (message.type === "item") {
@@ -382,15 +391,25 @@ class Job<T> {
     // A process whose items nobody takes has nothing to say.
     this.quietMs += this.items.length > 0 ? 0 : tickMs;
     this.stoppedMs += this.isStopped ? tickMs : 0;
+    this.cpuMsBefore ??= cpuMsOf(this.child);
     if (this.stoppedMs >= graceMs) {
       this.child.kill("SIGKILL");
     } else if (this.quietMs >= this.stepTimeoutMs) {
-      this.end({ error: this.explainHang() });
-      this.child.kill("SIGKILL");
+      const workedMs = cpuMsOf(this.child) - this.cpuMsBefore;
+      const isStarved = workedMs < this.stepTimeoutMs / 2;
+      if (!isStarved || this.quietMs >= patience * this.stepTimeoutMs) {
+        this.end({ error: this.explainHang(isStarved && workedMs >= leastWorkMs) });
+        this.child.kill("SIGKILL");
+      }
     }
   }
 
-  private explainHang(): ConnectError {
+  private explainHang(isStarved: boolean): ConnectError {
+    if (isStarved) {
+      return unavailable(
+        `a process had less than half of a CPU for ${this.quietMs} ms: the machine of the worker is too busy`,
+      );
+    }
     const limit = `${this.stepTimeoutMs} ms, which is all that this worker grants`;
     return this.isImage
       ? permanent(
@@ -419,6 +438,17 @@ class Job<T> {
     if (!this.isLeft && this.child.connected) {
       this.child.send(message, () => undefined);
     }
+  }
+}
+
+/** CPU time of all threads of a process, in ms; endless where the system does not tell. */
+function cpuMsOf({ pid }: ChildProcess): number {
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, "latin1");
+    const [user, system] = stat.slice(stat.lastIndexOf(")")).split(" ").slice(12);
+    return 10 * (Number(user) + Number(system));
+  } catch {
+    return Number.POSITIVE_INFINITY;
   }
 }
 

@@ -23,3 +23,9 @@ export class ImageError extends Error implements Failure {
     super(message);
   }
 }
+
+/** What an error of a native library says, without its details. */
+export function firstLine(error: unknown): string {
+  const text = error instanceof Error ? error.message : String(error);
+  return text.split("\n")[0]?.trim() || "no reason given";
+}

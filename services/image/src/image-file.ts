@@ -1,5 +1,6 @@
+import { largestSides } from "@jetrpc-examples/service-kit";
 import sharp, { type Metadata, type Sharp } from "sharp";
-import { ImageError } from "./image-error.js";
+import { firstLine, ImageError } from "./image-error.js";
 
 /** How an image is encoded. */
 export type Format = "jpeg" | "png" | "webp" | "gif" | "avif" | "tiff";
@@ -35,7 +36,7 @@ sharp.concurrency(1);
 
 /** How files of other formats begin, for the error that names them. */
 const otherFormats: [string, RegExp][] = [
-  ["an SVG", /^\s*(?:<\?xml|<!DOCTYPE svg|<!--|<svg)/i],
+  ["an SVG", /^(?:ï»¿)?\s*(?:<\?xml|<!DOCTYPE svg|<!--|<svg)/i],
   ["a PDF", /^%PDF/],
   ["a BMP", /^BM/],
   ["a HEIC image", /^....ftyp(?:heic|heix|mif1|hevc)/s],
@@ -85,7 +86,18 @@ export function checkPixels(pixels: number, maxPixels: number, what: string): vo
   if (pixels > maxPixels) {
     throw new ImageError(
       "ResourceExhausted",
-      `${what} ${megapixels(pixels)} million pixels, and this worker grants ${megapixels(maxPixels)}: make it smaller`,
+      `${what} ${pixels.toLocaleString("en")} pixels, and this worker grants ${maxPixels.toLocaleString("en")}: make it smaller`,
+    );
+  }
+}
+
+/** Throws ResourceExhausted for a side that a format does not have. */
+export function checkSides(width: number, height: number, format: Format): void {
+  const most = largestSides[format];
+  if (Math.max(width, height) > most) {
+    throw new ImageError(
+      "ResourceExhausted",
+      `the result would have ${width} x ${height} pixels, and a ${format} has ${most} on each side at most: make it smaller, or take another format`,
     );
   }
 }
@@ -97,9 +109,9 @@ export function damaged(error: unknown): ImageError {
     : new ImageError("InvalidArgument", `the image is damaged: ${firstLine(error)}`);
 }
 
-/** True when EXIF says that width and height change places. */
-export function isOnItsSide({ metadata }: OpenImage): boolean {
-  return (metadata.orientation ?? 1) >= 5;
+/** Width and height of an image when it is turned as EXIF says. */
+export function uprightSize({ metadata, width, height }: OpenImage): readonly [number, number] {
+  return (metadata.orientation ?? 1) >= 5 ? [height, width] : [width, height];
 }
 
 function explainRefusal(image: Uint8Array, error: unknown): ImageError {
@@ -115,13 +127,4 @@ function explainRefusal(image: Uint8Array, error: unknown): ImageError {
 
 function isFormat(name: string): name is Format {
   return ["jpeg", "png", "webp", "gif", "avif", "tiff"].includes(name);
-}
-
-function firstLine(error: unknown): string {
-  const text = error instanceof Error ? error.message : String(error);
-  return text.split("\n")[0]?.trim() || "no reason given";
-}
-
-function megapixels(pixels: number): string {
-  return (pixels / 1e6).toLocaleString("en", { maximumFractionDigits: 1 });
 }

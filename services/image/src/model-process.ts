@@ -1,6 +1,15 @@
 /** A child process of the ModelEngine. */
-import { type JobContext, runChild } from "./child-process.js";
-import { checkPixels, damaged, decode, isOnItsSide, type Limits, openImage } from "./image-file.js";
+import { runChild } from "./child-process.js";
+import {
+  checkPixels,
+  checkSides,
+  damaged,
+  decode,
+  type Limits,
+  type OpenImage,
+  openImage,
+  uprightSize,
+} from "./image-file.js";
 import { loadModels, type ModelSetup, type Models } from "./models.js";
 import type { Pixels } from "./pixels.js";
 import { readText, warmText } from "./read-text.js";
@@ -31,42 +40,54 @@ runChild<{ models: ModelSetup; limits: Limits }, ModelWork>({
   },
 
   async run(work, context) {
+    await context.step(true);
+    const open = await openImage(work.image);
     if (work.kind === "read-text") {
-      const { pixels } = await decodePixels(work.image, 1, context);
-      await readText(pixels, models, context);
+      const { pixels, alpha } = await decodePixels(work.image, open);
+      await readText(alpha ? onPlainGround(pixels, alpha) : pixels, models, context);
     } else {
-      const { factor } = work.enlargement;
-      const { pixels, alpha } = await decodePixels(work.image, factor, context);
+      const { factor, format } = work.enlargement;
+      const [width, height] = uprightSize(open);
+      checkPixels(width * height * factor ** 2, limits.maxPixels, "the enlarged image would have");
+      checkSides(width * factor, 1, format);
+      const { pixels, alpha } = await decodePixels(work.image, open);
       await upscale(pixels, alpha, work.enlargement, models, context);
     }
   },
 });
 
-/** Decodes an image; on white where it is to be read, else with its alpha channel beside it. */
+/** Decodes an image, with its alpha channel beside it. */
 async function decodePixels(
   image: Uint8Array,
-  factor: number,
-  context: JobContext,
-): Promise<{ pixels: Pixels; alpha?: Uint8Array | undefined }> {
-  await context.step(true);
-  const open = await openImage(image);
-  const [width, height] = isOnItsSide(open) ? [open.height, open.width] : [open.width, open.height];
-  checkPixels(width * height * factor ** 2, limits.maxPixels, "the enlarged image would have");
+  open: OpenImage,
+): Promise<{ pixels: Pixels; alpha: Uint8Array | undefined }> {
+  const [width, height] = uprightSize(open);
   const picture = decode(image, open, limits).autoOrient().toColourspace("srgb");
-  const hasAlpha = factor > 1 && open.metadata.hasAlpha;
   try {
-    const colors = picture.clone();
-    const data = await (hasAlpha ? colors.removeAlpha() : colors.flatten({ background: "white" }))
-      .toColourspace("srgb")
-      .raw({ depth: "uchar" })
-      .toBuffer();
-    const alpha = hasAlpha
+    const data = await picture.clone().removeAlpha().raw({ depth: "uchar" }).toBuffer();
+    const alpha = open.metadata.hasAlpha
       ? await picture.extractChannel("alpha").raw({ depth: "uchar" }).toBuffer()
       : undefined;
     return { pixels: { width, height, data: asColors(data, width * height) }, alpha };
   } catch (error) {
     throw damaged(error);
   }
+}
+
+/** Lays what is there of an image on white when it is dark, and on black when it is bright. */
+function onPlainGround({ width, height, data }: Pixels, alpha: Uint8Array): Pixels {
+  let [seen, bright] = [0, 0];
+  for (let i = 0; i < alpha.length; i++) {
+    seen += alpha[i] as number;
+    bright += (alpha[i] as number) * (data[3 * i + 1] as number);
+  }
+  const ground = bright > 127 * seen ? 0 : 255;
+  const laid = new Uint8Array(data.length);
+  for (let i = 0; i < data.length; i++) {
+    const opaque = alpha[Math.floor(i / 3)] as number;
+    laid[i] = ((data[i] as number) * opaque + ground * (255 - opaque)) / 255;
+  }
+  return { width, height, data: laid };
 }
 
 /** Three bytes a pixel, also of an image that is grey. */

@@ -1,7 +1,7 @@
 import { access, readFile } from "node:fs/promises";
 import { basename } from "node:path";
 import * as ort from "onnxruntime-node";
-import { ImageError } from "./image-error.js";
+import { firstLine, ImageError } from "./image-error.js";
 
 /** The files of the models, and how they run. */
 export interface ModelSetup {
@@ -74,8 +74,12 @@ async function loadModel(path: string, device: string, threads: number): Promise
     executionProviders: [provider === "cuda" ? { name: "cuda", deviceId: Number(id) } : "cpu"],
     intraOpNumThreads: threads,
     interOpNumThreads: 1,
-    // Its arena keeps the memory of the largest image for ever.
-    enableCpuMemArena: false,
+    // Memory that a run frees is kept for the next one: to get it from the system each time takes
+    // longer than the model. Planned as one block for each shape, it would be kept twice.
+    enableCpuMemArena: true,
+    enableMemPattern: false,
+    // A thread that waits leaves its core to others.
+    extra: { session: { intra_op: { allow_spinning: "0" } } },
     logSeverityLevel: 4,
   }).catch((error: Error) => {
     throw explain(error, path, device);
@@ -90,6 +94,30 @@ async function loadModel(path: string, device: string, threads: number): Promise
   };
 }
 
+/**
+ * Runs a model once, on an empty input of a shape: later runs are faster. Throws
+ * FailedPrecondition when the model takes no such input, or gives an output of another shape.
+ */
+export async function warm(
+  { name, run }: LoadedModel,
+  input: readonly number[],
+  output: readonly number[],
+): Promise<void> {
+  const wrong = (found: string) =>
+    new ImageError(
+      "FailedPrecondition",
+      `the model file ${name} does not fit what it is for (${found}): name another one, or the dictionary that belongs to it, see README.md of the image service`,
+    );
+  const size = input.reduce((product, side) => product * side, 1);
+  const { dims } = await run(new Float32Array(size), input).catch((error: Error) => {
+    throw wrong(firstLine(error));
+  });
+  if (dims.length !== output.length || output.some((side, i) => side >= 0 && side !== dims[i])) {
+    const wanted = output.map((side) => (side < 0 ? "any" : side)).join(" x ");
+    throw wrong(`it gives ${dims.join(" x ")} for ${input.join(" x ")}, and not ${wanted}`);
+  }
+}
+
 function unreadable(what: string, path: string, cause: Error): ImageError {
   return new ImageError(
     "FailedPrecondition",
@@ -98,7 +126,7 @@ function unreadable(what: string, path: string, cause: Error): ImageError {
 }
 
 function explain(error: Error, path: string, device: string): ImageError {
-  const reason = error.message.split("\n")[0];
+  const reason = firstLine(error);
   // The CPU's provider is in the package: without a GPU, what fails is the file.
   return device.startsWith("cuda")
     ? new ImageError(

@@ -17,7 +17,7 @@ export interface ImageLimits {
   imageTimeoutMs?: number;
   /** Bytes of memory that a process may take before it is ended. Default: 2 GiB. */
   maxMemoryBytes?: number;
-  /** A process that has more bytes of memory after a call is replaced. Default: 768 MiB. */
+  /** A process that has more bytes of memory after a call is replaced. Default: 1,280 MiB. */
   keepMemoryBytes?: number;
 }
 
@@ -36,7 +36,7 @@ export const defaultLimits: Required<ImageLimits> = {
   maxFrames: 60,
   imageTimeoutMs: 30_000,
   maxMemoryBytes: 2048 * mebibyte,
-  keepMemoryBytes: 768 * mebibyte,
+  keepMemoryBytes: 1280 * mebibyte,
 };
 
 /**

@@ -3,19 +3,19 @@
  *
  * @module
  */
-import { largestSides } from "@jetrpc-examples/service-kit";
 import type { Sharp } from "sharp";
 import type { JobContext } from "./child-process.js";
 import { ImageError } from "./image-error.js";
 import {
   checkPixels,
+  checkSides,
   damaged,
   decode,
   type Format,
-  isOnItsSide,
   type Limits,
   type OpenImage,
   openImage,
+  uprightSize,
 } from "./image-file.js";
 
 /** How an image is made to fit into a width and a height. */
@@ -170,13 +170,7 @@ async function convert(
   const frames = isAnimated ? open.frames : 1;
   const made = madeSize(part, { width, height, fit });
   checkPixels(made.width * made.height * frames, limits.maxPixels, "the result would have");
-  const most = largestSides[format];
-  if (Math.max(made.width, made.height) > most) {
-    throw new ImageError(
-      "ResourceExhausted",
-      `the result would have ${made.width} x ${made.height} pixels, and a ${format} has ${most} on each side at most: make it smaller, or take another format`,
-    );
-  }
+  checkSides(made.width, made.height, format);
   let picture = decode(image, open, limits, isAnimated);
   if (isTurned) {
     picture = picture.autoOrient();
@@ -228,10 +222,6 @@ function checkPart(crop: Part, [width, height]: readonly [number, number]): Part
     );
   }
   return { left, top, width: crop.width, height: crop.height };
-}
-
-function uprightSize(open: OpenImage): readonly [number, number] {
-  return isOnItsSide(open) ? [open.height, open.width] : [open.width, open.height];
 }
 
 /** Encodes a picture. Throws InvalidArgument when its pixels cannot be read. */

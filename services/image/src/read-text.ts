@@ -1,5 +1,5 @@
 import type { JobContext } from "./child-process.js";
-import type { LoadedModel, Models } from "./models.js";
+import { type Models, warm } from "./models.js";
 import { halve, type Pixels, sample } from "./pixels.js";
 import { type Corners, findBoxes } from "./text-boxes.js";
 
@@ -12,8 +12,14 @@ export interface TextLine {
   readonly model: string;
 }
 
-/** Longer sides of what the detector is given: new shapes are slow on a GPU. */
+/** Longer sides of what the detector is given on a GPU, where new shapes are slow. */
 const detectorSides = [320, 640, 960, 1280, 1600];
+
+/** Pixels of the longer side of what the detector is given, at most. */
+const mostSide = 1600;
+
+/** Sides of what the detector is given are whole multiples of this. */
+const sideStep = 32;
 
 /** Height of a line as the recognizer is given it. */
 const lineHeight = 48;
@@ -31,7 +37,7 @@ const deviation = [0.229, 0.224, 0.225];
 /** Finds the lines of an image and reads them, from the line after `skip` on. */
 export async function readText(pixels: Pixels, models: Models, context: JobContext): Promise<void> {
   await context.step();
-  const lines = await findLines(pixels, models.detector);
+  const lines = await findLines(pixels, models);
   const levels = [pixels];
   for (const [index, corners] of lines.entries()) {
     if (index >= context.skip) {
@@ -49,23 +55,24 @@ export async function readText(pixels: Pixels, models: Models, context: JobConte
   }
 }
 
-/** Runs the models once for each shape that they are given. */
-export async function warmText({ detector, recognizer, device }: Models): Promise<void> {
-  // On a CPU a new shape costs nothing.
+/** Runs the models once for each shape that they are given. Throws what {@link warm} throws. */
+export async function warmText(models: Models): Promise<void> {
+  const { detector, recognizer, characters, device } = models;
   const isGpu = device !== "cpu";
   for (const side of isGpu ? detectorSides : detectorSides.slice(0, 1)) {
     for (const [width, height] of shapesOf(side)) {
-      await detector.run(new Float32Array(3 * width * height), [1, 3, height, width]);
+      await warm(detector, [1, 3, height, width], [1, 1, height, width]);
     }
   }
   for (let width = widthStep; width <= (isGpu ? mostWidth : widthStep); width += widthStep) {
-    await recognizer.run(new Float32Array(3 * lineHeight * width), [1, 3, lineHeight, width]);
+    // For each step of the line, a probability of each character of the dictionary.
+    await warm(recognizer, [1, 3, lineHeight, width], [1, -1, characters.length]);
   }
 }
 
 /** Shapes of a longer side: lying, standing and square. */
 function shapesOf(side: number): [number, number][] {
-  const short = Math.round((side * 0.75) / 32) * 32;
+  const short = Math.round((side * 0.75) / sideStep) * sideStep;
   return [
     [side, side],
     [side, short],
@@ -73,16 +80,36 @@ function shapesOf(side: number): [number, number][] {
   ];
 }
 
-async function findLines(pixels: Pixels, detector: LoadedModel): Promise<Corners[]> {
-  const longer = Math.max(pixels.width, pixels.height);
-  const side = detectorSides.find((each) => each >= longer) ?? (detectorSides.at(-1) as number);
+/** How much smaller an image becomes so that it is within a shape. */
+function scaleInto([width, height]: [number, number], image: Size): number {
+  return Math.min(1, width / image.width, height / image.height);
+}
+
+type Size = Pick<Pixels, "width" | "height">;
+
+/**
+ * The shape in which the detector is given an image. On a CPU it is as small as the image: time
+ * goes with pixels, and a new shape costs nothing. On a GPU it is one of a few.
+ */
+export function detectorShape(image: Size, isGpu: boolean): [number, number] {
+  const longer = Math.max(image.width, image.height);
+  if (!isGpu) {
+    const scale = Math.min(1, mostSide / longer);
+    const fit = (side: number) => Math.ceil(Math.max(1, side * scale) / sideStep) * sideStep;
+    return [fit(image.width), fit(image.height)];
+  }
+  const shapes = shapesOf(detectorSides.find((each) => each >= longer) ?? mostSide);
   // The smallest shape in which the image keeps its size, or else its longer side fills it.
-  const scaleIn = ([w, h]: [number, number]) => Math.min(1, w / pixels.width, h / pixels.height);
-  const shapes = shapesOf(side).sort(
-    (a, b) => scaleIn(b) - scaleIn(a) || a[0] * a[1] - b[0] * b[1],
+  shapes.sort((a, b) => scaleInto(b, image) - scaleInto(a, image) || a[0] * a[1] - b[0] * b[1]);
+  return shapes[0] as [number, number];
+}
+
+async function findLines(pixels: Pixels, { detector, device }: Models): Promise<Corners[]> {
+  const [width, height] = detectorShape(pixels, device !== "cpu");
+  const scale = Math.min(
+    scaleInto([width, height], pixels),
+    mostSide / Math.max(pixels.width, pixels.height),
   );
-  const [width, height] = shapes[0] as [number, number];
-  const scale = scaleIn([width, height]);
   const [w, h] = [Math.round(pixels.width * scale), Math.round(pixels.height * scale)];
   let source = pixels;
   while (source.width >= 2 * w && source.width > 1 && source.height > 1) {
@@ -156,6 +183,10 @@ async function readLine(
 /** A space is taken for one above this probability: the recognizer is too shy of them. */
 const spaceAbove = 0.01;
 
+/** Before a mark of which the left side touches a word, it is not. */
+const closing = /[.,;:!?)\]}]/;
+const spaceBeforeClosing = 0.3;
+
 /**
  * What CTC means: the best class of each step, without repetitions and without class 0; and
  * a space where one is likely between two characters, if only less so than nothing.
@@ -181,7 +212,9 @@ function decode(
     gap = Math.max(gap, probabilities[start + space] as number);
     if (best !== 0 && best !== last) {
       if (best !== space) {
-        text += `${gap > spaceAbove && text !== "" ? " " : ""}${characters[best] ?? ""}`;
+        const character = characters[best] ?? "";
+        const isApart = gap > (closing.test(character) ? spaceBeforeClosing : spaceAbove);
+        text += `${isApart && text !== "" ? " " : ""}${character}`;
         gap = 0;
       }
       sum += probabilities[start + best] as number;

@@ -140,7 +140,7 @@ function widen({ x, y, angle, halfWidth, halfHeight }: Box): Corners | undefined
   return [corner(-1, -1), corner(1, -1), corner(1, 1), corner(-1, 1)];
 }
 
-/** From top to bottom, and in a row from left to right. */
+/** From top to bottom, and in a row as the lines of a page follow each other. */
 function inOrder(boxes: readonly Corners[]): Corners[] {
   const placed = boxes
     .map((box) => {
@@ -159,7 +159,16 @@ function inOrder(boxes: readonly Corners[]): Corners[] {
       rows.push([each]);
     }
   }
-  return rows.flatMap((row) => row.sort((a, b) => a.left - b.left).map(({ box }) => box));
+  // Lines that run down follow each other from right to left.
+  return rows.flatMap((row) => {
+    const toRight = row.every(({ box }) => isTall(box)) ? -1 : 1;
+    return row.sort((a, b) => toRight * (a.left - b.left)).map(({ box }) => box);
+  });
+}
+
+/** True for a line that runs down. */
+function isTall([start, end]: Corners): boolean {
+  return end.y - start.y > Math.abs(end.x - start.x);
 }
 
 /** The convex hull of points. */

@@ -1,7 +1,7 @@
 import sharp from "sharp";
 import type { JobContext } from "./child-process.js";
 import { ImageError } from "./image-error.js";
-import type { LoadedModel, Models } from "./models.js";
+import { type LoadedModel, type Models, warm } from "./models.js";
 import { encode } from "./pixel-work.js";
 import type { Pixels } from "./pixels.js";
 
@@ -71,10 +71,11 @@ export async function upscale(
   }
 }
 
-/** Runs the models once for the shape that they are given. */
+/** Runs the models once for the shape that they are given. Throws what {@link warm} throws. */
 export async function warmUpscalers({ upscalers }: Models): Promise<void> {
-  for (const model of Object.values(upscalers)) {
-    await model.run(new Float32Array(3 * tileSide * tileSide), [1, 3, tileSide, tileSide]);
+  for (const factor of [2, 4] as const) {
+    const side = tileSide * factor;
+    await warm(upscalers[factor], [1, 3, tileSide, tileSide], [1, 3, side, side]);
   }
 }
 

@@ -225,7 +225,7 @@ describe("bad input ends at once with its Code, and the worker goes on", () => {
     ],
     ["garbage", () => Buffer.alloc(5000, "garbage"), Code.InvalidArgument, /cannot be read/],
     ["nothing", () => Buffer.alloc(0), Code.InvalidArgument, /empty/],
-    ["a bomb", () => bomb(50_000, 50_000), Code.ResourceExhausted, /2,500 million pixels/],
+    ["a bomb", () => bomb(50_000, 50_000), Code.ResourceExhausted, /2,500,000,000 pixels/],
     ["an SVG with a filter", () => svg, Code.InvalidArgument, /an SVG/],
     ["a PDF", () => Buffer.from("%PDF-1.7\n"), Code.InvalidArgument, /a PDF/],
     ["too many bytes", () => Buffer.alloc(3_000_001), Code.ResourceExhausted, /3000001 bytes/],
@@ -313,6 +313,17 @@ describe("a process that is lost", () => {
       expect.stringContaining("takes longer than 200 ms"),
     ]);
     await expect.poll(() => slow.pids[0]).not.toBe(pid);
+  });
+
+  test.skipIf(process.platform !== "linux")("is not one that gets no CPU for a while", async () => {
+    await using slow = await PixelEngine.start({ processes: 1, imageTimeoutMs: 500 });
+    const [pid] = slow.pids;
+    process.kill(pid as number, "SIGSTOP");
+    const info = slow.info(jpeg, false);
+    // Longer than the limit, and less than four times as long.
+    setTimeout(() => process.kill(pid as number, "SIGCONT"), 800);
+    expect(await info).toMatchObject({ width: 320 });
+    expect(slow.pids).toEqual([pid]);
   });
 
   test("because it takes too much memory ends the call as ResourceExhausted", async () => {

@@ -1,5 +1,5 @@
 /**
- * What the worker processes of services/ share.
+ * The parts that the worker processes of services/ share.
  *
  * @module
  */

@@ -1,5 +1,5 @@
 /**
- * What the engine and its worker threads say to each other.
+ * The messages between the engine and its worker threads.
  *
  * @module
  */
@@ -26,7 +26,7 @@ export interface Source {
 /** The documents of a job, at least one. */
 export type Sources = readonly [Source, ...Source[]];
 
-/** What to do; all but "merge" with the first source. */
+/** A kind of work; all but "merge" with the first source. */
 export type Work =
   | { readonly kind: "info" }
   | { readonly kind: "text"; readonly pages: readonly PageRange[] }
@@ -42,7 +42,7 @@ export type Work =
   | { readonly kind: "split"; readonly ranges: readonly PageRange[]; readonly maxBytes: number }
   | { readonly kind: "merge"; readonly maxBytes: number };
 
-/** What each kind of work gives: one item, or one for each page or range. */
+/** The result of each kind of work: one item, or one for each page or range. */
 export interface ItemOf {
   info: PdfInfo;
   text: PageText;
@@ -51,7 +51,7 @@ export interface ItemOf {
   merge: Uint8Array<ArrayBuffer>;
 }
 
-/** What a document is. */
+/** The properties of a document. */
 export interface PdfInfo {
   pageCount: number;
   /** In points, of which 72 make an inch. */
@@ -88,7 +88,7 @@ export interface Bitmap {
   data: Uint8Array<ArrayBuffer>;
 }
 
-/** What a thread is asked to do. */
+/** A job that a thread is given. */
 export interface Job {
   readonly sources: Sources;
   readonly work: Work;
@@ -120,7 +120,7 @@ export const Control = {
   length: 7,
 } as const;
 
-/** What the engine tells a thread at work. */
+/** The engine tells this to a thread at work. */
 export const Command = {
   run: 0,
   /** Give the thread to another call; the rest is asked for again. */
@@ -129,7 +129,7 @@ export const Command = {
   stop: 2,
 } as const;
 
-/** What a thread says. The last message is an "end". */
+/** A message of a thread. The last message is an "end". */
 export type ThreadMessage =
   | { readonly type: "open"; readonly total: number }
   | { readonly type: "item"; readonly item: ItemOf[keyof ItemOf] }

@@ -70,7 +70,7 @@ export class Lease {
       const job: Job = { ...this.job, control: this.control, port: port2 };
       const transferList = [port2, ...buffersOf(job.sources)];
       await pool.run(job, { transferList, signal: this.killer.signal });
-      // What the thread said last may still be on its way: it comes by another port.
+      // The last message of the thread may still be on its way: it comes by another port.
       await threadEnd;
     } catch (error) {
       this.end({ error: explainLoss(error) });
@@ -206,7 +206,7 @@ function toConnectError({ code, message }: Failure): ConnectError {
   return code === "Internal" ? error : permanent(error);
 }
 
-/** What a thread that was lost means for its call. */
+/** The error of a call whose thread was lost. */
 function explainLoss(error: unknown): ConnectError {
   if ((error as NodeJS.ErrnoException).code === "ERR_WORKER_OUT_OF_MEMORY") {
     const text = "the document needs more memory than this worker grants: split it";

@@ -1,7 +1,7 @@
 import type { CodeName } from "./job.js";
 
 /**
- * What is wrong with a document or with what is asked of it. Thrown in a
+ * Tells what is wrong with a document or with what is asked of it. Thrown in a
  * thread, whose state is sound after it; anything else that is thrown there
  * is a crash.
  */

@@ -20,11 +20,11 @@ import { PageSelection } from "./page-range.js";
 import { PdfError } from "./pdf-error.js";
 import { Pdfium, type PdfiumDocument } from "./pdfium.js";
 
-/** What a thread is started with. */
+/** The data that a thread is started with. */
 export interface ThreadData {
   /** PDFium, compiled once for all threads. */
   readonly module: WebAssembly.Module;
-  /** What PDFium's memory may grow to, in bytes. */
+  /** PDFium's memory grows to no more than this, in bytes. */
   readonly maxMemoryBytes: number;
   /** A thread whose memory grew beyond is replaced after the call, in bytes. */
   readonly keepMemoryBytes: number;
@@ -89,7 +89,7 @@ function produce(job: Job): "done" | "paused" {
   return "done";
 }
 
-/** What a job gives: items, each made when it is asked for. */
+/** The result of a job: items, each made when it is asked for. */
 interface Items {
   /** How many there are, those that are skipped included. */
   readonly total: number;

@@ -2,7 +2,7 @@ import { PDFiumModule } from "@hyzyla/pdfium";
 import type { Bitmap, PageSize, PdfInfo } from "./job.js";
 import { PdfError } from "./pdf-error.js";
 
-/** What is used of PDFium's C interface: https://pdfium.googlesource.com/pdfium/+/refs/heads/main/public/ */
+/** The part of PDFium's C interface that is used: https://pdfium.googlesource.com/pdfium/+/refs/heads/main/public/ */
 interface PdfiumModule {
   readonly HEAPU8: Uint8Array<ArrayBuffer>;
   readonly HEAP32: Int32Array;
@@ -119,7 +119,7 @@ export class Pdfium {
     };
     const options = {
       instantiateWasm: instantiate as never,
-      // What PDFium says of a bad document comes back as an error.
+      // PDFium tells by an error that a document is bad.
       print: () => undefined,
       printErr: () => undefined,
     };

@@ -1,5 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
+import { runs } from "../../../test/property-runs.js";
 import { PageSelection } from "../src/page-range.js";
 
 const select = (ranges: { first: number; last: number }[], pageCount: number) => [
@@ -34,6 +35,7 @@ describe("PageSelection", () => {
         expect(selection.length).toBe(all.length);
         expect([...selection.pages(skip)]).toEqual(all.slice(skip));
       }),
+      runs(),
     );
   });
 

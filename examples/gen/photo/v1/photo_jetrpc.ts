@@ -6,7 +6,7 @@
 
 import type { CaptionRequest, CaptionRequestSchema, CaptionResponseSchema, ConvertRequest, ConvertRequestSchema, ConvertResponseSchema, GetInfoRequest, GetInfoRequestSchema, GetInfoResponseSchema, MakeFilmRequest, MakeFilmRequestSchema, MakeFilmResponseSchema, MakeThumbnailsRequest, MakeThumbnailsRequestSchema, MakeThumbnailsResponseSchema, PrintRequest, PrintRequestSchema, PrintResponseSchema, RateRequest, RateRequestSchema, RateResponseSchema, ResizeRequest, ResizeRequestSchema, ResizeResponseSchema, ScanRequest, ScanRequestSchema, ScanResponseSchema, WatchViewsRequest, WatchViewsRequestSchema, WatchViewsResponseSchema } from "./photo_pb.js";
 import { PhotoService as PhotoService$1, PrintService as PrintService$1 } from "./photo_pb.js";
-import type { BidiStreamingMethod, ClientStreamingMethod, Connection, DurableHandlerContext, DurableServerStreamingMethod, DurableUnaryMethod, GeneratedService, HandlerContext, ServerStreamingMethod, UnaryMethod } from "@jetrpc/runtime";
+import type { BidiStreamingMethod, ClientConnection, ClientStreamingMethod, DurableHandlerContext, DurableServerStreamingMethod, DurableUnaryMethod, GeneratedService, HandlerContext, ServerStreamingMethod, UnaryMethod } from "@jetrpc/runtime";
 import { createClient } from "@jetrpc/runtime";
 import type { MessageInitShape } from "@bufbuild/protobuf";
 
@@ -162,7 +162,7 @@ export interface PhotoClient {
 /**
  * Makes a client of photo.v1.PhotoService.
  */
-export function createPhotoClient(connection: Connection): PhotoClient {
+export function createPhotoClient(connection: ClientConnection): PhotoClient {
   return createClient<PhotoClient>(PhotoService$1, connection);
 }
 
@@ -204,7 +204,7 @@ export interface PrintClient {
 /**
  * Makes a client of photo.v1.PrintService.
  */
-export function createPrintClient(connection: Connection): PrintClient {
+export function createPrintClient(connection: ClientConnection): PrintClient {
   return createClient<PrintClient>(PrintService$1, connection);
 }
 

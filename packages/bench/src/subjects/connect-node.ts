@@ -28,12 +28,13 @@ function listen(server: http.Server | http2.Http2Server): Promise<Served> {
   });
 }
 
-interface Http {
-  serve(): Promise<Served>;
+/** How a service is called over HTTP. */
+export interface Http {
+  serve(natsUrls: string[]): Promise<Served>;
   transport(baseUrl: string): Transport;
 }
 
-const http1: Http = {
+export const http1: Http = {
   serve: () => listen(http.createServer(connectNodeAdapter({ routes }))),
   transport: (baseUrl) => createConnectTransport({ baseUrl, httpVersion: "1.1" }),
 };
@@ -41,12 +42,21 @@ const http1: Http = {
 // Node's default of 10 MB refuses 64 calls of 512 KB; grpc-js lifts it as well.
 const session = { maxSessionMemory: 1000 };
 
-const grpc: Http = {
-  serve: () => listen(http2.createServer(session, connectNodeAdapter({ routes }))),
+const serveHttp2 = () => listen(http2.createServer(session, connectNodeAdapter({ routes })));
+
+export const connectHttp2: Http = {
+  serve: serveHttp2,
+  transport: (baseUrl) =>
+    createConnectTransport({ baseUrl, httpVersion: "2", nodeOptions: session }),
+};
+
+export const grpc: Http = {
+  serve: serveHttp2,
   transport: (baseUrl) => createGrpcTransport({ baseUrl, nodeOptions: session }),
 };
 
-const unary = ({ serve, transport }: Http): Way => ({
+/** Unary calls. */
+export const unary = ({ serve, transport }: Http): Way => ({
   serve,
   async connect(_nats, address) {
     const { echo, echoOrder } = createClient(BenchService, transport(address));
@@ -61,14 +71,11 @@ const unary = ({ serve, transport }: Http): Way => ({
   },
 });
 
-export const connectHttp1Unary = unary(http1);
-
-export const connectGrpcUnary = unary(grpc);
-
-export const connectGrpcStream: Way = {
-  serve: grpc.serve,
+/** Streamed responses. */
+export const stream = ({ serve, transport }: Http): Way => ({
+  serve,
   async connect(_nats, address) {
-    const bench = createClient(BenchService, grpc.transport(address));
+    const bench = createClient(BenchService, transport(address));
     return { bytes: () => drain(bench.count({ messages: streamMessages })) };
   },
-};
+});

@@ -4,8 +4,35 @@ const nats = () => import("./nats.js");
 const jetrpc = () => import("./jetrpc.js");
 const grpc = () => import("./grpc-js.js");
 const connectNode = () => import("./connect-node.js");
+const traced = async (sampled?: number) => (await import("./traced.js")).traced(sampled);
 const handWritten = async (replicas: number) =>
   (await import("./jetstream.js")).handWritten(replicas);
+
+type HttpName = "http1" | "connectHttp2" | "grpc";
+
+/** Calls over HTTP: of a server that does the work itself, or of a gateway. */
+async function http(name: HttpName, isGateway: boolean) {
+  const its = (await connectNode())[name];
+  return isGateway ? (await import("./gateway.js")).throughGateway(its) : its;
+}
+const httpUnary = async (name: HttpName, isGateway = false) =>
+  (await connectNode()).unary(await http(name, isGateway));
+const httpStream = async (name: HttpName, isGateway = false) =>
+  (await connectNode()).stream(await http(name, isGateway));
+
+const ofGateway = ([title, name]: readonly [string, HttpName]): Subject[] =>
+  (["gateway", "connect-node"] as const).flatMap((who) => [
+    {
+      kind: "gateway",
+      name: `${who} ${title}`,
+      load: () => httpUnary(name, who === "gateway"),
+    },
+    {
+      kind: "gateway-stream",
+      name: `${who} ${title}`,
+      load: () => httpStream(name, who === "gateway"),
+    },
+  ]);
 
 /** Everything that is called, in the order of the tables. */
 export const subjects: readonly Subject[] = [
@@ -21,12 +48,12 @@ export const subjects: readonly Subject[] = [
   {
     kind: "unary",
     name: "connect-node http/1.1",
-    load: async () => (await connectNode()).connectHttp1Unary,
+    load: async () => httpUnary("http1"),
   },
   {
     kind: "unary",
     name: "connect-node grpc",
-    load: async () => (await connectNode()).connectGrpcUnary,
+    load: async () => httpUnary("grpc"),
   },
   { kind: "durable", name: "jetrpc durable", load: async () => (await jetrpc()).jetrpcDurable },
   { kind: "durable", name: "hand-written JetStream", load: () => handWritten(1) },
@@ -56,6 +83,24 @@ export const subjects: readonly Subject[] = [
   {
     kind: "stream",
     name: "connect-node grpc",
-    load: async () => (await connectNode()).connectGrpcStream,
+    load: async () => httpStream("grpc"),
+  },
+  { kind: "traced", name: "jetrpc direct", load: () => traced() },
+  { kind: "traced", name: "telemetry() 1 %", load: () => traced(0.01) },
+  { kind: "traced", name: "telemetry() 100 %", load: () => traced(1) },
+  ...(
+    [
+      ["http/1.1", "http1"],
+      ["http/2", "connectHttp2"],
+      ["grpc", "grpc"],
+    ] as const
+  ).flatMap(ofGateway),
+  {
+    kind: "gateway",
+    name: "bare hop http/1.1",
+    load: async () => {
+      const { http1, unary } = await connectNode();
+      return unary((await import("./gateway.js")).byHop(http1));
+    },
   },
 ];

@@ -25,6 +25,7 @@ interface BenchClient {
   echoOrder: UnaryMethod<typeof OrderSchema, typeof OrderSchema>;
   echoOrderDurably: DurableUnaryMethod<typeof OrderSchema, typeof OrderSchema>;
   count: ServerStreamingMethod<typeof CountRequestSchema, typeof CountResponseSchema>;
+  infer: DurableUnaryMethod<typeof EchoRequestSchema, typeof EchoResponseSchema>;
   countDurably: DurableServerStreamingMethod<typeof CountRequestSchema, typeof CountResponseSchema>;
 }
 

@@ -16,7 +16,6 @@ interface Options extends SessionOptions {
 export function applyCommand(): Command {
   return addSessionOptions(
     new Command("apply")
-      .description("make streams, consumers and buckets as the schema says")
       .option("--dry-run", "show what would be done, and do nothing")
       .option("--allow-destructive", "do what removes something or drops what is stored, too")
       .option("--detailed-exitcode", "with --dry-run: exit with 3 when there are changes"),
@@ -28,38 +27,42 @@ async function apply(options: Options): Promise<void> {
   if (detailedExitcode && !dryRun) {
     throw new UsageError("--detailed-exitcode goes with --dry-run: add it");
   }
-  await withSession(options, async (connection, { services }) => {
-    const plans: ServicePlan[] = [];
-    for (const service of services) {
-      plans.push(await planService(connection, service));
-    }
-    const changes = plans.flatMap((plan) =>
-      plan.changes.map((change) => ({ service: plan.service, ...change })),
-    );
-    const isRefused = ({ kind }: PlannedChange) =>
-      kind === "impossible" || (kind === "destructive" && !allowDestructive);
-    const applies = !dryRun && changes.length > 0 && !changes.some(isRefused);
-    if (!json) {
-      plans.forEach(printPlan);
-      print(changes.length === 0 ? "no changes" : summarize(changes));
-    }
-    if (applies) {
-      for (const plan of plans) {
-        await plan.apply({ allowDestructive });
+  await withSession(
+    options,
+    async (connection, { services }) => {
+      const plans: ServicePlan[] = [];
+      for (const service of services) {
+        plans.push(await planService(connection, service));
       }
-    }
-    if (json) {
-      printJson({ changes, applied: applies });
-    } else if (applies) {
-      print("applied");
-    }
-    if (!dryRun && !applies && changes.length > 0) {
-      throw refusal(changes.filter(isRefused));
-    }
-    if (detailedExitcode && changes.length > 0) {
-      throw new Exit(ExitCode.changesPending);
-    }
-  });
+      const changes = plans.flatMap((plan) =>
+        plan.changes.map((change) => ({ service: plan.service, ...change })),
+      );
+      const isRefused = ({ kind }: PlannedChange) =>
+        kind === "impossible" || (kind === "destructive" && !allowDestructive);
+      const applies = !dryRun && changes.length > 0 && !changes.some(isRefused);
+      if (!json) {
+        plans.forEach(printPlan);
+        print(changes.length === 0 ? "no changes" : summarize(changes));
+      }
+      if (applies) {
+        for (const plan of plans) {
+          await plan.apply({ allowDestructive });
+        }
+      }
+      if (json) {
+        printJson({ changes, applied: applies });
+      } else if (applies) {
+        print("applied");
+      }
+      if (!dryRun && !applies && changes.length > 0) {
+        throw refusal(changes.filter(isRefused));
+      }
+      if (detailedExitcode && changes.length > 0) {
+        throw new Exit(ExitCode.changesPending);
+      }
+    },
+    { isSchemaNeeded: true },
+  );
 }
 
 function refusal(refused: readonly PlannedChange[]): ConnectError {

@@ -1,28 +1,36 @@
-import type { JsonObject } from "@bufbuild/protobuf";
+import type { JsonObject, Registry } from "@bufbuild/protobuf";
 import { Code, ConnectError } from "@jetrpc/runtime";
 import type { DeadLetter, DeadLetterFilter } from "@jetrpc/runtime/operator";
 import { codeName } from "@jetrpc/runtime/schema";
 import { Command, Option } from "commander";
+import { ProgressBar } from "../call/progress-bar.js";
+import { refuseUnclear } from "../call/refuse-unclear.js";
+import { timeOf } from "../duration.js";
 import { UsageError } from "../exit-code.js";
 import { operatorsOf } from "../operators.js";
-import { print, printJson, printTable } from "../output.js";
+import { oneLine, print, printJson, printTable } from "../output.js";
 import { addSessionOptions, type SessionOptions, withSession } from "../session.js";
 
 interface Options extends SessionOptions, DeadLetterFilter {
   all?: boolean;
   code?: string;
+  dryRun?: boolean;
+  /** Dead letters that are older. */
+  until?: string;
+  request?: string;
 }
 
 /** A dead letter, and the full name of its service. */
 interface Found {
   readonly service: string;
   readonly letter: DeadLetter;
+  readonly registry: Registry;
   toJson(): Promise<JsonObject>;
 }
 
 /** `jetrpc dead`: calls that failed for good. */
 export function deadCommand(): Command {
-  const dead = new Command("dead").description("look after calls that failed for good");
+  const dead = new Command("dead");
   dead.addCommand(
     verb("list", "list them, the oldest first").action((id: string | undefined, given: Options) => {
       const options = withId(id, given);
@@ -35,18 +43,17 @@ export function deadCommand(): Command {
     ),
   );
   dead.addCommand(
-    verb("replay", "queue them anew, with the same ids")
-      .option("--all", "all of them, without a filter")
-      .action((id: string | undefined, options: Options) =>
-        change(withId(id, options), "replayed", (letter) => letter.replay()),
-      ),
+    changing("replay", "queue them anew, with the same ids")
+      .option("--request <json>", "with this request, corrected: JSON, @FILE, or - for stdin")
+      .action((id: string | undefined, options: Options) => replay(withId(id, options))),
   );
   dead.addCommand(
-    verb("discard", "remove them")
-      .option("--all", "all of them, without a filter")
-      .action((id: string | undefined, options: Options) =>
-        change(withId(id, options), "discarded", (letter) => letter.discard()),
-      ),
+    changing("discard", "remove them").action((id: string | undefined, options: Options) =>
+      change(withId(id, options), "discarded", async ({ letter }) => {
+        await letter.discard();
+        return true;
+      }),
+    ),
   );
   return dead;
 }
@@ -61,6 +68,16 @@ function verb(name: string, description: string): Command {
       .option("--call-id <id>", "the same as the argument")
       .addOption(new Option("--code <code>", "that failed with this code only").choices(codes)),
   );
+}
+
+function changing(name: string, description: string): Command {
+  return verb(name, description)
+    .option(
+      "--until <time>",
+      "that failed before then: 2030-01-31T12:00:00Z, or 10m for 10 min ago",
+    )
+    .option("--all", "all of them, without a filter")
+    .option("--dry-run", "tell which ones, and do nothing");
 }
 
 /** Names of all codes, as Connect spells them. */
@@ -79,6 +96,7 @@ function withId(id: string | undefined, options: Options): Options {
 /** Does something with every letter that the filter lets through. Throws when a named one is none of them. */
 async function each(options: Options, work: (found: Found) => Promise<void>): Promise<number> {
   const { method, owner, callId, code } = options;
+  const before = options.until === undefined ? undefined : timeOf(options.until, "--until", "ago");
   let count = 0;
   await withSession(options, async (connection, schema) => {
     for (const { service, operator } of operatorsOf(connection, schema)) {
@@ -86,10 +104,14 @@ async function each(options: Options, work: (found: Found) => Promise<void>): Pr
         if (code !== undefined && codeName(letter.error.code) !== code) {
           continue;
         }
+        if (before && letter.failedAt >= before) {
+          continue;
+        }
         count++;
         await work({
           service: service.typeName,
           letter,
+          registry: schema.registry,
           toJson: () => letter.toJson(schema.registry),
         });
       }
@@ -139,32 +161,62 @@ async function showAll(options: Options): Promise<void> {
   }
 }
 
+/** Queues dead letters anew; one may get another request. */
+async function replay(options: Options): Promise<void> {
+  const { request: given, callId } = options;
+  if (given === undefined) {
+    await change(options, "replayed", ({ letter }) => letter.replay());
+    return;
+  }
+  if (callId === undefined) {
+    throw new UsageError("--request is of one call: name it by its id");
+  }
+  const { readJson } = await import("../call/read-requests.js");
+  const request = await readJson(given);
+  await change(options, "replayed", async ({ letter, registry }) => {
+    const problems = await letter.check(request, registry);
+    if (problems.length > 0) {
+      const lines = problems.map(({ path, problem }) => `${path || "the request"}: ${problem}`);
+      throw new ConnectError(
+        `the request does not fit, and nothing was replayed:\n${lines.join("\n")}`,
+        Code.InvalidArgument,
+      );
+    }
+    return await letter.replay({ request, registry });
+  });
+}
+
+/** Does something with letters; `work` returns false for one that is gone meanwhile. */
 async function change(
   options: Options,
   done: string,
-  work: (letter: DeadLetter) => Promise<void>,
+  work: (found: Found) => Promise<boolean>,
 ): Promise<void> {
-  const { all, method, owner, callId, code, json } = options;
-  const isFiltered = [method, owner, callId, code].some((value) => value !== undefined);
-  if (isFiltered === Boolean(all)) {
-    throw new UsageError(
-      "say which: a call id, --method, --owner or --code, or --all (see them with `jetrpc dead list`)",
-    );
-  }
-  const count = await each(options, async ({ service, letter }) => {
-    await work(letter);
-    if (json) {
-      const { method, owner, callId } = letter;
-      printJson({ service, method, owner, callId, [done]: true });
-    } else {
-      print(`${done} ${service}.${letter.method} ${letter.owner} ${letter.callId}`);
-    }
+  const { all, method, owner, callId, code, json, dryRun, until } = options;
+  refuseUnclear(all, [method, owner, callId, code, until], {
+    filters: "a call id, --method, --owner, --code or --until",
+    list: "jetrpc dead list",
   });
+  const bar = new ProgressBar();
+  let changed = 0;
+  const count = await each(options, async (found) => {
+    const { service, letter } = found;
+    const { method, owner, callId } = letter;
+    if (!dryRun && !(await work(found))) {
+      return;
+    }
+    changed++;
+    bar.aside(() => {
+      if (json) {
+        printJson({ service, method, owner, callId, [done]: !dryRun });
+      } else {
+        print(`${dryRun ? `would be ${done}` : done} ${service}.${method} ${owner} ${callId}`);
+      }
+    });
+    bar.show({ done: changed, total: 0, message: done });
+  });
+  bar.clear();
   if (!json && count === 0) {
     print("no dead letters");
   }
-}
-
-function oneLine(text: string): string {
-  return text.replace(/\s+/g, " ");
 }

@@ -22,7 +22,6 @@ interface Options extends SessionOptions {
 export function doctorCommand(): Command {
   return addSessionOptions(
     new Command("doctor")
-      .description("find what is wrong with the server, and how to mend it")
       .addOption(new Option("--role <role>", "what these credentials are for").choices([...roles]))
       .option("--monitor <url>", "monitoring port of a server; repeatable", collect)
       .option("--method <name>", "of a worker or client; repeatable (default: all)", collect),

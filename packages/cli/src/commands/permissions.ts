@@ -22,6 +22,7 @@ interface Options extends SchemaOptions {
   method?: string[];
   owner?: string;
   mayDelay?: boolean;
+  mayRead?: boolean;
   domain?: string;
   account: string;
   format?: "conf" | "jwt" | "json";
@@ -34,7 +35,6 @@ const roles: Role[] = ["administrator", "worker", "client", "operator", "observe
 /** `jetrpc permissions`: what users may do, from the schema. */
 export function permissionsCommand(): Command {
   return new Command("permissions")
-    .description("write the least permissions of users, from the schema")
     .option("--descriptors <file>", "FileDescriptorSet or buf image (default: buf builds it here)")
     .option("--service <name>", "full name of a service; repeatable (default: all)", collect)
     .option("--users <file>", "JSON: account, user, its grants; instead of the options below")
@@ -43,6 +43,7 @@ export function permissionsCommand(): Command {
     .option("--method <name>", "of a worker or client; repeatable (default: all)", collect)
     .option("--owner <owner>", "of a client: whose calls it makes (default: _)")
     .option("--may-delay", "of a client: it may submit with notBefore")
+    .option("--may-read", "of an observer: it may list calls, and see requests and results")
     .option("--domain <name>", "JetStream domain that the users ask for (default: none)")
     .option("--account <name>", "account of the user", "JETRPC")
     .addOption(
@@ -93,7 +94,7 @@ async function permissions(options: Options): Promise<void> {
 }
 
 function accountsOf(options: Options, services: readonly DescService[]): Account[] {
-  const { users, role, name, method, owner, mayDelay, domain, account } = options;
+  const { users, role, name, method, owner, mayDelay, mayRead, domain, account } = options;
   if ((users === undefined) === (role === undefined)) {
     throw new UsageError(`give --users FILE, or --role and what belongs to it`);
   }
@@ -106,6 +107,7 @@ function accountsOf(options: Options, services: readonly DescService[]): Account
     ...(method && { methods: method }),
     ...(owner !== undefined && { owner }),
     ...(mayDelay && { mayDelay }),
+    ...(mayRead && { mayRead }),
   }));
   const user: User = { name: name ?? (role as string), grants, ...(domain && { domain }) };
   return [{ name: account, users: [user] }];

@@ -5,11 +5,7 @@ import { addSessionOptions, type SessionOptions, withSession } from "../session.
 
 /** `jetrpc queues`: how much waits and runs, and who is there to do it. */
 export function queuesCommand(): Command {
-  return addSessionOptions(
-    new Command("queues").description(
-      "show how many calls of each durable method wait and run, and how many workers serve it",
-    ),
-  ).action(queues);
+  return addSessionOptions(new Command("queues")).action(queues);
 }
 
 async function queues(options: SessionOptions): Promise<void> {

@@ -6,9 +6,7 @@ import { addSessionOptions, type SessionOptions, withSession } from "../session.
 /** `jetrpc resume METHOD`: ends a pause. */
 export function resumeCommand(): Command {
   return addSessionOptions(
-    new Command("resume")
-      .description("end the pause of a method")
-      .argument("<method>", "its name, or its full name"),
+    new Command("resume").argument("<method>", "its name, or its full name"),
   ).action(resume);
 }
 

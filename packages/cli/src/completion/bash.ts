@@ -1,6 +1,6 @@
 import type { Words } from "./words.js";
 
-/** A script for bash: `source <(jetrpc completion bash)`. */
+/** A script for bash, which asks for names of methods and ids of calls: `source <(jetrpc completion bash)`. */
 export function bashCompletion(all: readonly Words[]): string {
   const cases = all.map(({ command, subcommands, options }) => {
     const words = [...subcommands, ...options].map(({ word }) => word).join(" ");
@@ -17,6 +17,12 @@ export function bashCompletion(all: readonly Words[]): string {
   done
   case "$command" in
 ${cases.join("\n")}
+  esac
+  case "$command \${COMP_WORDS[COMP_CWORD-1]}" in
+    call" "*|calls" "*|dead" "*|pause" "*|resume" "*|*" --method"|*" --service")
+      if [[ "$current" != -* ]]; then
+        words="$words $(jetrpc complete -- "\${COMP_WORDS[@]:1:COMP_CWORD}" 2>/dev/null)"
+      fi ;;
   esac
   COMPREPLY=($(compgen -W "$words" -- "$current"))
 }

@@ -27,6 +27,7 @@ export function fishCompletion(all: readonly Words[]): string {
   echo "$command"
 end
 ${lines.join("\n")}
+complete -c jetrpc -n 'string match -qr "^(call|dead|pause|resume)" (__jetrpc_command)' -f -a '(jetrpc complete -- (commandline -opc)[2..] (commandline -ct) 2>/dev/null)'
 `;
 }
 

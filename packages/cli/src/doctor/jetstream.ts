@@ -1,9 +1,10 @@
 import { Code, ConnectError, type Connection } from "@jetrpc/runtime";
 import { apiPrefix } from "@jetrpc/runtime/schema";
-import { errors } from "@nats-io/nats-core";
+import type { Msg } from "@nats-io/nats-core";
+import { requestError } from "../request-error.js";
 
 /** How long a server may take for an answer, in ms. */
-const timeoutMs = 5_000;
+const patienceMs = 5_000;
 
 /**
  * Asks JetStream; undefined when what was asked for does not exist.
@@ -12,26 +13,13 @@ const timeoutMs = 5_000;
  * for every refusal.
  */
 export async function askJetStream<T>(
-  { nats, domain }: Connection,
+  connection: Connection,
   api: string,
+  body: object = {},
+  timeoutMs = patienceMs,
 ): Promise<T | undefined> {
-  const own = (nats.info as { readonly domain?: string } | undefined)?.domain;
-  const subject = `${apiPrefix(domain, own)}${api}`;
-  let answer: T & { error?: { code: number; description?: string } };
-  try {
-    answer = (await nats.request(subject, "{}", { timeout: timeoutMs })).json();
-  } catch (cause) {
-    const isRefused = cause instanceof errors.RequestError;
-    const isDenied = isRefused && cause.cause instanceof errors.PermissionViolationError;
-    const why = isRefused && cause.isNoResponders() ? "nobody answers" : String(cause);
-    throw new ConnectError(
-      isDenied ? `these credentials may not publish on ${subject}` : `${subject}: ${why}`,
-      isDenied ? Code.PermissionDenied : Code.Unavailable,
-      undefined,
-      undefined,
-      cause,
-    );
-  }
+  const message = await requestJetStream(connection, api, body, timeoutMs);
+  const answer: T & { error?: { code: number; description?: string } } = message.json();
   if (answer.error && answer.error.code !== 404) {
     throw new ConnectError(
       answer.error.description ?? `error ${answer.error.code}`,
@@ -39,6 +27,22 @@ export async function askJetStream<T>(
     );
   }
   return answer.error ? undefined : answer;
+}
+
+/** Sends a request to JetStream. Errors: Unavailable when nobody answers, PermissionDenied. */
+export async function requestJetStream(
+  { nats, domain }: Connection,
+  api: string,
+  body: object,
+  timeoutMs = patienceMs,
+): Promise<Msg> {
+  const own = (nats.info as { readonly domain?: string } | undefined)?.domain;
+  const subject = `${apiPrefix(domain, own)}${api}`;
+  try {
+    return await nats.request(subject, JSON.stringify(body), { timeout: timeoutMs });
+  } catch (cause) {
+    throw requestError(subject, cause);
+  }
 }
 
 /** JetStream's figures of an account. */

@@ -80,14 +80,22 @@ export interface StreamingCall<O extends DescMessage> extends Call, AsyncIterabl
   messages(options?: MessagesOptions): AsyncIterable<MessageShape<O>>;
 }
 
-/** Which messages of a streamed response are wanted. */
-export interface MessagesOptions extends SignalOptions {
+/**
+ * Which messages of a streamed response are wanted. `onHeader` and `onTrailer` take the
+ * handler's metadata, as with a plain call.
+ */
+export interface MessagesOptions
+  extends SignalOptions,
+    Pick<CallOptions, "onHeader" | "onTrailer"> {
   /** Index of the first one, which is how many one has. Default: 0. */
   from?: number | undefined;
 }
 
-/** Options of waiting for a call; the call itself goes on when the wait ends. */
-export interface WaitOptions extends SignalOptions {
+/**
+ * Options of waiting for a call; the call itself goes on when the wait ends. `onHeader` and
+ * `onTrailer` take the handler's metadata, as with a plain call.
+ */
+export interface WaitOptions extends SignalOptions, Pick<CallOptions, "onHeader" | "onTrailer"> {
   /** Ends the wait with DeadlineExceeded after so many ms. Default: none. */
   timeoutMs?: number | undefined;
 }

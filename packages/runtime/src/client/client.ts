@@ -4,86 +4,74 @@ import type {
   DescService,
   Message,
 } from "@bufbuild/protobuf";
-import {
-  createClient as createConnectClient,
-  type StreamResponse,
-  type Transport,
-} from "@connectrpc/connect";
-import { type Connection, internalsOf } from "../connection.js";
+import { Code, ConnectError, type StreamResponse, type Transport } from "@connectrpc/connect";
+import type { ClientConnection } from "../client-connection.js";
 import { asStream } from "../message/interceptor-chain.js";
-import { bindService, type MethodBinding } from "../schema/binding.js";
-import { holdsBlobs } from "../schema/blob-fields.js";
-import { nameCall } from "../schema/call-id.js";
-import type { SubmitOptions } from "./call.js";
+import { bindingOf, type MethodBinding } from "../schema/binding.js";
 import type { CallOptions } from "./call-options.js";
-import { callerOf } from "./caller.js";
-import type { DurableCalls } from "./durable-calls.js";
-import { submitAll } from "./submit-all.js";
-import type { CallTransport } from "./transport.js";
-import { untilAborted } from "./until-aborted.js";
-
-// biome-ignore lint/suspicious/noExplicitAny: the generated interface C gives the types
-type AnyMethod = (request: any, options?: CallOptions) => any;
+import { type AnyMethod, type Caller, callerOf } from "./caller.js";
+import { unaryMethod } from "./unary-method.js";
 
 /**
  * Makes a client of a service: a Connect client whose durable methods have
  * `submit()` and `attach()`. `C` is the generated client interface; the
  * generated `create…Client()` calls this.
  *
- * Throws InvalidArgument when an option of the service is wrong.
+ * The options of the service are taken as they are: the generator has checked them.
  */
-export function createClient<C>(service: DescService, connection: Connection): C {
-  const { calls, transport } = callerOf(internalsOf(connection));
-  const client = createConnectClient(service, transport) as Record<string, AnyMethod>;
-  for (const [name, method] of bindService(service).methods) {
-    const callable = methodOf(method, transport) ?? (client[name] as AnyMethod);
-    Object.defineProperty(client, name, {
-      value: method.delivery === "durable" ? withSubmit(callable, method, calls) : callable,
-      enumerable: true,
-    });
+export function createClient<C>(service: DescService, connection: ClientConnection): C {
+  const caller = callerOf(connection);
+  const client: Record<string, AnyMethod> = {};
+  for (const [name, method] of bindingOf(service).methods) {
+    const callable = methodOf(method, caller);
+    client[name] =
+      method.delivery === "durable" ? Object.assign(callable, caller.durable(method)) : callable;
   }
   return client as C;
 }
 
-/** The methods that Connect's own client has slower. */
-function methodOf(method: MethodBinding, transport: CallTransport): AnyMethod | undefined {
-  const { desc, delivery } = method;
+/** The functions of Connect's own client are slower, and a larger download. */
+function methodOf(method: MethodBinding, caller: Caller): AnyMethod {
+  const { desc } = method;
+  const { transport } = caller;
   switch (desc.methodKind) {
     case "unary":
-      return delivery === "direct"
-        ? transport.directUnary(method, desc as DescMethodUnary)
-        : undefined;
-    case "server_streaming":
-    case "bidi_streaming":
-      return streamingMethod(desc as DescMethodStreaming, transport);
+      return caller.unaryMethod?.(method) ?? unaryMethod(desc as DescMethodUnary, transport.unary);
+    case "client_streaming":
+      return clientStreamingMethod(desc as DescMethodStreaming, transport);
     default:
-      return undefined;
+      return streamingMethod(desc as DescMethodStreaming, transport);
   }
 }
 
-function withSubmit(call: AnyMethod, method: MethodBinding, calls: DurableCalls) {
-  const open = (callName: ReturnType<DurableCalls["name"]>, from: "submitted" | "unknown") =>
-    method.desc.methodKind === "unary"
-      ? calls.unaryCall(method, callName, from)
-      : calls.streamingCall(method, callName, from);
-  const submit = async (request: never, options: SubmitOptions = {}) => {
-    const callName = calls.name(options.callId);
-    await untilAborted(options.signal, () => calls.submit(method, callName, request, options));
-    return open(callName, "submitted");
+/** Calls a method that streams its requests: the response is the only message of its stream. */
+function clientStreamingMethod(method: DescMethodStreaming, transport: Transport): AnyMethod {
+  return async (
+    requests,
+    { signal, timeoutMs, headers, contextValues, ...on }: CallOptions = {},
+  ) => {
+    const response = await transport.stream(
+      method,
+      signal,
+      timeoutMs,
+      headers,
+      requests,
+      contextValues,
+    );
+    on.onHeader?.(response.header);
+    let last: Message | undefined;
+    let count = 0;
+    for await (const message of response.message) {
+      last = message;
+      count++;
+    }
+    if (count !== 1) {
+      const text = `${method.toString()} was answered with ${count} messages instead of one`;
+      throw new ConnectError(text, Code.Unimplemented);
+    }
+    on.onTrailer?.(response.trailer);
+    return last;
   };
-  return Object.assign(call, {
-    submit,
-    submitAll: (
-      requests: Iterable<never> | AsyncIterable<never>,
-      options?: (request: never, index: number) => SubmitOptions,
-    ) =>
-      submitAll(
-        requests,
-        (request, index) => submit(request, options?.(request, index)),
-        holdsBlobs(method.desc.input),
-      ),
-    attach: (callId: string) => open(nameCall(calls.owner, callId), "unknown"),
-  });
 }
 
 /**

@@ -1,6 +1,6 @@
 import type { NatsConnection } from "@nats-io/nats-core";
 import { type Connection, type ConnectionOptions, openConnection } from "../connection.js";
-import { lazyTransport } from "./lazy-transport.js";
+import { createCaller } from "./nats-caller.js";
 
 /**
  * Makes a jetrpc connection of a NATS connection, however that was made.
@@ -12,5 +12,5 @@ export function createConnection(
   nats: NatsConnection,
   options: ConnectionOptions = {},
 ): Connection {
-  return openConnection(nats, options, { createTransport: lazyTransport });
+  return openConnection(nats, options, { createCaller });
 }

@@ -10,15 +10,16 @@ import { isNoResponders, type Link } from "../link/link.js";
 import type { Route } from "../link/mux.js";
 import { PendingReply, type Request } from "../link/pending-reply.js";
 import { checkSize, decode, encode, type MessageLimits } from "../message/codec.js";
-import { neverRanCopy } from "../message/error-marks.js";
+import { neverRan, neverRanCopy } from "../message/error-marks.js";
 import { Header, headerSize } from "../message/header.js";
+import { LateCode } from "../message/late-code.js";
 import { kindConflict, otherKind } from "../message/method-kind.js";
+import { isOversize } from "../message/oversize.js";
 import { defectOf } from "../message/readable.js";
 import { decodeStatus, isStatus } from "../message/status.js";
 import { toConnectError } from "../message/thrown.js";
-import { isOversize } from "../objects/payload-store.js";
 import type { MethodBinding } from "../schema/binding.js";
-import { directSpace } from "../schema/object-name.js";
+import { directSpace } from "../schema/direct-space.js";
 import {
   type CallArguments,
   type DirectRequest,
@@ -26,9 +27,10 @@ import {
   directHeaders,
   storeRequest,
 } from "./direct-request.js";
-import { explainNoWorker } from "./no-worker.js";
 import { LazyUnaryResponse } from "./unary-response.js";
 import { untilAborted } from "./until-aborted.js";
+
+const noWorker = /* @__PURE__ */ new LateCode("discovery", () => import("./no-worker.js"));
 
 /**
  * Calls a unary method by core NATS request and reply: at most once.
@@ -212,7 +214,13 @@ class UnaryReply<I extends DescMessage, O extends DescMessage> extends PendingRe
     const { called, object, answer, reject } = this;
     const { waitSubject } = called.method;
     if (this.request.subject === waitSubject) {
-      void explainNoWorker(this.link, called.method).then((error) => this.failed(error));
+      noWorker
+        .get()
+        .then((code) => code.explainNoWorker(this.link, called.method))
+        .then(
+          (error) => this.failed(error),
+          (error) => this.failed(neverRan(error)),
+        );
       return;
     }
     const request = { ...this.request, subject: waitSubject };

@@ -1,7 +1,7 @@
 import { Code, ConnectError } from "@connectrpc/connect";
 import type { Link } from "../link/link.js";
+import type { Watch } from "../link/observer.js";
 import { Header, HeaderBlock } from "../message/header.js";
-import { isEmpty } from "../message/metadata.js";
 import { requestMetadata } from "../message/metadata-limit.js";
 import type { MethodBinding } from "../schema/binding.js";
 import type { Deadline } from "./until-aborted.js";
@@ -12,6 +12,8 @@ export interface CallArguments {
   /** In ms; undefined for the method's own, 0 or less for none. */
   readonly timeoutMs: number | undefined;
   readonly header: Headers | undefined;
+  /** Has metadata that goes along, and is told when the call ends before its reader knows. */
+  readonly watch?: Watch | undefined;
 }
 
 /** The request of a direct call as it is sent. */
@@ -27,13 +29,10 @@ export interface DirectRequest {
  * of it. Errors: those of {@link requestMetadata}.
  */
 export function directHeaders(
-  { timeoutMs, header }: CallArguments,
+  { timeoutMs, header, watch }: CallArguments,
   maxPayload: number,
 ): HeaderBlock | undefined {
-  let headers: HeaderBlock | undefined;
-  if (header && !isEmpty(header)) {
-    headers = requestMetadata(header, maxPayload);
-  }
+  let headers = requestMetadata(header, watch, maxPayload);
   if (timeoutMs !== undefined) {
     headers ??= new HeaderBlock();
     headers.addTimeout(timeoutMs);

@@ -17,9 +17,9 @@ import { HeaderBlock, headerSize } from "../message/header.js";
 import { appendMetadata, readMetadata } from "../message/metadata.js";
 import { addKind, otherKind } from "../message/method-kind.js";
 import { noRequest } from "../message/only-message.js";
+import { isOversize } from "../message/oversize.js";
 import { decodeStatus, isStatus } from "../message/status.js";
 import { toConnectError } from "../message/thrown.js";
-import { isOversize } from "../objects/payload-store.js";
 import type { MethodBinding } from "../schema/binding.js";
 import {
   type CallArguments,
@@ -333,6 +333,10 @@ class ClientStream<I extends DescMessage, O extends DescMessage>
       this.respond(new Headers());
       this.inflow.end(outcome.frames, outcome.error);
     } else {
+      if (this.header) {
+        // Nobody repeats it any more, and perhaps nobody reads on.
+        this.call.watch?.end(outcome.error);
+      }
       this.inflow.fail(outcome.error);
       this.rejectOpen(outcome.error);
     }

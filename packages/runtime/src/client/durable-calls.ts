@@ -5,9 +5,10 @@ import type {
   MessageInitShape,
   MessageShape,
 } from "@bufbuild/protobuf";
-import { Code, ConnectError, type Interceptor } from "@connectrpc/connect";
+import { Code, type ConnectError, type Interceptor } from "@connectrpc/connect";
 import type { Msg } from "@nats-io/nats-core";
 import type { WaitingCall } from "../connection.js";
+import type { Progress } from "../gen/jetrpc/v1/call_pb.js";
 import { endCall } from "../ledger/ending.js";
 import { CallFollower, type Followed, type FollowFrom } from "../ledger/following.js";
 import { LiveRouter } from "../ledger/live-router.js";
@@ -21,25 +22,19 @@ import { appendMetadata, readMetadata, toHeaders } from "../message/metadata.js"
 import { kindConflict, otherKind } from "../message/method-kind.js";
 import { decodeStatus, isStatus } from "../message/status.js";
 import { toConnectError } from "../message/thrown.js";
-import { bindBlobs } from "../objects/blob.js";
+import { bindBlobs } from "../objects/incoming-blobs.js";
 import type { MethodBinding } from "../schema/binding.js";
 import { type CallName, checkCallId, nameCall } from "../schema/call-id.js";
 import { responseSpace } from "../schema/object-name.js";
-import type {
-  Call,
-  MessagesOptions,
-  StreamingCall,
-  SubmitOptions,
-  UnaryCall,
-  WaitOptions,
-} from "./call.js";
-import { readStatus } from "./call-status.js";
+import type { SignalOptions, SubmitOptions, WaitOptions } from "./call.js";
+import { type CallStatus, readStatus } from "./call-status.js";
 import { interceptSubmit } from "./intercept.js";
 import { left, limitWait } from "./limit-wait.js";
 import { progressReports } from "./progress-reports.js";
-import { Submission } from "./submission.js";
+import { findQueue, Submission } from "./submission.js";
 import { untilAborted } from "./until-aborted.js";
 import { WaitingWatch } from "./waiting.js";
+import { watchCall } from "./watched.js";
 
 /** Submits durable calls, and comes back to them. */
 export class DurableCalls {
@@ -57,11 +52,6 @@ export class DurableCalls {
       logs: new SharedLogs(link),
       waiting: onWaiting && new WaitingWatch(link, onWaiting),
     };
-  }
-
-  /** Whose calls these are. */
-  get owner(): string {
-    return this.link.owner;
   }
 
   /** Names a new call. Throws InvalidArgument for an impossible id. */
@@ -83,10 +73,10 @@ export class DurableCalls {
     request: MessageInitShape<I>,
     options: SubmitOptions,
   ): Promise<void> {
-    const { link, limits, interceptors } = this;
+    const { interceptors } = this;
     const { headers, signal, contextValues } = options;
     if (interceptors.length === 0) {
-      await new Submission(link, method, call, request, options, limits).run();
+      await this.store(method, call, request, options);
       return;
     }
     // The call's own time begins when it is accepted: interceptors take nothing of it.
@@ -102,7 +92,7 @@ export class DurableCalls {
       const its = { ...options, callId, headers: left.header, signal: left.signal };
       // An interceptor that passes it on again means the same call.
       callId = call.callId;
-      await new Submission(link, method, call, message, its, limits).run();
+      await this.store(method, call, message, its);
     });
   }
 
@@ -116,11 +106,30 @@ export class DurableCalls {
   ): Promise<void> {
     try {
       follower.start();
-      await new Submission(this.link, method, call, request, options, this.limits).run();
+      await this.store(method, call, request, options);
       follower.accepted();
     } catch (error) {
       follower.stop(toConnectError(error));
     }
+  }
+
+  private store<I extends DescMessage>(
+    method: MethodBinding,
+    call: CallName,
+    request: MessageInitShape<I>,
+    options: SubmitOptions,
+  ): Promise<unknown> {
+    const { link, limits } = this;
+    const { observer } = link;
+    if (!observer?.submitting) {
+      return new Submission(link, method, call, request, options, limits).run();
+    }
+    const queue = findQueue(method, options).subject;
+    const headers = options.headers && toHeaders(options.headers);
+    const watch = observer.submitting({ method, callId: call.callId, headers, queue });
+    return watchCall(watch, () =>
+      new Submission(link, method, call, request, options, limits, watch).run(),
+    );
   }
 
   /** Ends a call whose time is over, unless its worker does. */
@@ -172,59 +181,50 @@ export class DurableCalls {
     return message as MessageShape<O>;
   }
 
-  /** A unary call to come back to. */
-  unaryCall<O extends DescMessage>(
+  /** Waits for the message that a unary call ends with. */
+  async result<O extends DescMessage>(
     method: MethodBinding,
     call: CallName,
     from: FollowFrom,
-  ): UnaryCall<O> {
-    return {
-      result: async (options) => {
-        const follower = this.follow(method, call, from);
-        const release = limitWait(follower, options);
-        try {
-          const end = await this.end(method, follower);
-          return await untilAborted(options?.signal, async () => this.read<O>(method, call, end));
-        } finally {
-          release();
-        }
-      },
-      ...this.commonCall(method, call, from),
-    };
+    options?: WaitOptions,
+  ): Promise<MessageShape<O>> {
+    const follower = this.follow(method, call, from);
+    const release = limitWait(follower, options);
+    try {
+      const end = await this.end(method, follower);
+      options?.onHeader?.(readMetadata(end.message.headers));
+      options?.onTrailer?.(readMetadata(end.message.headers, "trailer"));
+      return await untilAborted(options?.signal, async () => this.read<O>(method, call, end));
+    } finally {
+      release();
+    }
   }
 
-  /** A streaming call to come back to. */
-  streamingCall<O extends DescMessage>(
+  /** Errors: see {@link Call.progress}. */
+  progress(
     method: MethodBinding,
     call: CallName,
     from: FollowFrom,
-  ): StreamingCall<O> {
-    const messages = ({ from: skip = 0, ...wait }: MessagesOptions = {}) => {
-      if (!Number.isSafeInteger(skip) || skip < 0) {
-        const text = `messages: from is ${skip}, and must be 0 or a greater whole number`;
-        throw new ConnectError(text, Code.InvalidArgument);
-      }
-      return this.messages<O>(method, call, this.follow(method, call, from), { skip, ...wait });
-    };
-    return {
-      ...this.commonCall(method, call, from),
-      messages,
-      [Symbol.asyncIterator]: () => messages(),
-    };
+    options?: SignalOptions,
+  ): Interruptible<Progress> {
+    return progressReports(this.followed, method, call, from, options);
   }
 
-  private commonCall(method: MethodBinding, call: CallName, from: FollowFrom): Call {
+  /** Errors: see {@link Call.status}. */
+  status(
+    method: MethodBinding,
+    call: CallName,
+    { signal }: SignalOptions = {},
+  ): Promise<CallStatus> {
     const { link } = this;
-    return {
-      id: call.callId,
-      progress: (options) => progressReports(this.followed, method, call, from, options),
-      status: ({ signal } = {}) =>
-        untilAborted(signal, () => until(link, () => readStatus(link, method, call))),
-      cancel: ({ signal } = {}) =>
-        untilAborted(signal, async () => {
-          return (await endCall(link, method, call, "cancelled")) === undefined;
-        }),
-    };
+    return untilAborted(signal, () => until(link, () => readStatus(link, method, call)));
+  }
+
+  /** Errors: see {@link Call.cancel}. */
+  cancel(method: MethodBinding, call: CallName, { signal }: SignalOptions = {}): Promise<boolean> {
+    return untilAborted(signal, async () => {
+      return (await endCall(this.link, method, call, "cancelled")) === undefined;
+    });
   }
 
   /** The messages of a streamed response. Errors: what the call ended with, or the wait. */
@@ -243,14 +243,22 @@ export class DurableCalls {
     method: MethodBinding,
     call: CallName,
     follower: CallFollower,
-    { skip = 0, onEntry, onTimeout, ...wait }: ReadOptions,
+    { skip = 0, onHeader, onTrailer, onTimeout, ...wait }: ReadOptions,
   ): AsyncGenerator<MessageShape<O>, void, undefined> {
     const release = limitWait(follower, wait, onTimeout);
     let header: Msg | undefined;
+    let isFirst = true;
     try {
       for (let index = 0; ; ) {
         const entry = await follower.next();
-        onEntry?.(entry);
+        const { headers } = entry.message;
+        if (isFirst) {
+          isFirst = false;
+          onHeader?.(readMetadata(headers));
+        }
+        if (entry.kind !== "message") {
+          onTrailer?.(readMetadata(headers, "trailer"));
+        }
         if (entry.kind === "message") {
           header ??= entry.message;
           if (index++ < skip) {
@@ -278,7 +286,7 @@ export class DurableCalls {
 interface ReadOptions extends WaitOptions {
   /** How many messages at the start are left out. */
   readonly skip?: number;
-  /** Sees each entry before its message. */
-  readonly onEntry?: (entry: Entry) => void;
-  readonly onTimeout?: () => void;
+  readonly onHeader?: WaitOptions["onHeader"];
+  readonly onTrailer?: WaitOptions["onTrailer"];
+  readonly onTimeout?: (error: ConnectError) => void;
 }

@@ -33,6 +33,7 @@ export interface TransportArguments {
   readonly timeoutMs: number | undefined;
   readonly header: Headers | undefined;
   readonly contextValues: ContextValues | undefined;
+  readonly watch?: CallArguments["watch"];
 }
 
 /** Keeps what no request of Connect carries; a copy of the request has it, too. */
@@ -153,12 +154,15 @@ interface Original {
  * The arguments as the interceptors left them, with the time that they and earlier attempts
  * left. Throws DeadlineExceeded when no time is left.
  */
-function toArguments(request: AnyRequest, { timeoutMs: given }: TransportArguments): CallArguments {
+function toArguments(
+  request: AnyRequest,
+  { timeoutMs: given, watch }: TransportArguments,
+): CallArguments {
   const { header } = request;
   const state = (request as { [original]?: Original })[original];
   if (!state) {
     // A request that an interceptor made anew.
-    return { header, timeoutMs: given, signal: request.signal };
+    return { header, timeoutMs: given, signal: request.signal, watch };
   }
   let { timeoutMs } = state.call;
   if (state.endsAt !== undefined) {
@@ -171,5 +175,6 @@ function toArguments(request: AnyRequest, { timeoutMs: given }: TransportArgumen
     }
     timeoutMs = Math.ceil(left);
   }
-  return { header, timeoutMs, signal: state.signal ? request.signal : state.call.signal };
+  const signal = state.signal ? request.signal : state.call.signal;
+  return { header, timeoutMs, signal, watch };
 }

@@ -8,7 +8,7 @@ import type { WaitOptions } from "./call.js";
 export function limitWait(
   follower: CallFollower,
   options: WaitOptions = {},
-  onTimeout?: () => void,
+  onTimeout?: (error: ConnectError) => void,
 ): () => void {
   const { signal, timeoutMs } = options;
   if (!signal && timeoutMs === undefined) {
@@ -35,8 +35,9 @@ export function limitWait(
     timeoutMs !== undefined && timeoutMs > 0
       ? startTimer(() => {
           const text = `the call did not end within ${timeoutMs} ms`;
-          follower.stop(new ConnectError(text, Code.DeadlineExceeded));
-          onTimeout?.();
+          const error = new ConnectError(text, Code.DeadlineExceeded);
+          follower.stop(error);
+          onTimeout?.(error);
         }, timeoutMs)
       : undefined;
   return () => {

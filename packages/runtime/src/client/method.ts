@@ -27,7 +27,7 @@ export type BidiStreamingMethod<I extends DescMessage, O extends DescMessage> = 
   options?: CallOptions,
 ) => AsyncIterable<MessageShape<O>>;
 
-/** What a durable method offers besides being called and waited for. */
+/** A durable method can be submitted and attached to, besides being called. */
 export interface Durable<I extends DescMessage, C> {
   /**
    * Stores the call and returns as soon as the server has accepted it: from

@@ -10,7 +10,7 @@ import { Discovery } from "../schema/micro-names.js";
 export async function explainNoWorker(link: Link, method: MethodBinding): Promise<ConnectError> {
   const { typeName } = method.service.desc;
   const { name } = method.desc;
-  // Who may not ask learns less.
+  // A client that may not ask learns less.
   const info = await firstInfo(link, typeName, defaultTimeoutMs).catch(() => undefined);
   const methods = info?.metadata[Discovery.methods]?.split(",");
   if (methods && !methods.includes(name)) {

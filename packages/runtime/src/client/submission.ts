@@ -11,6 +11,7 @@ import type { FoundCall } from "../ledger/found-call.js";
 import { checkQueueAge } from "../ledger/queue-age.js";
 import { refuseOtherDomainOnce } from "../link/domain.js";
 import type { Link } from "../link/link.js";
+import type { Watch } from "../link/observer.js";
 import { canceled } from "../link/pending-reply.js";
 import { checkTimeoutMs } from "../link/timer.js";
 import { until } from "../link/until.js";
@@ -20,13 +21,15 @@ import { digestOf } from "../message/digest.js";
 import type { HeaderBlock } from "../message/header.js";
 import { toHeaders } from "../message/metadata.js";
 import { requestMetadata } from "../message/metadata-limit.js";
+import { isOversize } from "../message/oversize.js";
 import { isConnectError, textOf } from "../message/thrown.js";
 import { OutgoingBlobs } from "../objects/outgoing-blobs.js";
-import { isOversize, removeObjects } from "../objects/payload-store.js";
+import { removeObjects } from "../objects/payload-store.js";
+import { uploadIndex } from "../objects/uploaded-blobs.js";
 import type { MethodBinding, Queue } from "../schema/binding.js";
 import { holdsBlobs } from "../schema/blob-fields.js";
 import type { CallName } from "../schema/call-id.js";
-import { requestSpace } from "../schema/object-name.js";
+import { requestSpace, uploadBase } from "../schema/object-name.js";
 import type { SubmitOptions } from "./call.js";
 
 /** Stores one request, in the queue of its method or where it waits for its time. */
@@ -52,6 +55,7 @@ export class Submission {
     request: MessageInitShape<DescMessage>,
     private readonly options: SubmitOptions,
     private readonly limits: MessageLimits,
+    watch?: Watch,
   ) {
     checkTimeoutMs(options.timeoutMs);
     this.queue = findQueue(method, options);
@@ -61,9 +65,8 @@ export class Submission {
     } else {
       this.bytes = this.checked(encode(input, request, Code.InvalidArgument));
     }
-    if (options.headers !== undefined) {
-      this.metadata = requestMetadata(toHeaders(options.headers), link.maxPayload);
-    }
+    const { headers } = options;
+    this.metadata = requestMetadata(headers && toHeaders(headers), watch, link.maxPayload);
   }
 
   /** Resolves when the server has stored it. Errors: see {@link Durable.submit}. */
@@ -118,7 +121,7 @@ export class Submission {
   /** Stores what the Blobs of the request hold. */
   private async storeBlobs(blobs: OutgoingBlobs<DescMessage>, isNamed: boolean): Promise<void> {
     const { link, method, digest } = this;
-    this.base = digest ?? nuid.next();
+    this.base = blobs.areUploaded ? uploadBase : (digest ?? nuid.next());
     this.objects = blobs.count;
     const resumes = digest !== undefined;
     const { signal } = this.options;
@@ -128,6 +131,10 @@ export class Submission {
         signal,
       }),
     );
+    if (blobs.areUploaded) {
+      // Their numbers are those that the uploads were given.
+      this.objects = 1 + Math.max(...stored.map(({ name }) => uploadIndex(name)));
+    }
     this.bytes = this.checked(blobs.encode(stored));
     if (!isNamed) {
       return;
@@ -152,7 +159,7 @@ export class Submission {
     const { link, method, bytes } = this;
     this.base ||= this.digest ?? nuid.next();
     const name = `${this.objectPrefix}.${this.objects++}`;
-    const resumes = this.base === this.digest;
+    const resumes = this.isShared;
     this.payload = await link.payloads.put(method.service, name, bytes, { resumes });
   }
 
@@ -172,10 +179,15 @@ export class Submission {
     return `${requestSpace(this.method, this.call)}.${this.base}`;
   }
 
+  /** True when the objects are those of whoever submits the same call. */
+  private get isShared(): boolean {
+    return this.base === this.digest || this.base === uploadBase;
+  }
+
   /** Removes what was stored, unless who submits the same again can go on with it. */
   private removeObjects(): void {
-    const { link, method, base, digest, objectPrefix: prefix, objects: count } = this;
-    if (base && base !== digest) {
+    const { link, method, base, objectPrefix: prefix, objects: count } = this;
+    if (base && !this.isShared) {
       removeObjects(link, method.service, { prefix, count });
     }
   }
@@ -236,7 +248,8 @@ async function readSource<T>(reading: Promise<T>): Promise<T> {
   }
 }
 
-function findQueue(
+/** The queue that a call goes to. Throws InvalidArgument for a priority or a time that cannot be. */
+export function findQueue(
   method: MethodBinding,
   { priority = "normal", notBefore }: SubmitOptions,
 ): Queue {

@@ -19,7 +19,7 @@ export function submitAll<T, C>(
   requests: Iterable<T> | AsyncIterable<T>,
   submit: (request: T, index: number) => Promise<C>,
   uploads: boolean,
-): AsyncIterable<Submitted<C>> {
+): Interruptible<Submitted<C>> {
   const source =
     Symbol.asyncIterator in requests
       ? requests[Symbol.asyncIterator]()

@@ -3,55 +3,37 @@ import type {
   DescMethodStreaming,
   DescMethodUnary,
   MessageInitShape,
-  MessageShape,
 } from "@bufbuild/protobuf";
 import type { ContextValues, StreamResponse, Transport, UnaryResponse } from "@connectrpc/connect";
 import type { CallSettings } from "../connection.js";
-import type { Entry } from "../ledger/log.js";
 import type { Link } from "../link/link.js";
-import { canceled } from "../link/pending-reply.js";
 import { checkTimeoutMs } from "../link/timer.js";
-import { neverRanCopy } from "../message/error-marks.js";
-import { appendMetadata, type HeadersInit, readMetadata, toHeaders } from "../message/metadata.js";
-import { onlyMessage } from "../message/only-message.js";
+import { watchMessages } from "../link/watched-messages.js";
+import { LateCode } from "../message/late-code.js";
+import { type HeadersInit, toHeaders } from "../message/metadata.js";
 import { bindMethod, type MethodBinding } from "../schema/binding.js";
-import type { SubmitOptions } from "./call.js";
-import type { CallOptions } from "./call-options.js";
+import type { AnyMethod, Caller } from "./caller.js";
 import { DirectMethod } from "./direct-call.js";
 import type { CallArguments } from "./direct-request.js";
-import { callDirectStream } from "./direct-stream.js";
-import type { DurableCalls } from "./durable-calls.js";
-import { interceptStream, interceptUnary } from "./intercept.js";
-import { limitWait } from "./limit-wait.js";
-import { LazyUnaryResponse } from "./unary-response.js";
+import type { DurableTransport } from "./durable-transport.js";
+import { interceptStream, interceptUnary, type TransportArguments } from "./intercept.js";
+import { loadForCall } from "./load-for-call.js";
+import { unaryMethod } from "./unary-method.js";
+import { watchCall, watchResult, watchStream } from "./watched.js";
 
-/** Calls a method, as a Connect client does. */
-type UnaryFunction<I extends DescMessage, O extends DescMessage> = (
-  request: MessageInitShape<I>,
-  options?: CallOptions,
-) => Promise<MessageShape<O>>;
-
-/** A transport that makes the methods of generated clients, too. */
-export interface CallTransport extends Transport {
-  /**
-   * Makes the function of a direct unary method. It does what Connect's client does with this
-   * transport, and takes a shorter way where nobody needs more than the message.
-   */
-  directUnary<I extends DescMessage, O extends DescMessage>(
-    method: MethodBinding,
-    desc: DescMethodUnary<I, O>,
-  ): UnaryFunction<I, O>;
-}
+const directStreams = /* @__PURE__ */ new LateCode("streams", () => import("./direct-stream.js"));
 
 /**
- * Makes a Connect transport over NATS. Each method goes the way its delivery
- * says; a durable method is submitted and waited for.
+ * Makes a Connect transport over NATS, and the functions of unary methods. Each method goes the
+ * way its delivery says; a durable method is submitted and waited for. The function of a method
+ * does what Connect's client does with this transport; a direct call takes a shorter way where
+ * nobody needs more than the message.
  */
 export function createTransport(
   link: Link,
-  calls: DurableCalls,
+  durable: LateCode<DurableTransport>,
   { interceptors, limits, defaultTimeoutMs }: CallSettings,
-): CallTransport {
+): Pick<Caller, "transport" | "unaryMethod"> {
   const directMethods = new WeakMap<MethodBinding, DirectMethod>();
 
   function directMethod<I extends DescMessage, O extends DescMessage>(
@@ -72,38 +54,18 @@ export function createTransport(
     return timeoutMs ?? (binding.delivery === "direct" ? defaultTimeoutMs : undefined);
   }
 
-  async function durableUnary<I extends DescMessage, O extends DescMessage>(
-    binding: MethodBinding,
-    desc: DescMethodUnary<I, O>,
-    call: CallArguments,
-    input: MessageInitShape<I>,
-  ): Promise<UnaryResponse<I, O>> {
-    checkSignal(call);
-    const name = calls.name(undefined);
-    const follower = calls.follow(binding, name, "new");
-    const release = limitWait(follower, call, () => calls.expire(binding, name));
-    try {
-      void calls.submitFollowed(binding, name, follower, input, submitOptions(call));
-      const end = await calls.end(binding, follower);
-      return new LazyUnaryResponse<I, O>(
-        desc,
-        await calls.read<O>(binding, name, end),
-        end.message,
-      );
-    } finally {
-      release();
-    }
-  }
-
   function unary<I extends DescMessage, O extends DescMessage>(
     binding: MethodBinding,
     desc: DescMethodUnary<I, O>,
     call: CallArguments,
     input: MessageInitShape<I>,
   ): Promise<UnaryResponse<I, O>> {
-    return binding.delivery === "direct"
-      ? directMethod(binding, desc).respond(input, call)
-      : durableUnary<I, O>(binding, desc, call, input);
+    if (binding.delivery === "direct") {
+      return directMethod(binding, desc).respond(input, call);
+    }
+    return durable.loaded
+      ? durable.loaded.unary<I, O>(binding, desc, call, input)
+      : loadForCall(durable, desc, call).then((code) => code.unary(binding, desc, call, input));
   }
 
   async function stream<I extends DescMessage, O extends DescMessage>(
@@ -112,40 +74,14 @@ export function createTransport(
     call: CallArguments,
     input: AsyncIterable<MessageInitShape<I>>,
   ): Promise<StreamResponse<I, O>> {
-    if (binding.delivery === "direct") {
-      return callDirectStream<I, O>(link, binding, desc, input, call, limits);
+    if (binding.delivery === "durable") {
+      const code = durable.loaded ?? (await loadForCall(durable, desc, call));
+      return code.stream<I, O>(binding, desc, call, input);
     }
-    const request = await onlyMessage(desc, input);
-    checkSignal(call);
-    const name = calls.name(undefined);
-    const follower = calls.follow(binding, name, "new");
-    const trailer = new Headers();
-    let first: Entry | undefined;
-    const message = calls.messages<O>(binding, name, follower, {
-      signal: call.signal,
-      timeoutMs: call.timeoutMs,
-      onTimeout: () => calls.expire(binding, name),
-      onEntry: (entry) => {
-        first ??= entry;
-        appendMetadata(trailer, readMetadata(entry.message.headers, "trailer"));
-      },
-    });
-    void calls.submitFollowed(binding, name, follower, request, submitOptions(call));
-    // The response header comes with the first entry, as it does over HTTP.
-    await message.peek().catch((error) => {
-      // An error that the call ended with is read after the header.
-      if (!first) {
-        throw error;
-      }
-    });
-    return {
-      stream: true,
-      service: desc.parent,
-      method: desc,
-      message,
-      header: readMetadata(first?.message.headers),
-      trailer,
-    };
+    const { timeoutMs = binding.timeoutMs, signal } = call;
+    const code =
+      directStreams.loaded ?? (await loadForCall(directStreams, desc, { timeoutMs, signal }));
+    return code.callDirectStream<I, O>(link, binding, desc, input, call, limits);
   }
 
   // Not async: a promise less for each call.
@@ -161,54 +97,57 @@ export function createTransport(
       const binding = bindMethod(method);
       const timeoutMs = timeoutOf(binding, givenMs);
       const headers = header && toHeaders(header);
-      if (interceptors.length === 0) {
-        return unary<I, O>(binding, method, { signal, timeoutMs, header: headers }, input);
-      }
-      return interceptUnary<I, O>(
-        interceptors,
-        method,
-        input,
-        { signal, timeoutMs, header: headers, contextValues },
-        (message, call) => unary<I, O>(binding, method, call, message),
-      );
+      const watch = link.observer?.calling?.(binding, headers);
+      const call = { signal, timeoutMs, header: headers, contextValues, watch };
+      return watch
+        ? watchCall(watch, () => intercepted<I, O>(binding, method, call, input))
+        : intercepted<I, O>(binding, method, call, input);
     } catch (error) {
       return Promise.reject(error);
     }
   }
 
-  async function messageOf<I extends DescMessage, O extends DescMessage>(
-    desc: DescMethodUnary<I, O>,
+  function intercepted<I extends DescMessage, O extends DescMessage>(
+    binding: MethodBinding,
+    method: DescMethodUnary<I, O>,
+    call: TransportArguments,
     input: MessageInitShape<I>,
-    options: CallOptions | undefined,
-  ): Promise<MessageShape<O>> {
-    const response = await callUnary(
-      desc,
-      options?.signal,
-      options?.timeoutMs,
-      options?.headers,
-      input,
-      options?.contextValues,
-    );
-    options?.onHeader?.(response.header);
-    options?.onTrailer?.(response.trailer);
-    return response.message;
+  ): Promise<UnaryResponse<I, O>> {
+    return interceptors.length === 0
+      ? unary<I, O>(binding, method, call, input)
+      : interceptUnary<I, O>(interceptors, method, input, call, (message, its) =>
+          unary<I, O>(binding, method, its, message),
+        );
   }
 
-  return {
-    unary: callUnary,
+  function unaryFunction(binding: MethodBinding): AnyMethod {
+    const desc = binding.desc as DescMethodUnary;
+    const byTransport = unaryMethod(desc, callUnary);
+    if (binding.delivery === "durable") {
+      return byTransport;
+    }
+    const method = directMethod(binding, desc);
+    // One shape for all: V8 then runs one optimized code.
+    const callBy = (watch: CallArguments["watch"]): CallArguments => ({
+      signal: undefined,
+      timeoutMs: defaultTimeoutMs,
+      header: undefined,
+      watch,
+    });
+    const byDefault = callBy(undefined);
+    return (input, options) => {
+      if (options !== undefined || interceptors.length > 0) {
+        return byTransport(input, options);
+      }
+      const watch = link.observer?.calling?.(binding);
+      return watch
+        ? watchResult(watch, method.message(input, callBy(watch)))
+        : method.message(input, byDefault);
+    };
+  }
 
-    directUnary(binding, desc) {
-      const method = directMethod(binding, desc);
-      const byDefault: CallArguments = {
-        signal: undefined,
-        timeoutMs: defaultTimeoutMs,
-        header: undefined,
-      };
-      return (input, options) =>
-        options === undefined && interceptors.length === 0
-          ? method.message(input, byDefault)
-          : messageOf(desc, input, options);
-    },
+  const transport: Transport = {
+    unary: callUnary,
 
     async stream<I extends DescMessage, O extends DescMessage>(
       method: DescMethodStreaming<I, O>,
@@ -221,27 +160,17 @@ export function createTransport(
       const binding = bindMethod(method);
       const timeoutMs = timeoutOf(binding, givenMs);
       const headers = header && toHeaders(header);
-      if (interceptors.length === 0) {
-        return stream<I, O>(binding, method, { signal, timeoutMs, header: headers }, input);
-      }
-      return interceptStream<I, O>(
-        interceptors,
-        method,
-        input,
-        { signal, timeoutMs, header: headers, contextValues },
-        (messages, call) => stream<I, O>(binding, method, call, messages),
-      );
+      const watch = link.observer?.calling?.(binding, headers);
+      const call = { signal, timeoutMs, header: headers, contextValues, watch };
+      const messages = watch ? watchMessages(watch, input, "sent") : input;
+      const open = () =>
+        interceptors.length === 0
+          ? stream<I, O>(binding, method, call, messages)
+          : interceptStream<I, O>(interceptors, method, messages, call, (each, its) =>
+              stream<I, O>(binding, method, its, each),
+            );
+      return watch ? watchStream(watch, signal, open) : open();
     },
   };
-}
-
-/** Throws when the caller gave up before: then the call is not submitted. */
-function checkSignal({ signal }: CallArguments): void {
-  if (signal?.aborted) {
-    throw neverRanCopy(canceled(signal));
-  }
-}
-
-function submitOptions({ header, timeoutMs, signal }: CallArguments): SubmitOptions {
-  return { headers: header, timeoutMs, signal };
+  return { transport, unaryMethod: unaryFunction };
 }

@@ -17,7 +17,8 @@ import {
   isSame,
   type NewEntry,
 } from "./log.js";
-import { type LogWriter, LostClaim } from "./log-writer.js";
+import type { LogWriter } from "./log-writer.js";
+import { LostClaim } from "./lost-claim.js";
 import type { DeliveredRequest, StoredRequest } from "./stored-request.js";
 
 /**

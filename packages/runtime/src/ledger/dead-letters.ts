@@ -134,6 +134,7 @@ export async function buryCall(
   }
   if (!end) {
     await appendEnd(link, method, call, last, statusEnd(link, "failed", error, request));
+    link.observer?.ended?.(method, "failed", request.acceptedAtMs);
   }
   // The worker that made the end may not have come to store the dead letter.
   const reason = end ? decodeStatus(end.message) : error;
@@ -154,7 +155,7 @@ export function buryStray(
 /** Reads the dead letter of a call. */
 export async function findDeadLetter(
   link: Link,
-  method: MethodBinding,
+  method: Pick<DeadMethod, "deadSubject" | "service">,
   call: CallName,
 ): Promise<StoredRequest | undefined> {
   return StoredRequest.of(
@@ -200,11 +201,18 @@ export function attemptsOf({ headers }: StoredMessage): number {
   return wholeNumber(headers?.get(Header.attempts)) ?? 0;
 }
 
-/** Deletes a message of a stream. */
+/** Deletes a message of a stream; one that is gone already is fine. */
 export async function deleteMessage(
   link: Link,
   stream: string,
-  { sequence }: StoredMessage,
+  { sequence, subject }: StoredMessage,
 ): Promise<void> {
-  await callApi(link, `STREAM.MSG.DELETE.${stream}`, { seq: sequence, no_erase: true });
+  try {
+    await callApi(link, `STREAM.MSG.DELETE.${stream}`, { seq: sequence, no_erase: true });
+  } catch (error) {
+    // A call that is replayed and fails at once replaces its dead letter by another one.
+    if ((await getNext(link, stream, subject, sequence))?.sequence === sequence) {
+      throw error;
+    }
+  }
 }

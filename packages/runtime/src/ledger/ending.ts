@@ -1,7 +1,7 @@
 import { Code, type ConnectError } from "@connectrpc/connect";
 import { isFull } from "../link/jetstream-error.js";
 import type { Link } from "../link/link.js";
-import { until } from "../link/until.js";
+import { isTransient, until } from "../link/until.js";
 import { causedError } from "../message/caused-error.js";
 import { Header } from "../message/header.js";
 import { encodeStatus, endError, type WireStatus } from "../message/status.js";
@@ -9,7 +9,7 @@ import { releaseObjects } from "../objects/payload-store.js";
 import type { MethodBinding } from "../schema/binding.js";
 import type { CallName } from "../schema/call-id.js";
 import { findKnownCall, notFound } from "./found-call.js";
-import { addOrigin, appendEnd, type Entry, type NewEntry, type Outcome } from "./log.js";
+import { addOrigin, appendEnd, type Entry, type NewEnd, type Outcome } from "./log.js";
 import { placeRequest, type StoredRequest, type Withdrawal } from "./stored-request.js";
 
 /** How long what withdraws a request stays in its place, in s. */
@@ -28,7 +28,7 @@ export function endCall(
   call: CallName,
   outcome: Withdrawal,
 ): Promise<Entry | undefined> {
-  const progress = { isWithdrawn: false };
+  const progress = { mayBeOwn: false };
   // When somebody writes meanwhile it looks again.
   return until(link, () => tryToEnd(link, method, call, outcome, progress));
 }
@@ -44,7 +44,7 @@ async function tryToEnd(
   method: MethodBinding,
   call: CallName,
   outcome: Withdrawal,
-  progress: { isWithdrawn: boolean },
+  progress: { mayBeOwn: boolean },
 ): Promise<Entry | undefined> {
   const found = await findKnownCall(link, method, call);
   if (!found) {
@@ -52,16 +52,17 @@ async function tryToEnd(
   }
   const { last, request } = found;
   if (last?.kind === "end") {
-    // A worker that finds what withdrew the request writes the end of its call.
-    return progress.isWithdrawn && last.outcome === outcome ? undefined : last;
+    // A worker that finds what withdrew the request writes the end; and the answer to an own one may be lost.
+    return progress.mayBeOwn && last.outcome === outcome ? undefined : last;
   }
   let sequence = request?.sequence ?? 0;
   // A worker starts the common request without a look at the log: so take the request away first.
   if (request && isQueued(method, request) && !request.withdrawn) {
     try {
       sequence = await withdraw(link, request, sequence, outcome);
-      progress.isWithdrawn = true;
+      progress.mayBeOwn = true;
     } catch (error) {
+      progress.mayBeOwn ||= isTransient(error);
       // In a cluster a full queue refuses what takes the place of a message as well.
       if (!isFull(error)) {
         throw error;
@@ -73,7 +74,11 @@ async function tryToEnd(
     }
   }
   const end = statusEnd(link, outcome, endError(outcome), request);
-  await appendEnd(link, method, call, last, end);
+  await appendEnd(link, method, call, last, end).catch((error) => {
+    progress.mayBeOwn ||= isTransient(error);
+    throw error;
+  });
+  link.observer?.ended?.(method, outcome, request?.acceptedAtMs ?? last?.acceptedAtMs);
   tellWorkers(link, method, call);
   if (request) {
     // It is gone soon, which makes room for others: a worker that finds it looks at the log.
@@ -99,7 +104,7 @@ export function statusEnd(
   error: ConnectError,
   request: StoredRequest | undefined,
   header?: Headers,
-): NewEntry {
+): NewEnd {
   const { headers, payload } = entryStatus(link, error, header);
   return {
     kind: "end",

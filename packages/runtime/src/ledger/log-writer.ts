@@ -1,9 +1,7 @@
-import { Code, type ConnectError } from "@connectrpc/connect";
 import { NoStream, SequenceConflict } from "../link/jetstream-error.js";
 import type { Link } from "../link/link.js";
 import { makeStreams } from "../link/provision.js";
 import { isTransient, until } from "../link/until.js";
-import { causedError } from "../message/caused-error.js";
 import type { MethodBinding } from "../schema/binding.js";
 import type { CallName } from "../schema/call-id.js";
 import { entrySubjectOf } from "../schema/call-subjects.js";
@@ -18,31 +16,7 @@ import {
   type Outcome,
   readLog,
 } from "./log.js";
-
-/** The call is not this attempt's any more: it has ended, or a later attempt runs. */
-export class LostClaim extends Error {
-  /** How the call ended; undefined when another attempt runs it. */
-  constructor(readonly outcome: Outcome | undefined) {
-    super(lostClaimTexts[outcome ?? "running"]);
-  }
-
-  /** The reason that the handler's signal gives. */
-  toConnectError(): ConnectError {
-    const code = this.outcome === "cancelled" ? Code.Canceled : Code.Aborted;
-    return causedError(this.message, code, this);
-  }
-}
-
-/** A server that crashed came back without what it had confirmed. */
-export class LostEntries extends Error {}
-
-const lostClaimTexts = {
-  running: "another attempt runs the call",
-  cancelled: "the call was canceled",
-  expired: "the call did not end within its time",
-  succeeded: "another attempt has ended the call",
-  failed: "another attempt has ended the call",
-} as const;
+import { LostClaim, LostEntries } from "./lost-claim.js";
 
 /** Messages and bytes that may wait for being stored before the handler has to. */
 const queueLimit = 512;
@@ -77,6 +51,10 @@ export class LogWriter {
   private sequence = 0;
   private stored = 0;
   private released = 0;
+  /** The line for the next attempt, asked for when an entry takes it along. */
+  note: (() => string | undefined) | undefined;
+  /** The line that the attempt before this one left. */
+  lastNote: string | undefined;
   /** How many of the objects of each attempt the log names, by their base; undefined for none. */
   objects: Map<string, number> | undefined;
 
@@ -85,6 +63,7 @@ export class LogWriter {
     private readonly method: MethodBinding,
     private readonly call: CallName,
     readonly claim: Claim,
+    private readonly worker?: string,
   ) {
     this.subject = entrySubjectOf(method, call);
   }
@@ -125,6 +104,7 @@ export class LogWriter {
     this.sequence = state.sequence;
     this.stored = state.messages;
     this.released = state.releases;
+    this.lastNote = state.note;
     return state;
   }
 
@@ -340,7 +320,15 @@ export class LogWriter {
   }
 
   private publish(entries: readonly NewEntry[]): Promise<number> {
-    return appendEntries(this.link, this.subject, this.sequence, this, entries);
+    const { sequence } = this;
+    const kind = entries[0]?.kind;
+    // The first entry of an attempt has it: its claim, or else the first one of the log.
+    const isNoted = kind === "attempt" || (kind !== "end" && sequence === 0);
+    const note = isNoted ? this.note?.() : undefined;
+    // A call that succeeds at once stays as small as it was.
+    const isTold = isNoted || kind === "retry" || entries[0]?.outcome === "failed";
+    const worker = isTold ? this.worker : undefined;
+    return appendEntries(this.link, this.subject, sequence, this, entries, note, worker);
   }
 }
 

@@ -2,6 +2,7 @@ import { Code, ConnectError } from "@connectrpc/connect";
 import type { Msg } from "@nats-io/nats-core";
 import { getLast, publishFenced } from "../link/jetstream.js";
 import type { Link } from "../link/link.js";
+import type { CallOutcome } from "../link/observer.js";
 import { withStreams } from "../link/provision.js";
 import type { StoredMessage } from "../link/stored-message.js";
 import { readStream, type StreamRange } from "../link/stream-reader.js";
@@ -30,7 +31,7 @@ import { entrySubjectOf } from "../schema/call-subjects.js";
 export type EntryKind = "attempt" | "message" | "retry" | "release" | "end";
 
 /** How a call ended. */
-export type Outcome = "succeeded" | "failed" | "cancelled" | "expired";
+export type Outcome = CallOutcome;
 
 /** Which delivery of which request an attempt runs: no two attempts run the same. */
 export interface Claim {
@@ -97,6 +98,16 @@ export class Entry {
   get objects(): AttemptObjects | undefined {
     const [base, count] = this.message.headers?.get(Header.objects).split(" ") ?? [];
     return base ? { base, count: Number(count) } : undefined;
+  }
+
+  /** The line that its attempt left for the worker that makes the next one. */
+  get note(): string | undefined {
+    return this.message.headers?.get(Header.note) || undefined;
+  }
+
+  /** The worker that wrote it, where it says so. */
+  get worker(): string | undefined {
+    return this.message.headers?.get(Header.worker) || undefined;
   }
 
   /** True when an object holds the message. */
@@ -232,6 +243,9 @@ export interface NewEntry {
   readonly headers?: (block: HeaderBlock) => HeaderBlock;
 }
 
+/** The end of a call that is to be stored. */
+export type NewEnd = NewEntry & { readonly outcome: Outcome };
+
 /**
  * Appends entries to a log after the entry with the expected sequence; 0 stands for an empty
  * log. Returns the sequence of the last one. Throws SequenceConflict when another writer was
@@ -243,10 +257,18 @@ export function appendEntries(
   expected: number,
   { attempt, claim }: { readonly attempt: number; readonly claim?: Claim },
   entries: readonly NewEntry[],
+  note?: string,
+  worker?: string,
 ): Promise<number> {
   const messages = entries.map(({ kind, outcome, payload, headers }) => {
     const detail = kind === "attempt" ? claim : outcome;
     const block = new HeaderBlock().add(Header.entry, formatEntry(kind, attempt, detail));
+    if (note) {
+      block.add(Header.note, note);
+    }
+    if (worker) {
+      block.add(Header.worker, worker);
+    }
     return { payload, headers: headers ? headers(block) : block };
   });
   return publishFenced(link, subject, expected, messages);
@@ -310,6 +332,8 @@ export class CallState {
   sequence = 0;
   /** How the call ended; undefined while it has not. */
   outcome: Outcome | undefined;
+  /** The line that the latest attempt left. */
+  note: string | undefined;
 
   get hasEnded(): boolean {
     return this.outcome !== undefined;
@@ -323,6 +347,7 @@ export class CallState {
     this.sequence = entry.sequence;
     this.attempt = Math.max(this.attempt, entry.attempt);
     this.last = entry.kind;
+    this.note = entry.note ?? this.note;
     if (entry.claim) {
       this.claim = entry.claim;
       this.claimedAtMs = entry.storedAtMs;

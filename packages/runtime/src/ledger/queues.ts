@@ -1,5 +1,6 @@
 import { Code, ConnectError } from "@connectrpc/connect";
 import { callApi, getNext } from "../link/jetstream.js";
+import { consumerInfo } from "../link/jetstream-admin.js";
 import type { Link } from "../link/link.js";
 import type { MethodBinding, ServiceBinding } from "../schema/binding.js";
 import { StoredRequest } from "./stored-request.js";
@@ -39,6 +40,21 @@ export async function countCalls(link: Link, method: MethodBinding): Promise<Que
     isPulled: lanes.some((lane) => lane !== undefined && lane.num_waiting > 0),
     pausedUntil: until ? new Date(until) : undefined,
   };
+}
+
+/** When the oldest request that no worker has was queued, in ms since 1970; undefined when none waits. */
+export async function oldestQueued(
+  link: Link,
+  { service, queues }: MethodBinding,
+): Promise<number | undefined> {
+  const oldest = await Promise.all(
+    queues.map(async ({ subject, consumer }) => {
+      const info = await consumerInfo(link, service.stream, consumer);
+      const from = (info?.delivered.stream_seq ?? 0) + 1;
+      return (await getNext(link, service.stream, `${subject}.>`, from))?.storedAtMs;
+    }),
+  );
+  return oldest.reduce((one, other) => (one && other ? Math.min(one, other) : (one ?? other)));
 }
 
 /** Pauses a method until a time, or ends its pause. Throws NotFound where it has no consumer. */

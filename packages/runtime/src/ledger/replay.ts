@@ -13,6 +13,7 @@ import {
   queueSubjectOf,
 } from "../schema/call-subjects.js";
 import { requestSpace } from "../schema/object-name.js";
+import { type Correction, correctRequest } from "./corrected-request.js";
 import { deleteMessage, readCause } from "./dead-letters.js";
 import { findQueued } from "./found-call.js";
 import { lastEntry } from "./log.js";
@@ -27,7 +28,7 @@ import { placeRequest, type StoredRequest } from "./stored-request.js";
  * subject; deletes the dead letter.
  * May be answered: 10071 or 10164, another replay was faster; 10077, a full queue.
  *
- * Throws Unavailable while the request that failed is in its queue: its worker is about to
+ * Returns false where the dead letter was gone. Throws Unavailable while the request that failed is in its queue: its worker is about to
  * acknowledge it.
  */
 export async function replayCall(
@@ -35,13 +36,14 @@ export async function replayCall(
   method: MethodBinding,
   call: CallName,
   letter: StoredRequest,
-): Promise<void> {
+  correction?: Correction,
+): Promise<boolean> {
   const { service } = method;
   const subject = deadSubjectOf(method, call);
   const found = await getNext(link, service.deadStream, subject, letter.sequence);
   if (found?.sequence !== letter.sequence) {
     // It is replayed, or discarded.
-    return;
+    return false;
   }
   const queued = await findQueued(link, method, call);
   if (queued.some(({ deadLetter }) => deadLetter !== letter.sequence)) {
@@ -55,9 +57,12 @@ export async function replayCall(
     if (last) {
       await forget(link, method, call, last.sequence);
     }
-    const headers = letter.copyHeaders().add(Header.replay, 1).add(Header.letter, letter.sequence);
+    const { payload, headers } = correction
+      ? await correctRequest(link, method, call, letter, correction)
+      : { payload: letter.data, headers: letter.copyHeaders() };
+    headers.add(Header.replay, 1).add(Header.letter, letter.sequence);
     const place = queueSubjectOf({ subject: method.queueSubject }, call);
-    await placeRequest(link, place, 0, letter.data, headers);
+    await placeRequest(link, place, 0, payload, headers);
   }
   // Otherwise it runs since a replay that was cut short, or has run.
   await removeLetter(link, service, method, call, letter);
@@ -65,6 +70,7 @@ export async function replayCall(
   if ((await lastEntry(link, method, call))?.kind === "end") {
     await releaseObjects(link, method, call, letter);
   }
+  return true;
 }
 
 /** Removes the log of the call up to its end, and its progress. */
@@ -106,7 +112,9 @@ async function removeLetter(
 ): Promise<void> {
   // Of a method that the schema lacks, the credentials may not allow it.
   const cause = method && (await readCause(link, method, call));
-  for (const stored of cause ? [cause, letter] : [letter]) {
+  // It is stored before its letter: a later one is of a call that was replayed and has failed again.
+  const isOwn = cause !== undefined && cause.sequence < letter.sequence;
+  for (const stored of isOwn ? [cause, letter] : [letter]) {
     await deleteMessage(link, service.deadStream, stored);
   }
 }

@@ -13,8 +13,16 @@ import { attemptEntry, claimCall, type Doubts, doubtsOf } from "./claim.js";
 import { buryCall, storeCause, storeDeadLetter } from "./dead-letters.js";
 import type { DeliveryCounts } from "./delivery-counts.js";
 import { entryStatus, statusEnd, tellWorkers } from "./ending.js";
-import { type AttemptObjects, addObjects, addOrigin, type Outcome, readLog } from "./log.js";
-import { LogWriter, type LostClaim } from "./log-writer.js";
+import {
+  type AttemptObjects,
+  addObjects,
+  addOrigin,
+  type NewEnd,
+  type Outcome,
+  readLog,
+} from "./log.js";
+import { LogWriter } from "./log-writer.js";
+import type { LostClaim } from "./lost-claim.js";
 import type { DeliveredRequest, Withdrawal } from "./stored-request.js";
 
 const nothing = new Uint8Array(0);
@@ -45,10 +53,12 @@ export class RunningCall {
     readonly call: CallName,
     readonly request: DeliveredRequest,
     counts: DeliveryCounts,
+    /** Names the worker in the log. */
+    worker: string,
   ) {
     const { sequence, delivery } = request;
     this.doubts = doubtsOf(request, counts);
-    this.writer = new LogWriter(link, method, call, { request: sequence, delivery });
+    this.writer = new LogWriter(link, method, call, { request: sequence, delivery }, worker);
   }
 
   /** Number of the attempt, from 1. */
@@ -59,6 +69,16 @@ export class RunningCall {
   /** True while the schema allows a further attempt after this one. */
   get hasAttemptsLeft(): boolean {
     return this.attempt - this.writer.releases < this.method.maxAttempts;
+  }
+
+  /** The line that the attempt before this one left in the log. */
+  get lastNote(): string | undefined {
+    return this.writer.lastNote;
+  }
+
+  /** Leaves a line in the log for the attempt after this one, asked for when it is written. */
+  leaveNote(note: () => string | undefined): void {
+    this.writer.note = note;
   }
 
   /** False for the first delivery of a new call: nobody else can have begun it. */
@@ -108,7 +128,7 @@ export class RunningCall {
    */
   async succeed(response: ResponseEntry): Promise<void> {
     const { desc } = this.method;
-    await this.writer.append({
+    await this.end({
       kind: "end",
       outcome: "succeeded",
       payload: response.payload,
@@ -183,7 +203,15 @@ export class RunningCall {
   }
 
   private appendEnd(outcome: Outcome, error: ConnectError, header?: Headers): Promise<void> {
-    return this.writer.append(statusEnd(this.link, outcome, error, this.request, header));
+    return this.end(statusEnd(this.link, outcome, error, this.request, header));
+  }
+
+  private end(entry: NewEnd): Promise<void> {
+    const { link, method, request } = this;
+    const stored = this.writer.append(entry);
+    return link.observer?.ended
+      ? stored.then(() => link.observer?.ended?.(method, entry.outcome, request.acceptedAtMs))
+      : stored;
   }
 
   /**

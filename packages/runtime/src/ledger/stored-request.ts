@@ -199,7 +199,8 @@ export function isKept(name: string): boolean {
   return kept.includes(name.toLowerCase());
 }
 
-function isOfRequest(name: string): boolean {
+/** True for a header that belongs to a request wherever it lies. */
+export function isOfRequest(name: string): boolean {
   return isKept(name) || !/^(nats|jetrpc)-/i.test(name);
 }
 

@@ -1,4 +1,5 @@
-type Result<T> = IteratorResult<T, undefined>;
+/** What `next()` resolves with. */
+export type Result<T> = IteratorResult<T, undefined>;
 
 const done: IteratorReturnResult<undefined> = { done: true, value: undefined };
 

@@ -8,6 +8,9 @@ export interface StreamInfo {
   readonly config: Partial<StreamSettings>;
   readonly state: {
     readonly messages: number;
+    readonly first_seq: number;
+    /** That of the last message that was stored, though it may be gone. */
+    readonly last_seq: number;
     /** When the oldest message was stored, in ISO 8601. */
     readonly first_ts: string;
   };

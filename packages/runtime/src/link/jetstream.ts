@@ -241,10 +241,14 @@ export async function getNext(
 }
 
 /**
- * The message that a stream has answered with. Throws Unavailable when it exists and did not answer, and
+ * The message that a stream has answered with; undefined where it has none. Throws Unavailable when it exists and did not answer, and
  * DataLoss for what is no stored message.
  */
-async function found(link: Link, stream: string, reply: Msg): Promise<StoredMessage | undefined> {
+export async function found(
+  link: Link,
+  stream: string,
+  reply: Msg,
+): Promise<StoredMessage | undefined> {
   const { headers } = reply;
   if (headers?.has(Header.sequence)) {
     return storedMessage(stream, reply, headers);
@@ -256,12 +260,13 @@ async function found(link: Link, stream: string, reply: Msg): Promise<StoredMess
       Code.Unavailable,
     );
   }
-  if (status === 404 || status === 503) {
+  // 204 is the end of a batch.
+  if (status === 404 || status === 503 || status === 204) {
     return undefined;
   }
   throw new ConnectError(
     `stream ${stream} answers with ${status ?? "no status"}: ${headers?.description ?? ""}`,
-    status === 408 ? Code.Unavailable : Code.Internal,
+    status === 408 ? Code.Unavailable : status === 413 ? Code.ResourceExhausted : Code.Internal,
   );
 }
 

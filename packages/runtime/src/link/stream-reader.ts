@@ -9,12 +9,12 @@ import { deliveredMessage, type StoredMessage } from "./stored-message.js";
 /** How long the server may take for one batch, in ms. */
 const batchTimeoutMs = 10_000;
 
-/** The same where messages may be removed meanwhile. */
-const shrinkingTimeoutMs = 1_000;
-
 /** The size that a batch should have, and the assumed size of the first message, in bytes. */
 const batchBytes = 1024 * 1024;
 const firstBytes = 128 * 1024;
+
+/** Messages that are asked for at once after those that were expected. */
+const unexpected = 64;
 
 /** The bytes that a message takes besides its payload. */
 const overheadBytes = 512;
@@ -32,6 +32,8 @@ export interface StreamRange {
    * are removed meanwhile.
    */
   readonly lastPerSubject?: boolean;
+  /** Does not wait for messages that are removed meanwhile. */
+  readonly mayShrink?: boolean;
   /** Messages asked for at once, at most: a bound on memory. */
   readonly batch: number;
   /** Asks for the next batch before the last one was taken: holds two in memory. */
@@ -49,6 +51,21 @@ export async function* readStream(
   stream: string,
   range: StreamRange,
 ): AsyncGenerator<StoredMessage, void, undefined> {
+  yield* (await openReader(link, stream, range)).read();
+}
+
+/** The messages of a stream from one on, counted and not read yet. */
+export interface Reader {
+  /** How many there are. */
+  readonly pending: number;
+  /** Reads them. Once only. Does not ask for many more than are expected at once. */
+  read(expected?: number): AsyncIterable<StoredMessage>;
+  /** Where they are not read: the server may forget them. */
+  close(): void;
+}
+
+/** The same as {@link readStream}, for who has to know how many there are before. */
+export async function openReader(link: Link, stream: string, range: StreamRange): Promise<Reader> {
   // Others may pull from consumers of this stream: they must not guess the name.
   const name = createSecret();
   const info = await callApi<{ num_pending: number }>(
@@ -56,19 +73,41 @@ export async function* readStream(
     `CONSUMER.CREATE.${stream}.${name}.${range.subject}`,
     { stream_name: stream, action: "create", config: consumerConfig(name, range) },
   );
-  let pending = info?.num_pending ?? 0;
+  const close = () => {
+    // Not waited for: the server removes it by itself when this is lost.
+    if (info && link.connected) {
+      link.publish(`${link.api}CONSUMER.DELETE.${stream}.${name}`);
+    }
+  };
+  const pending = info?.num_pending ?? 0;
+  const read = (expected?: number) =>
+    pullAll(link, { stream, consumer: name }, range, pending, close, expected);
+  return { pending, read, close };
+}
+
+async function* pullAll(
+  link: Link,
+  source: PullSource,
+  range: StreamRange,
+  count: number,
+  close: () => void,
+  expected = count,
+): AsyncGenerator<StoredMessage, void, undefined> {
+  const mayShrink = range.mayShrink ?? range.lastPerSubject;
+  let pending = count;
   let size = range.headersOnly ? 1024 : firstBytes;
+  let left = expected;
   let asked = 0;
   const pullNext = () => {
-    const wanted = Math.min(pending, range.batch, Math.max(1, Math.floor(batchBytes / size)));
+    const fitting = Math.max(1, Math.floor(batchBytes / size));
+    const wanted = Math.min(pending, range.batch, fitting, left > 0 ? left : unexpected);
     pending -= wanted;
+    left -= wanted;
     asked = wanted;
-    const source = { stream, consumer: name };
-    const { lastPerSubject } = range;
     // When what is being read leaves room for it.
     const batch =
       wanted > 0
-        ? link.reads.hold(size * wanted, () => pullBatch(link, source, wanted, lastPerSubject))
+        ? link.reads.hold(size * wanted, () => pullBatch(link, source, wanted, mayShrink))
         : undefined;
     // Its failure is told where it is awaited.
     batch?.catch(() => undefined);
@@ -82,18 +121,15 @@ export async function* readStream(
       for (const { data } of messages) {
         size = Math.max(size / 2, data.length + overheadBytes);
       }
-      next = range.readAhead ? pullNext() : undefined;
+      next = range.readAhead && left > 0 ? pullNext() : undefined;
       yield* messages;
-      if (range.lastPerSubject && messages.length < wanted) {
+      if (mayShrink && messages.length < wanted) {
         return;
       }
       next ??= pullNext();
     }
   } finally {
-    // Not waited for: the server removes it by itself when this is lost.
-    if (info && link.connected) {
-      link.publish(`${link.api}CONSUMER.DELETE.${stream}.${name}`);
-    }
+    close();
   }
 }
 
@@ -151,7 +187,8 @@ function pullBatch(
         }
       },
     });
-    pull.ask({ batch, expiresMs: mayShrink ? shrinkingTimeoutMs : batchTimeoutMs });
+    // Without a time the server says when nothing is left: a slow one is not taken for an empty one.
+    pull.ask(mayShrink ? { batch } : { batch, expiresMs: batchTimeoutMs });
   });
 }
 

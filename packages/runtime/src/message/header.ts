@@ -29,12 +29,18 @@ export const Header = {
   objects: "Jetrpc-Objects",
   /** On a chunk of an object: how many chunks and bytes are stored with it. */
   chunk: "Jetrpc-Chunk",
+  /** On the last chunk of an upload, which is empty: the digest of all its bytes. */
+  uploaded: "Jetrpc-Uploaded",
   /** Wait before the next attempt, in ms. */
   delay: "Jetrpc-Delay-Ms",
   /** Set on a request whose call id may have been used before: `1`, or {@link putAgain}. */
   replay: "Jetrpc-Replay",
   /** When the server accepted the call, in ms since 1970. */
   accepted: "Jetrpc-Accepted",
+  /** A line that an attempt leaves for the worker that makes the next one. */
+  note: "Jetrpc-Note",
+  /** The worker that made an attempt. */
+  worker: "Jetrpc-Worker",
   /** The digest that tells two requests of one call id apart. */
   digest: "Jetrpc-Digest",
   /** How many attempts a dead letter had. */
@@ -64,6 +70,7 @@ export const Header = {
   batchCommit: "Nats-Batch-Commit",
   sequence: "Nats-Sequence",
   lastSequence: "Nats-Last-Sequence",
+  pending: "Nats-Num-Pending",
 } as const;
 
 /** Value of {@link Header.replay} of a request that may be running although its log is empty. */
@@ -85,6 +92,8 @@ const firstLine = "NATS/1.0\r\n";
  */
 export class HeaderBlock {
   private text = firstLine;
+  /** What the text was when it was encoded last: its size is asked for before it is sent. */
+  private encoded: { readonly text: string; readonly bytes: Uint8Array } | undefined;
 
   /** Adds a line. Neither name nor value may hold a line break. */
   add(name: string, value: string | number): this {
@@ -130,13 +139,29 @@ export class HeaderBlock {
   }
 
   encode(): Uint8Array {
-    return encoder.encode(`${this.text}\r\n`);
+    if (this.encoded?.text !== this.text) {
+      this.encoded = { text: this.text, bytes: encodeText(`${this.text}\r\n`) };
+    }
+    return this.encoded.bytes;
   }
 
   /** The same for publish(), which calls encode() and nothing else. */
   asHeaders(): MsgHdrs {
     return this as unknown as MsgHdrs;
   }
+}
+
+function encodeText(text: string): Uint8Array {
+  const bytes = new Uint8Array(text.length);
+  // Nearly all are ASCII, and short: several times as fast as the encoder.
+  for (let index = 0; index < text.length; index++) {
+    const code = text.charCodeAt(index);
+    if (code > 127) {
+      return encoder.encode(text);
+    }
+    bytes[index] = code;
+  }
+  return bytes;
 }
 
 /** Size in bytes of an encoded header block; 0 when there is none. */

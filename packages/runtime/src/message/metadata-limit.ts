@@ -1,6 +1,13 @@
 import { Code, ConnectError } from "@connectrpc/connect";
 import { neverRan, permanent } from "./error-marks.js";
 import { HeaderBlock, linesSize } from "./header.js";
+import { isEmpty } from "./metadata.js";
+
+/** Names of one trace context: that of a caller is never mixed with that of an observer. */
+const traceContext = ["traceparent", "tracestate"];
+
+/** Stands beside a trace context, and is no part of it. */
+const baggage = "baggage";
 
 /** Most bytes of metadata, so that all fits beside it that a call may need later. */
 const maxMetadataBytes = 32 * 1024;
@@ -24,15 +31,64 @@ export function checkMetadata(block: HeaderBlock, maxPayload: number, what: stri
   return block;
 }
 
-/** Metadata of a request. Throws what {@link checkMetadata} throws: nothing was sent. */
-export function requestMetadata(metadata: Headers, maxPayload: number): HeaderBlock {
+/** What an observer adds to the metadata of a request. */
+export interface MetadataBeside {
+  readonly metadata?: Readonly<Record<string, string>> | undefined;
+  /** The `traceparent` of the caller's that it continues, and so takes the place of. */
+  readonly continues?: string | undefined;
+}
+
+/**
+ * Metadata of a request: what its caller gave, and what goes along besides as far as there is
+ * room for it: no call may fail by that. A trace context of the caller's wins whole, unless it is
+ * continued. Undefined when there is none. Throws what
+ * {@link checkMetadata} throws for the caller's: nothing was sent.
+ */
+export function requestMetadata(
+  callers: Headers | undefined,
+  beside: MetadataBeside | undefined,
+  maxPayload: number,
+): HeaderBlock | undefined {
+  const more = beside?.metadata;
+  if (!more && (!callers || isEmpty(callers))) {
+    return undefined;
+  }
+  const given = callers && withoutContinued(callers, beside?.continues);
+  const block = new HeaderBlock();
   try {
-    return checkMetadata(
-      new HeaderBlock().addMetadata(metadata, "request"),
-      maxPayload,
-      "the request",
-    );
+    if (given) {
+      checkMetadata(block.addMetadata(given, "request"), maxPayload, "the request");
+    }
   } catch (error) {
     throw neverRan(error as ConnectError);
   }
+  if (more) {
+    const isTraced =
+      given &&
+      [...traceContext, ...Object.keys(more)].some((name) => name !== baggage && given.has(name));
+    let room = metadataLimit(maxPayload) - (given ? linesSize(block) : 0);
+    for (const name in more) {
+      const value = more[name] as string;
+      if (name === baggage ? given?.has(name) : isTraced) {
+        continue;
+      }
+      room -= name.length + value.length + 4;
+      if (room < 0) {
+        break;
+      }
+      block.add(name, value);
+    }
+  }
+  return block.isEmpty ? undefined : block;
+}
+
+function withoutContinued(callers: Headers, continued: string | undefined): Headers {
+  if (continued === undefined || callers.get("traceparent") !== continued) {
+    return callers;
+  }
+  const rest = new Headers(callers);
+  for (const name of traceContext) {
+    rest.delete(name);
+  }
+  return rest;
 }

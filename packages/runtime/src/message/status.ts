@@ -67,8 +67,9 @@ export function encodeStatus(
     ...linesOf(error.metadata, metadata),
     ...(header ? linesOf(header, "header") : []),
   ];
+  const linesBytes = lines.reduce((sum, line) => sum + lineSize(line), 0);
   let status = write(error.rawMessage, details, lines);
-  if (sizeOf(status) > room || linesSize(status.headers) > metadataRoom + maxLineBytes) {
+  if (sizeOf(status) > room || linesBytes > metadataRoom) {
     let left = Math.max(0, room - lineBytes - cutReserve);
     const take = (size: number) => {
       const fits = size <= left;
@@ -111,6 +112,11 @@ function linesOf(from: Headers, part: MetadataPart): Line[] {
     }
   });
   return lines;
+}
+
+/** Bytes of a line of the header block: two stand between its parts, and two end it. */
+function lineSize([name, value]: Line): number {
+  return byteLength(name + value) + 4;
 }
 
 /** Most bytes of the one-line text. */

@@ -1,20 +1,19 @@
 import { createHash } from "node:crypto";
-import { Code, type Transport } from "@connectrpc/connect";
+import { Code } from "@connectrpc/connect";
 import type { NodeConnectionOptions } from "@nats-io/transport-node";
-import { lazyTransport } from "../client/lazy-transport.js";
 import {
   type Connection,
   type ConnectionOptions,
-  type Internals,
   internalsOf,
   openConnection,
+  type Parts,
 } from "../connection.js";
 import { checkDomain } from "../link/domain-name.js";
 import { checkInboxPrefix } from "../link/inbox.js";
 import type { Link } from "../link/link.js";
 import { checkOwner } from "../schema/call-id.js";
 import { dial, whyRefused } from "./dial.js";
-import { readEnvironment } from "./environment.js";
+import { type Environment, readEnvironment } from "./environment.js";
 import { readSettings, type Settings } from "./settings.js";
 
 /** How long a lost connection may take before the servers are asked why, in ms. */
@@ -27,6 +26,8 @@ export interface ConnectOptions extends ConnectionOptions {
    * credentials are left out when there are any here, and so is its TLS.
    */
   nats?: NodeConnectionOptions | undefined;
+  /** Where the settings are read. Default: the process's environment, and `.env` below it. */
+  env?: Environment | undefined;
 }
 
 /**
@@ -41,16 +42,17 @@ export interface ConnectOptions extends ConnectionOptions {
  * InvalidArgument for wrong settings. No error holds a secret.
  */
 export function connect(options: ConnectOptions = {}): Promise<Connection> {
-  return connectWith(lazyTransport, options);
+  // Loaded while the server is dialed.
+  return connectWith(import("../client/nats-caller.js"), options);
 }
 
-/** Connects, and makes the transport in the given way. Errors: those of {@link connect}. */
+/** Connects, for clients with their code. Errors: those of {@link connect}. */
 export async function connectWith(
-  createTransport: (own: Internals) => Transport,
+  clients: Promise<Pick<Parts, "createCaller">> | undefined,
   options: ConnectOptions = {},
 ): Promise<Connection> {
-  const { nats: natsOptions = {}, ...connectionOptions } = options;
-  const environment = await readEnvironment();
+  const { nats: natsOptions = {}, env, ...connectionOptions } = options;
+  const environment = env ?? (await readEnvironment());
   const { inboxPrefix: given } = options;
   const settings = readSettings(environment, {
     ...natsOptions,
@@ -70,6 +72,7 @@ export async function connectWith(
   }
   const nats = await dial(settings);
   try {
+    const code = await clients;
     const connection = openConnection(
       nats,
       {
@@ -78,7 +81,7 @@ export async function connectWith(
         ...(domain && { domain }),
         ...(inboxPrefix && { inboxPrefix }),
       },
-      { createTransport, createSha256: () => createHash("sha256") },
+      { ...code, createSha256: () => createHash("sha256") },
     );
     endWhenRefused(internalsOf(connection).link, settings);
     return connection;

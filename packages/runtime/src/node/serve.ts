@@ -1,8 +1,10 @@
 import type { DescService } from "@bufbuild/protobuf";
-import type { Connection } from "../connection.js";
+import { Code, ConnectError } from "@connectrpc/connect";
+import type { Connection, ConnectionOptions } from "../connection.js";
 import type { WorkerImpl } from "../worker/handler.js";
 import { guardLogger, type Logger } from "../worker/logger.js";
-import { startWorker, type Worker, type WorkerOptions } from "../worker/worker.js";
+import { startWorker, type Worker } from "../worker/worker.js";
+import type { WorkerOptions } from "../worker/worker-options.js";
 import { connectWith } from "./connect.js";
 import { logToStderr, printRecord } from "./stderr-logger.js";
 import { stopOn } from "./stop-signals.js";
@@ -11,6 +13,11 @@ import { stopOn } from "./stop-signals.js";
 export interface ServeOptions extends Omit<WorkerOptions, "logger"> {
   /** Connection to serve on; it stays open. Default: one made by `connect()`. */
   connection?: Connection | undefined;
+  /**
+   * Observer of the connection that is made: `telemetry()` of `@jetrpc/otel` is one. One that is
+   * given has its own. Default: none.
+   */
+  observer?: ConnectionOptions["observer"];
   /** Signals that drain the worker. Default: SIGTERM and SIGINT. */
   signals?: NodeJS.Signals[] | undefined;
   /**
@@ -18,11 +25,6 @@ export interface ServeOptions extends Omit<WorkerOptions, "logger"> {
    * written to stderr, a line each: for people on a terminal, JSON elsewhere.
    */
   logger?: Logger | false | undefined;
-}
-
-/** Nobody has the connection that a worker makes for itself: its program loads no client. */
-function noTransport(): never {
-  throw new Error("the connection of a worker was asked for a transport");
 }
 
 /**
@@ -41,7 +43,14 @@ export async function serve<S extends DescService>(
   options: ServeOptions = {},
 ): Promise<Worker> {
   const { logger = logToStderr, signals = ["SIGTERM", "SIGINT"], ...workerOptions } = options;
-  const connection = options.connection ?? (await connectWith(noTransport));
+  const { observer } = options;
+  if (observer && options.connection) {
+    throw new ConnectError(
+      "serve() has a connection and an observer: give the observer to connect()",
+      Code.InvalidArgument,
+    );
+  }
+  const connection = options.connection ?? (await connectWith(undefined, { observer }));
   const closeOwn = async () => {
     if (!options.connection) {
       await connection.close();

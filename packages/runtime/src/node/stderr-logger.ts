@@ -32,10 +32,11 @@ export function toLine({ level, message, method, callId, attempt, error }: LogRe
 }
 
 /** A record as one line of JSON. */
-function toJson({ error, ...record }: LogRecord): string {
+function toJson({ error, fields, ...record }: LogRecord): string {
   return JSON.stringify({
     time: new Date().toISOString(),
     ...record,
+    ...fields,
     ...(error !== undefined && {
       error: {
         ...(isConnectError(error) && { code: attempt(() => codeName(error.code), undefined) }),

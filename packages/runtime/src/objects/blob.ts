@@ -1,12 +1,7 @@
-import { create, type DescMessage, type Message } from "@bufbuild/protobuf";
+import { create } from "@bufbuild/protobuf";
 import { Code, ConnectError } from "@connectrpc/connect";
 import { type Blob, BlobSchema } from "../gen/jetrpc/v1/blob_pb.js";
-import type { Link } from "../link/link.js";
-import type { ServiceBinding } from "../schema/binding.js";
-import { blobsIn } from "../schema/blob-fields.js";
-import { checkSpace } from "../schema/object-name.js";
-import { readObject } from "./object-reader.js";
-import type { OpenSource } from "./object-writer.js";
+import type { OpenSource, StoredObject } from "./object-writer.js";
 
 /**
  * Where the bytes of a Blob come from. A source that can be read again, a function or bytes,
@@ -26,9 +21,11 @@ export interface BlobInfo {
 }
 
 /** The parts that are attached to a Blob, unseen. */
-interface Source {
+export interface Source {
   readonly open: OpenSource;
   readonly isRereadable: boolean;
+  /** The object that holds the bytes already. */
+  readonly uploaded?: StoredObject;
 }
 
 /** A symbol of the registry: an app may load the runtime as an ES module and as CommonJS. */
@@ -96,25 +93,8 @@ export function sourceOf(blob: Blob): Source {
   return its;
 }
 
-/** Lets the Blobs of a message that came in be read. */
-export function bindBlobs(
-  link: Link,
-  service: ServiceBinding,
-  space: string,
-  schema: DescMessage,
-  message: Message,
-): void {
-  for (const blob of blobsIn(schema, message)) {
-    const open = () => {
-      checkSpace(blob.object, space);
-      const object = { name: blob.object, size: Number(blob.size), digest: blob.digest };
-      return readObject(link, service, object);
-    };
-    attach(blob, { open, isRereadable: true });
-  }
-}
-
-function attach(blob: Blob, its: Source): Blob {
+/** Lets the bytes of a Blob be read. */
+export function attach(blob: Blob, its: Source): Blob {
   // Not enumerable: whoever compares or prints messages does not see it.
   return Object.defineProperty(blob, source, { value: its, configurable: true });
 }

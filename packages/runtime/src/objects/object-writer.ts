@@ -3,13 +3,15 @@ import { getLast, publishFenced, publishStored } from "../link/jetstream.js";
 import type { Link } from "../link/link.js";
 import type { PutOptions } from "../link/payloads.js";
 import { provisionBucket } from "../link/provision.js";
+import type { StoredMessage } from "../link/stored-message.js";
 import { until } from "../link/until.js";
 import { causedError } from "../message/caused-error.js";
 import { Header, HeaderBlock, wholeNumber } from "../message/header.js";
-import { digestText } from "../message/sha256.js";
+import type { Sha256 } from "../message/sha256.js";
 import type { ServiceBinding } from "../schema/binding.js";
 import { bucketStream, chunkSubject, metaSubject, parseObjectName } from "../schema/object-name.js";
 import { inChunks } from "./chunks.js";
+import { digestText, startHash } from "./hash.js";
 import { removeObject } from "./remove-object.js";
 
 /** Largest chunk, in bytes: what other clients of Object Store write. */
@@ -81,31 +83,32 @@ export async function writeObject(
 }
 
 /** A chunk, and where it ends in the source. */
-interface Chunk {
+export interface Chunk {
   readonly data: Uint8Array;
   readonly end: number;
 }
 
-class ObjectWriter {
-  private readonly subject: string;
+/** Stores chunks as an object, in batches, through lost connections. */
+export class ObjectWriter {
+  protected readonly subject: string;
   private readonly largest: number;
   /** Bytes and chunks that are stored, and the sequence of the last one. */
-  private stored = 0;
-  private chunks = 0;
-  private sequence = 0;
+  protected stored = 0;
+  protected chunks = 0;
+  protected sequence = 0;
   /** The last chunk of those that were there before. */
-  private tail: Uint8Array | undefined;
+  protected tail: Uint8Array | undefined;
   /** Buffers of chunks that are stored: new ones would be garbage soon, and much of it. */
   private readonly spare: Uint8Array[] = [];
   /** Bytes that were read of the source. */
-  private position = 0;
+  protected position = 0;
   /** Chunks of the next batch. */
   private most = 1;
 
   constructor(
-    private readonly link: Link,
-    private readonly service: ServiceBinding,
-    private readonly name: string,
+    protected readonly link: Link,
+    protected readonly service: ServiceBinding,
+    protected readonly name: string,
     private readonly options: WriteOptions,
   ) {
     this.subject = chunkSubject(service, name);
@@ -116,12 +119,23 @@ class ObjectWriter {
     if (this.options.resumes) {
       await this.takeOver();
     }
-    const hash = this.link.createSha256();
+    const hash = await startHash(this.link);
+    await this.storeAll(source, hash);
+    if (this.stored > this.position) {
+      this.startOver("is longer than its source");
+    }
+    const object = { name: this.name, size: this.position, digest: digestText(hash) };
+    await this.describe(object);
+    return object;
+  }
+
+  /** Stores what a source yields, and hashes it. */
+  protected async storeAll(source: AsyncIterable<Uint8Array>, hash?: Sha256): Promise<void> {
     let batch: Chunk[] = [];
     let storing = Promise.resolve();
     for await (const data of inChunks(source, this.largest, this.spare)) {
       this.options.signal?.throwIfAborted();
-      hash.update(data);
+      hash?.update(data);
       this.position += data.length;
       this.checkTail(data);
       if (this.position > this.stored) {
@@ -139,12 +153,6 @@ class ObjectWriter {
     }
     await storing;
     await this.store(batch);
-    if (this.stored > this.position) {
-      this.startOver("is longer than its source");
-    }
-    const object = { name: this.name, size: this.position, digest: digestText(hash) };
-    await this.describe(object);
-    return object;
   }
 
   /** Goes on after what another process stored; it cannot write any more. */
@@ -176,14 +184,14 @@ class ObjectWriter {
   }
 
   /** The object that is there is of no use: it is written anew. */
-  private startOver(why: string): never {
+  protected startOver(why: string): never {
     this.sequence = 0;
     removeObject(this.link, this.service, this.name);
     throw new Restart(`object ${this.name} ${why}`);
   }
 
   /** Stores chunks, however often it takes. */
-  private async store(chunks: readonly Chunk[]): Promise<void> {
+  protected async store(chunks: readonly Chunk[]): Promise<void> {
     const [first] = chunks;
     if (!first) {
       return;
@@ -214,7 +222,7 @@ class ObjectWriter {
   }
 
   /** Reads how much is there. */
-  private async look(least: number): Promise<void> {
+  protected async look(least: number): Promise<StoredMessage | undefined> {
     const last = await getLast(this.link, bucketStream(this.service), this.subject);
     const [, count, length] = /^(\d+) (\d+)$/.exec(last?.headers?.get(Header.chunk) ?? "") ?? [];
     const chunks = wholeNumber(count) ?? 0;
@@ -229,6 +237,7 @@ class ObjectWriter {
     this.stored = bytes;
     this.chunks = chunks;
     this.tail = last && last.data.length > 0 ? last.data : undefined;
+    return last;
   }
 
   /** Publishes chunks as one batch, and returns the sequence of the last one. */
@@ -241,7 +250,7 @@ class ObjectWriter {
     return publishFenced(this.link, this.subject, this.sequence, messages);
   }
 
-  private chunkHeaders(chunks: number, bytes: number): HeaderBlock {
+  protected chunkHeaders(chunks: number, bytes: number): HeaderBlock {
     return this.addTtl(new HeaderBlock().add(Header.chunk, `${chunks} ${bytes}`));
   }
 
@@ -251,7 +260,7 @@ class ObjectWriter {
   }
 
   /** Writes what makes it an object for every client of Object Store (ADR-20). */
-  private async describe({ name, size, digest }: StoredObject): Promise<void> {
+  protected async describe({ name, size, digest }: StoredObject): Promise<void> {
     const { link, service, chunks } = this;
     const { kind, method = "", suffix = "" } = parseObjectName(name) ?? {};
     const info = {
@@ -276,7 +285,7 @@ class ObjectWriter {
   }
 
   /** Does something until it succeeds, through lost connections. */
-  private persist(work: () => Promise<unknown>): Promise<unknown> {
+  protected persist(work: () => Promise<unknown>): Promise<unknown> {
     const { link, service, options } = this;
     return until(link, work, {
       timeoutMs: patienceMs,

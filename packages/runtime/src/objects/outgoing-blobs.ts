@@ -10,12 +10,13 @@ import type { Link } from "../link/link.js";
 import { encode, normalize } from "../message/codec.js";
 import { digestOf } from "../message/digest.js";
 import { maxObjects } from "../message/request-objects.js";
-import { digestText } from "../message/sha256.js";
 import type { ServiceBinding } from "../schema/binding.js";
 import { blobsIn } from "../schema/blob-fields.js";
 import { sourceOf } from "./blob.js";
+import { digestText, startHash } from "./hash.js";
 import { type StoredObject, type WriteOptions, writeObject } from "./object-writer.js";
 import { removeObject } from "./remove-object.js";
+import { checkUploaded } from "./uploaded-blobs.js";
 
 /** A message that goes out, and the Blobs in it. */
 export class OutgoingBlobs<D extends DescMessage> {
@@ -48,13 +49,23 @@ export class OutgoingBlobs<D extends DescMessage> {
     return this.blobs.every((blob) => sourceOf(blob).isRereadable);
   }
 
+  /** True when the Blobs are uploads of the call: all of them, or none. */
+  get areUploaded(): boolean {
+    return this.blobs.some((blob) => sourceOf(blob).uploaded);
+  }
+
   /** Reads all sources for what tells two messages apart: see {@link digestOfMessage}. */
   async digest(link: Link): Promise<string> {
     const objects: StoredObject[] = [];
     for (const blob of this.blobs) {
-      const hash = link.createSha256();
+      const { open, uploaded } = sourceOf(blob);
+      if (uploaded) {
+        objects.push(uploaded);
+        continue;
+      }
+      const hash = await startHash(link);
       let size = 0;
-      for await (const chunk of sourceOf(blob).open()) {
+      for await (const chunk of open()) {
         hash.update(chunk);
         size += chunk.length;
       }
@@ -76,9 +87,13 @@ export class OutgoingBlobs<D extends DescMessage> {
     const objects: StoredObject[] = [];
     try {
       for (const [index, blob] of this.blobs.entries()) {
-        const { open, isRereadable } = sourceOf(blob);
+        const { open, isRereadable, uploaded } = sourceOf(blob);
         const how = { ...options, isOneShot: !isRereadable };
-        objects.push(await writeObject(link, service, name(index), open, how));
+        objects.push(
+          uploaded
+            ? await checkUploaded(link, service, uploaded)
+            : await writeObject(link, service, name(index), open, how),
+        );
       }
     } catch (error) {
       if (!options.resumes) {

@@ -8,13 +8,8 @@ import { Header, quote, wholeNumber } from "../message/header.js";
 import { objectsOf, type RequestObjects } from "../message/request-objects.js";
 import type { MethodBinding, ServiceBinding } from "../schema/binding.js";
 import type { CallName } from "../schema/call-id.js";
-import {
-  bucketStream,
-  checkSpace,
-  chunkSubject,
-  directSpace,
-  requestSpace,
-} from "../schema/object-name.js";
+import { directSpace } from "../schema/direct-space.js";
+import { bucketStream, checkSpace, chunkSubject, requestSpace } from "../schema/object-name.js";
 import { readObject } from "./object-reader.js";
 import { type StoredObject, writeObject } from "./object-writer.js";
 import { removeObject } from "./remove-object.js";
@@ -28,7 +23,7 @@ const largestPayload = 0xffffffff;
  * Keeps payloads in the Object Store bucket of their service; a reference is the name of
  * the object, its size and its digest.
  */
-export class PayloadStore implements Payloads {
+export class PayloadStore implements Omit<Payloads, "load"> {
   constructor(private readonly link: Link) {}
 
   putDirect(method: MethodBinding, payload: Uint8Array): Promise<string> {
@@ -74,16 +69,6 @@ export class PayloadStore implements Payloads {
       at += chunk.length;
     }
     return payload;
-  }
-
-  async load(
-    service: ServiceBinding,
-    message: Carrier,
-    space: string,
-    maxBytes?: number,
-  ): Promise<Uint8Array> {
-    const reference = message.headers?.get(Header.payload);
-    return reference ? await this.get(service, reference, space, maxBytes) : message.data;
   }
 
   delete(service: ServiceBinding, reference: string): void {
@@ -152,12 +137,4 @@ export async function releaseObjects(
 /** How long the objects of a response are kept, in ms: a day longer than what names them. */
 export function responseTtlMs({ resultRetentionMs }: ServiceBinding): number {
   return resultRetentionMs + dayMs;
-}
-
-/** Bytes kept free in a message for the headers that servers and jetrpc add. */
-const headerReserve = 4096;
-
-/** True when a payload must go through the payload store. */
-export function isOversize(payload: Uint8Array, headerBytes: number, maxPayload: number): boolean {
-  return payload.length + headerBytes + headerReserve > maxPayload;
 }

@@ -1,16 +1,54 @@
 import type { DescService } from "@bufbuild/protobuf";
 import { Code, ConnectError } from "@connectrpc/connect";
 import { type Connection, internalsOf } from "../connection.js";
-import { buryCall, buryStray, deleteMessage, nextDeadLetter } from "../ledger/dead-letters.js";
+import type { PlacedCall } from "../ledger/call-places.js";
+import {
+  buryCall,
+  buryStray,
+  deleteMessage,
+  findDeadLetter,
+  nextDeadLetter,
+} from "../ledger/dead-letters.js";
+import { endCall } from "../ledger/ending.js";
 import { countCalls, nextOf, pauseMethod } from "../ledger/queues.js";
 import { StoredRequest } from "../ledger/stored-request.js";
 import { Interruptible } from "../link/interruptible.js";
 import type { Link } from "../link/link.js";
 import { until } from "../link/until.js";
 import { countWorkers } from "../link/workers.js";
-import { bindService, type MethodBinding, type ServiceBinding } from "../schema/binding.js";
+import { bindService } from "../schema/bind-service.js";
+import type { ServiceBinding } from "../schema/binding.js";
+import { anyOwner, checkOwner, nameCall } from "../schema/call-id.js";
+import { actAs, lookAs } from "./act-as.js";
+import {
+  actOnAll,
+  type BulkAct,
+  type BulkFilter,
+  type BulkOptions,
+  type BulkProgress,
+} from "./bulk.js";
+import { type CallCounts, type CountOptions, countAll } from "./call-counts.js";
+import {
+  type CallFilter,
+  durableMethod,
+  openStates,
+  type PageOptions,
+  Selection,
+} from "./call-filter.js";
+import type { CallOperator } from "./call-operator.js";
+import type { CallReference, CallStory } from "./call-story.js";
 import { DeadLetter } from "./dead-letter.js";
+import {
+  beginList,
+  checkPageSize,
+  readOneId,
+  readPage,
+  readToken,
+  writeToken,
+} from "./list-calls.js";
+import { type CallPage, ListedCall } from "./listed-call.js";
 import { PassedOver } from "./passed-over.js";
+import { readStory } from "./read-story.js";
 import { sweepObjects } from "./sweep.js";
 
 /** A method that never ends its pause: far enough for JetStream. */
@@ -34,7 +72,7 @@ export interface QueueInfo {
 }
 
 /** The acts of an operator of a service. It needs an administrator's permissions on JetStream. */
-export interface Operator {
+export interface Operator extends CallOperator {
   /** Calls that failed for good, the oldest first. */
   deadLetters(filter?: DeadLetterFilter): AsyncIterable<DeadLetter>;
   /**
@@ -109,12 +147,94 @@ class ServiceOperator implements Operator {
     }
   }
 
+  async listCalls(filter: CallFilter = {}, page: PageOptions = {}): Promise<CallPage> {
+    const { link, service } = this;
+    const selection = new Selection(service, filter);
+    const pageSize = checkPageSize(page);
+    const { pageToken } = page;
+    const known = pageToken ? readToken(selection, pageToken) : undefined;
+    return await lookAs("list calls", async () => {
+      if (selection.isOfOneId) {
+        const calls = await readOneId(link, service, selection);
+        return { calls: calls.map((each) => new ListedCall(each)) };
+      }
+      const cursors = known ?? (await beginList(link, service, selection));
+      const found = await readPage(link, service, selection, cursors, pageSize);
+      const { calls, next, lookedBackToMs } = found;
+      return {
+        calls: calls.map((each) => new ListedCall(each)),
+        ...(next && { nextPageToken: writeToken(selection, next) }),
+        ...(lookedBackToMs !== undefined && { lookedBackTo: new Date(lookedBackToMs) }),
+      };
+    });
+  }
+
+  calls(filter: CallFilter = {}): AsyncIterable<ListedCall> {
+    return new Interruptible(this.readCalls(filter));
+  }
+
+  private async *readCalls(filter: CallFilter): AsyncGenerator<ListedCall, void, undefined> {
+    for (let pageToken: string | undefined; ; ) {
+      const page: CallPage = await this.listCalls(filter, { pageSize: 250, pageToken });
+      yield* page.calls;
+      pageToken = page.nextPageToken;
+      if (!pageToken) {
+        return;
+      }
+    }
+  }
+
+  countCalls(options: CountOptions = {}): Promise<CallCounts[]> {
+    return lookAs("count calls", () => countAll(this.link, this.service, options));
+  }
+
+  async showCall({ method, callId, owner = anyOwner }: CallReference): Promise<CallStory> {
+    const binding = durableMethod(this.service, method);
+    const call = nameCall(checkOwner(owner), callId);
+    return await lookAs("see a call", () => readStory(this.link, binding, call));
+  }
+
+  async actOnCalls(
+    act: BulkAct,
+    filter: BulkFilter,
+    options: BulkOptions = {},
+  ): Promise<BulkProgress> {
+    const { link, service } = this;
+    const states = act === "cancel" ? openStates : (["failed"] as const);
+    const wrong = filter.states?.find((state) => !states.includes(state as never));
+    if (wrong) {
+      throw new ConnectError(`${act} has no use for calls that are ${wrong}`, Code.InvalidArgument);
+    }
+    const selection = new Selection(service, { ...filter, states: filter.states ?? states });
+    return await actAs(`${act} calls`, () =>
+      actOnAll(link, service, selection, (placed) => this.actOn(act, placed), options),
+    );
+  }
+
+  private async actOn(act: BulkAct, { method, call, sequence }: PlacedCall): Promise<boolean> {
+    const { link, service } = this;
+    if (act === "cancel") {
+      const binding = durableMethod(service, method);
+      return (await endCall(link, binding, call, "cancelled")) === undefined;
+    }
+    const letter = await until(link, () =>
+      findDeadLetter(link, { service, deadSubject: `${service.prefix}.dead.${method}` }, call),
+    );
+    // One that came later is of an attempt after the list began.
+    const its = letter?.sequence === sequence ? DeadLetter.read(link, service, letter) : undefined;
+    if (act === "replay") {
+      return (await its?.replay()) ?? false;
+    }
+    await its?.discard();
+    return its !== undefined;
+  }
+
   async pause(method: string, until = forEver): Promise<void> {
-    await pauseMethod(this.link, this.durableMethod(method), until);
+    await pauseMethod(this.link, durableMethod(this.service, method), until);
   }
 
   async resume(method: string): Promise<void> {
-    await pauseMethod(this.link, this.durableMethod(method), undefined);
+    await pauseMethod(this.link, durableMethod(this.service, method), undefined);
   }
 
   async queues(): Promise<QueueInfo[]> {
@@ -190,19 +310,5 @@ class ServiceOperator implements Operator {
     await (call && name === method
       ? buryCall(link, gone, call, request, error)
       : buryStray(link, gone, request, error));
-  }
-
-  private durableMethod(name: string): MethodBinding {
-    const { service } = this;
-    const method = [...service.methods.values()].find(
-      ({ desc }) => desc.name === name || desc.localName === name,
-    );
-    if (method?.delivery !== "durable") {
-      throw new ConnectError(
-        `${service.desc.typeName} has no durable method ${name}`,
-        Code.InvalidArgument,
-      );
-    }
-    return method;
   }
 }

@@ -1,25 +1,36 @@
 import {
-  type DescMessage,
+  fromJson,
   type JsonObject,
+  type JsonValue,
   type Message,
   type Registry,
-  toJson,
 } from "@bufbuild/protobuf";
-import { base64Encode } from "@bufbuild/protobuf/wire";
+import { EmptySchema } from "@bufbuild/protobuf/wkt";
 import { Code, ConnectError } from "@connectrpc/connect";
+import type { Correction } from "../ledger/corrected-request.js";
 import { attemptsOf, errorOf, readCause } from "../ledger/dead-letters.js";
 import { discardCall, replayCall } from "../ledger/replay.js";
 import type { StoredRequest } from "../ledger/stored-request.js";
 import type { Link } from "../link/link.js";
 import { until } from "../link/until.js";
-import { decodeRequest } from "../message/codec.js";
+import { decodeRequest, encode } from "../message/codec.js";
 import { encodingOf } from "../message/encoding.js";
-import { bindBlobs } from "../objects/blob.js";
+import { bindBlobs } from "../objects/incoming-blobs.js";
 import { type MethodBinding, methodNamed, type ServiceBinding } from "../schema/binding.js";
+import { blobsIn, holdsBlobs } from "../schema/blob-fields.js";
 import type { CallName } from "../schema/call-id.js";
-import { codeName } from "../schema/code-name.js";
 import { requestSpace } from "../schema/object-name.js";
 import { typesOf } from "../schema/type-registry.js";
+import { checkJson, type FieldProblem, foreignBlobs } from "./check-request.js";
+import { errorJson, readJson } from "./json.js";
+
+/** Options of `replay()`. */
+export interface ReplayOptions {
+  /** The request that takes the place of the old one, in protobuf's JSON mapping. */
+  request?: JsonValue | undefined;
+  /** Has what its fields of `Any` may hold. Default: the types of the service's file and of all that it imports. */
+  registry?: Registry | undefined;
+}
 
 /** A call that failed for good. */
 export class DeadLetter {
@@ -111,7 +122,7 @@ export class DeadLetter {
       owner,
       attempts,
       failedAt: failedAt.toISOString(),
-      error: { code: codeName(error.code), message: error.rawMessage },
+      error: errorJson(error),
       ...(cause !== undefined && { cause }),
       headers: Object.fromEntries(this.requestHeader),
       ...(await this.requestJson(registry)),
@@ -119,16 +130,36 @@ export class DeadLetter {
   }
 
   /**
-   * Makes the call queue anew, with the same id: its log begins from nothing, its
-   * attempts are counted from 1. Its followers saw it fail.
-   *
-   * Errors: Unimplemented when the schema does not have its method,
-   * ResourceExhausted when the queue is full, Unavailable.
+   * Each field of a request in JSON that the schema refuses; none when {@link replay} takes it.
+   * Errors: see {@link request}, whose Blobs the new one may keep.
    */
-  async replay(): Promise<void> {
+  async check(
+    json: JsonValue,
+    registry: Registry = typesOf(this.service.desc),
+  ): Promise<FieldProblem[]> {
+    const { input } = this.knownMethod().desc;
+    const problems = checkJson(input, json, registry);
+    if (problems.length > 0 || !holdsBlobs(input)) {
+      return problems;
+    }
+    return foreignBlobs(input, fromJson(input, json, { registry }), await this.request());
+  }
+
+  /**
+   * Makes the call queue anew, with the same id: its log begins from nothing, its
+   * attempts are counted from 1. Its followers saw it fail. Returns false when another one has
+   * replayed or discarded it. With `request`, in JSON, the call has that one from now on: who
+   * submits it again with the old one gets AlreadyExists.
+   *
+   * Errors: InvalidArgument, which names the fields, for a request that {@link check} refuses;
+   * Unimplemented when the schema does not have its method,
+   * ResourceExhausted when the queue is full, PermissionDenied, Unavailable.
+   */
+  async replay({ request, registry }: ReplayOptions = {}): Promise<boolean> {
     const method = this.knownMethod();
     const { link, call, stored } = this;
-    await until(link, () => replayCall(link, method, call, stored));
+    const correction = request === undefined ? undefined : await this.correct(request, registry);
+    return await until(link, () => replayCall(link, method, call, stored, correction));
   }
 
   /** Removes it, and what its request left in the object store. */
@@ -142,6 +173,27 @@ export class DeadLetter {
     return requestSpace({ desc: { name: this.method } }, this.call);
   }
 
+  private async correct(
+    json: JsonValue,
+    registry = typesOf(this.service.desc),
+  ): Promise<Correction> {
+    const problems = await this.check(json, registry);
+    if (problems.length > 0) {
+      const texts = problems.map(({ path, problem }) => (path ? `${path}: ${problem}` : problem));
+      throw new ConnectError(
+        `the request of call "${this.callId}" is not replayed: ${texts.join("; ")}`,
+        Code.InvalidArgument,
+      );
+    }
+    const { input } = this.knownMethod().desc;
+    const message = fromJson(input, json, { registry });
+    const bytes = encode(input, message, Code.InvalidArgument);
+    for (const blob of blobsIn(input, message)) {
+      blob.object = "";
+    }
+    return { bytes, nameless: encode(input, message, Code.InvalidArgument) };
+  }
+
   private knownMethod(): MethodBinding {
     if (!this.binding) {
       throw new ConnectError(
@@ -152,16 +204,14 @@ export class DeadLetter {
     return this.binding;
   }
 
-  private async requestJson(registry: Registry): Promise<JsonObject> {
-    try {
-      const schema: DescMessage = this.knownMethod().desc.input;
-      return { request: toJson(schema, await this.request(), { registry }) };
-    } catch (error) {
-      const bytes = await this.requestBytes().catch(() => new Uint8Array(0));
-      return {
-        requestBase64: base64Encode(bytes),
-        requestError: ConnectError.from(error).rawMessage,
-      };
-    }
+  private requestJson(registry: Registry): Promise<JsonObject> {
+    const schema = this.binding?.desc.input ?? EmptySchema;
+    return readJson(
+      "request",
+      schema,
+      registry,
+      () => this.requestBytes(),
+      () => this.request(),
+    );
   }
 }

@@ -2,10 +2,11 @@ import type { DescService } from "@bufbuild/protobuf";
 import { Code, ConnectError } from "@connectrpc/connect";
 import { checkDomain } from "../link/domain-name.js";
 import { inboxRoot } from "../link/inbox.js";
-import { bindService, type MethodBinding, type ServiceBinding } from "../schema/binding.js";
+import { bindService } from "../schema/bind-service.js";
+import type { MethodBinding, ServiceBinding } from "../schema/binding.js";
 import { anyOwner, checkOwner } from "../schema/call-id.js";
 import { inDomain, joinRights, type Rights } from "./rights.js";
-import { administrator, client, observer, operator, worker } from "./roles.js";
+import { administrator, client, observer, operator, reader, worker } from "./roles.js";
 
 /**
  * The role of a user in a service; docs/security.md says what each may do.
@@ -13,7 +14,7 @@ import { administrator, client, observer, operator, worker } from "./roles.js";
  * - `administrator`: makes and changes streams, consumers and buckets.
  * - `worker`: runs calls.
  * - `client`: makes calls, and reads the results of its owner's.
- * - `operator`: cares for dead letters, pauses and queues.
+ * - `operator`: finds calls and acts on them, cares for dead letters, pauses and queues.
  * - `observer`: sees who works and how much waits.
  */
 export type Role = "administrator" | "worker" | "client" | "operator" | "observer";
@@ -31,6 +32,11 @@ export interface Grant {
    * delayed calls of others, and read their requests. Default: false.
    */
   mayDelay?: boolean | undefined;
+  /**
+   * Of an observer: it may list calls and see their requests and results; a server cannot show
+   * one without the other. Default: false.
+   */
+  mayRead?: boolean | undefined;
 }
 
 /** A user of a NATS server. */
@@ -88,7 +94,7 @@ export function permissionsOf({ name, grants, domain }: User): Permissions {
 
 /** The permissions of a grant, without the user's inbox. Errors: those of {@link permissionsOf}. */
 export function rightsOf(grant: Grant): Rights {
-  const { role, owner = anyOwner, mayDelay = false } = grant;
+  const { role, owner = anyOwner, mayDelay = false, mayRead = false } = grant;
   const service = bindService(grant.service);
   checkGrant(grant);
   switch (role) {
@@ -101,7 +107,7 @@ export function rightsOf(grant: Grant): Rights {
     case "operator":
       return operator(service);
     default:
-      return observer(service);
+      return mayRead ? reader(service) : observer(service);
   }
 }
 
@@ -121,7 +127,7 @@ function methodsOf(service: ServiceBinding, names: readonly string[] | undefined
   );
 }
 
-function checkGrant({ role, methods, owner, mayDelay }: Grant): void {
+function checkGrant({ role, methods, owner, mayDelay, mayRead }: Grant): void {
   const roles: readonly string[] = ["administrator", "worker", "client", "operator", "observer"];
   if (!roles.includes(role)) {
     throw new ConnectError(
@@ -132,7 +138,8 @@ function checkGrant({ role, methods, owner, mayDelay }: Grant): void {
   const useless =
     (methods && role !== "worker" && role !== "client" && "methods") ||
     (owner !== undefined && role !== "client" && "an owner") ||
-    (mayDelay && role !== "client" && "mayDelay");
+    (mayDelay && role !== "client" && "mayDelay") ||
+    (mayRead && role !== "observer" && "mayRead");
   if (useless) {
     throw new ConnectError(
       `a grant of role ${role} has no use for ${useless}`,

@@ -15,7 +15,8 @@ import {
 import type { Link } from "../link/link.js";
 import { until } from "../link/until.js";
 import { causedError } from "../message/caused-error.js";
-import { bindService, type ServiceBinding } from "../schema/binding.js";
+import { bindService } from "../schema/bind-service.js";
+import type { ServiceBinding } from "../schema/binding.js";
 import { type Difference, findDifferences } from "../schema/difference.js";
 import {
   describeInfrastructure,
@@ -94,14 +95,29 @@ export async function planService(
   const steps = await until(link, find, { timeoutMs: patienceMs });
   return {
     service: service.typeName,
-    changes: steps.map(({ kind, what, differences, reasons }) => ({
-      kind,
-      what,
-      differences,
-      reasons,
-    })),
+    changes: steps.map(changeOf),
     apply: (options = {}) => applySteps(service, steps, options),
   };
+}
+
+/**
+ * The same as {@link planService} finds, for credentials that may only look, as an observer's: without
+ * the bucket of large payloads, and without asking whether another domain has the streams.
+ *
+ * Errors: InvalidArgument for impossible options, PermissionDenied when these credentials may
+ * not look, FailedPrecondition when the account has no JetStream, Unavailable.
+ */
+export async function findDrift(
+  connection: Connection,
+  service: DescService,
+): Promise<PlannedChange[]> {
+  const { link } = internalsOf(connection);
+  const find = () => findSteps(link, bindService(service), undefined);
+  return (await until(link, find, { timeoutMs: patienceMs })).map(changeOf);
+}
+
+function changeOf({ kind, what, differences, reasons }: Step): PlannedChange {
+  return { kind, what, differences, reasons };
 }
 
 async function applySteps(
@@ -132,16 +148,20 @@ async function applySteps(
   }
 }
 
+/** Without a way to bury strays, the steps are for those who only look. */
 async function findSteps(
   link: Link,
   service: ServiceBinding,
-  buryStrays: () => Promise<unknown>,
+  buryStrays: (() => Promise<unknown>) | undefined,
 ): Promise<Step[]> {
   const { streams, payloads, consumers } = describeInfrastructure(service);
-  await refuseOtherDomain(link, service, service.methods.values());
-  const steps: Step[] = streams.length === 0 ? await planStreamRemovals(link, service) : [];
-  for (const wanted of [...streams, payloads]) {
-    steps.push(...(await planStream(link, wanted)));
+  const steps: Step[] = [];
+  if (buryStrays) {
+    await refuseOtherDomain(link, service, service.methods.values());
+    steps.push(...(streams.length === 0 ? await planStreamRemovals(link, service) : []));
+  }
+  for (const wanted of buryStrays ? [...streams, payloads] : streams) {
+    steps.push(...(await planStream(link, wanted, buryStrays !== undefined)));
   }
   const queues = streams.filter(({ retention }) => retention === "workqueue");
   for (const { name } of queues) {
@@ -162,11 +182,15 @@ async function findSteps(
   return steps;
 }
 
-async function planStream(link: Link, wanted: StreamSettings): Promise<Step[]> {
+async function planStream(
+  link: Link,
+  wanted: StreamSettings,
+  findsRivals: boolean,
+): Promise<Step[]> {
   const what = `stream ${wanted.name}`;
   const info = await streamInfo(link, wanted.name);
   if (!info) {
-    const rivals = await rivalsOf(link, wanted);
+    const rivals = findsRivals ? await rivalsOf(link, wanted) : [];
     return [
       {
         kind: rivals.length > 0 ? "impossible" : "create",
@@ -233,7 +257,7 @@ function planRemoval(
   link: Link,
   service: ServiceBinding,
   info: ConsumerInfo,
-  buryStrays: () => Promise<unknown>,
+  buryStrays: (() => Promise<unknown>) | undefined,
 ): Step {
   const { name, stream_name: stream } = info;
   const what = `consumer ${name} of stream ${stream}`;
@@ -258,7 +282,7 @@ function planRemoval(
     reasons: [reason],
     async run() {
       await remove();
-      await buryStrays();
+      await buryStrays?.();
     },
   };
 }

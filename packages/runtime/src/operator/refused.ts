@@ -49,7 +49,10 @@ async function tryAll(
   traces: string,
 ): Promise<string[]> {
   const refused = new Set<string>();
-  const stopListening = link.onPublishDenied((subject) => refused.add(`to publish to ${subject}`));
+  const stopListening = link.onPublishDenied(
+    // All else that is sent meanwhile is heard of, too.
+    (subject) => publish.includes(subject) && refused.add(`to publish to ${subject}`),
+  );
   const subscriptions = subscribe.map((subject) =>
     link.subscribe(subject, () => undefined, {
       onDenied: () => refused.add(`to subscribe to ${subject}`),

@@ -3,9 +3,10 @@ import { inboxRoot } from "../link/inbox.js";
 import { queueGroup } from "../link/link.js";
 import { importedReply } from "../message/frame.js";
 import type { MethodBinding, ServiceBinding } from "../schema/binding.js";
+import { directSpace } from "../schema/direct-space.js";
 import { describeInfrastructure } from "../schema/infrastructure.js";
 import { discoverySubject, microName, type Verb } from "../schema/micro-names.js";
-import { bucketStream, directSpace } from "../schema/object-name.js";
+import { bucketStream } from "../schema/object-name.js";
 import {
   api,
   consume,
@@ -182,7 +183,11 @@ function durableClient(method: MethodBinding, owner: string, mayDelay: boolean):
   const { name } = method.desc;
   return {
     publish: [
-      ...useObjects(service, { written: [own(`queue.${name}`)], read: [own(`log.${name}`)] }),
+      ...useObjects(service, {
+        written: [own(`queue.${name}`)],
+        // Uploads in parts are read for their digest.
+        read: [own(`log.${name}`), own(`queue.${name}`)],
+      }),
       // A client that cancels removes objects that no dead letter has.
       readLast(service.deadStream, own(method.deadSubject)),
       ...method.queues.flatMap(({ subject }) => [
@@ -204,55 +209,78 @@ function durableClient(method: MethodBinding, owner: string, mayDelay: boolean):
   };
 }
 
-/** Cares for dead letters, pauses and queues. */
+/** Cares for calls, dead letters, pauses and queues. */
 export function operator(service: ServiceBinding): Rights {
   const { stream, logStream, progressStream, deadStream } = service;
-  const methods = durableMethods(service);
   return joinRights([
-    observer(service),
+    reader(service),
     {
       publish: [
         ...useObjects(service, { written: [">"], read: [">"] }),
         // To find what is of no call.
         ...readAll(bucketStream(service), `$O.${service.payloadBucket}.>`),
-        ...methods.flatMap((method) => [
-          ...method.queues.map(({ subject }) => readLast(stream, `${subject}.>`)),
-          readLast(logStream, `${method.logSubject}.>`),
-          readLast(deadStream, `${method.deadSubject}.>`),
-          ...[method.laterSubject, ...dueSubjects(method)].map((subject) =>
-            readLast(service.laterStream, `${subject}.>`),
-          ),
-        ]),
-      ],
-    },
-    {
-      publish: [
-        ...[stream, service.laterStream, deadStream].flatMap((each) => [
-          api("DIRECT.GET", each),
-          api("STREAM.MSG.DELETE", each),
-        ]),
+        ...[stream, service.laterStream, deadStream].map((each) => api("STREAM.MSG.DELETE", each)),
         ...[logStream, progressStream].map((each) => api("STREAM.PURGE", each)),
-        ...methods.flatMap(({ queues, queueSubject }) => [
-          ...queues.map(({ consumer }) => api("CONSUMER.PAUSE", stream, consumer)),
-          `${queueSubject}.>`,
+        ...durableMethods(service).flatMap((method) => [
+          ...method.queues.map(({ consumer }) => api("CONSUMER.PAUSE", stream, consumer)),
+          // To replay, and to put in the place of a request what cancels its call.
+          ...[...method.queues.map(({ subject }) => subject), method.laterSubject].map(
+            (subject) => `${subject}.>`,
+          ),
+          method.cancelSubject,
         ]),
         // A call whose method is gone gets its end and its dead letter.
         `${service.prefix}.dead.>`,
         `${service.prefix}.log.>`,
-        readLast(logStream, `${service.prefix}.log.>`),
       ],
     },
   ]);
 }
 
-/** Sees who works and how much waits, and neither requests nor results. */
+/**
+ * Sees calls with their requests and results: who may read the headers of a stream may read its
+ * payloads.
+ */
+export function reader(service: ServiceBinding): Rights {
+  const { stream, laterStream, logStream, progressStream, deadStream, prefix } = service;
+  return joinRights([
+    observer(service),
+    {
+      publish: [
+        ...[stream, laterStream, logStream, deadStream].map((each) => api("DIRECT.GET", each)),
+        readLast(logStream, `${prefix}.log.>`),
+        readLast(deadStream, `${prefix}.dead.>`),
+        ...durableMethods(service).flatMap((method) => [
+          ...method.queues.map(({ subject }) => readLast(stream, `${subject}.>`)),
+          ...[method.laterSubject, ...dueSubjects(method)].map((subject) =>
+            readLast(laterStream, `${subject}.>`),
+          ),
+          readLast(progressStream, `${method.progressSubject}.>`),
+        ]),
+        ...readAll(logStream, `${prefix}.log.>`),
+        ...readAll(deadStream, `${prefix}.dead.>`),
+        ...useObjects(service, { written: [], read: ["queue.>", "log.>"] }).filter(
+          (subject) => !subject.startsWith("$O."),
+        ),
+      ],
+    },
+  ]);
+}
+
+/**
+ * Sees who works, how much waits and how streams are set, and neither requests nor results.
+ * Not the bucket: the names of objects of direct calls are secrets.
+ */
 export function observer(service: ServiceBinding): Rights {
+  const { streams, consumers } = describeInfrastructure(service);
+  const queues = streams.filter(({ retention }) => retention === "workqueue");
   return {
     publish: [
       "$SRV.>",
-      ...durableMethods(service).flatMap(({ queues }) =>
-        queues.map(({ consumer }) => api("CONSUMER.INFO", service.stream, consumer)),
-      ),
+      ...streams.map(({ name }) => api("STREAM.INFO", name)),
+      // Consumers of other streams are of readers, and their names are secrets.
+      ...queues.map(({ name }) => api("CONSUMER.LIST", name)),
+      ...consumers.map(({ stream, config }) => api("CONSUMER.INFO", stream, config.name)),
     ],
     subscribe: [],
   };

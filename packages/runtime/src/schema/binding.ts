@@ -1,6 +1,6 @@
 import { type DescMethod, type DescService, getOption } from "@bufbuild/protobuf";
 import { type Duration, durationMs } from "@bufbuild/protobuf/wkt";
-import { Code, ConnectError } from "@connectrpc/connect";
+import { Code } from "@connectrpc/connect";
 import {
   method as methodOption,
   Resume,
@@ -9,7 +9,6 @@ import {
 } from "../gen/jetrpc/v1/options_pb.js";
 import { codeNamed } from "./code-name.js";
 import { methodDelivery } from "./delivery.js";
-import { checkService } from "./option-problems.js";
 
 /**
  * Where a service lies on NATS: what its descriptor and its
@@ -119,31 +118,22 @@ export interface Queue {
 const bindings = new WeakMap<DescService, ServiceBinding>();
 
 /**
- * Tells where a service and its methods lie on NATS.
- *
- * Throws a ConnectError with Code.InvalidArgument when an option is
- * contradictory or impossible. The generator refuses such a .proto already.
+ * Tells where a service and its methods lie on NATS. Its options are taken as they are: the
+ * generator has checked them, and so have workers and operators, by `bindService()`.
  */
-export function bindService(desc: DescService): ServiceBinding {
+export function bindingOf(desc: DescService): ServiceBinding {
   let binding = bindings.get(desc);
   if (!binding) {
-    const problem = checkService(desc)[0];
-    if (problem) {
-      throw new ConnectError(
-        `${problem.desc.toString()}: ${problem.message}`,
-        Code.InvalidArgument,
-      );
-    }
     binding = createBinding(desc);
     bindings.set(desc, binding);
   }
   return binding;
 }
 
-/** Tells how a method is delivered. Errors: see {@link bindService}. */
+/** Tells how a method is delivered. Its options are taken as they are. */
 export function bindMethod(desc: DescMethod): MethodBinding {
-  // bindService() puts every method of the service into the map.
-  return bindService(desc.parent).methods.get(desc.localName) as MethodBinding;
+  // bindingOf() puts every method of the service into the map.
+  return bindingOf(desc.parent).methods.get(desc.localName) as MethodBinding;
 }
 
 /** The method of a name as a .proto and subjects have it; undefined when the schema lacks it. */

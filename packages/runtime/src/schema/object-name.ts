@@ -13,14 +13,17 @@ export function requestSpace({ desc }: Named, call: CallName): string {
   return `queue.${desc.name}.${call.suffix}`;
 }
 
+/** Begins the names of the Blobs of a request that are stored before it is submitted. */
+export function uploadSpace(method: Named, call: CallName): string {
+  return `${requestSpace(method, call)}.${uploadBase}`;
+}
+
+/** Where others have a NUID or a digest. */
+export const uploadBase = "upload";
+
 /** Begins the names of the objects of a durable response. */
 export function responseSpace(method: MethodBinding, call: CallName): string {
   return `log.${method.desc.name}.${call.suffix}`;
-}
-
-/** Begins the names of the objects of direct calls. */
-export function directSpace(method: MethodBinding): string {
-  return `rpc.${method.desc.name}`;
 }
 
 /** Whose an object is. */

@@ -1,13 +1,16 @@
+import type { ConnectError } from "@connectrpc/connect";
 import { isMalformed } from "../ledger/log.js";
-import { LostClaim } from "../ledger/log-writer.js";
+import { LostClaim } from "../ledger/lost-claim.js";
 import type { ResponseEntry, RunningCall } from "../ledger/running.js";
+import type { AttemptOutcome, Watch } from "../link/observer.js";
+import { toConnectError } from "../message/thrown.js";
 import type { AttemptContext } from "./attempt-context.js";
 import { type Verdict, verdictOf } from "./attempt-verdict.js";
-import type { LogLevel } from "./logger.js";
+import { type LogLevel, logWatched } from "./logger.js";
 import type { ServedMethod } from "./served-method.js";
 import { textWithStack } from "./thrown-text.js";
 
-/** What an attempt has at its end besides its result. */
+/** The state of an attempt at its end, besides its result. */
 export interface AttemptRemains {
   /** Undefined when no handler was called. */
   readonly context: AttemptContext | undefined;
@@ -17,6 +20,8 @@ export interface AttemptRemains {
 
 /** Carries out the verdict on an attempt, and logs it. */
 export class AttemptReporter {
+  watch: Watch | undefined;
+
   constructor(
     private readonly served: ServedMethod,
     private readonly running: RunningCall,
@@ -27,6 +32,7 @@ export class AttemptReporter {
     try {
       remains.context?.flushProgress();
       await this.running.succeed(response);
+      this.watch?.end(undefined, "succeeded");
       return true;
     } catch (error) {
       await this.fail(error, remains);
@@ -40,6 +46,7 @@ export class AttemptReporter {
     const verdict = verdictOf(thrown, method, this.running, settings.revealErrors);
     try {
       await this.carryOut(verdict, thrown, remains);
+      this.watch?.end(errorOf(verdict), outcomeOf(verdict));
     } catch (error) {
       // The write itself may have shown why the call cannot go on.
       if (error !== thrown && (error instanceof LostClaim || isMalformed(error))) {
@@ -48,6 +55,7 @@ export class AttemptReporter {
       }
       // The log cannot be written: the server gives the call out again.
       this.log("error", "the result of an attempt could not be stored", error);
+      this.watch?.end(toConnectError(error), "lost");
     }
   }
 
@@ -122,13 +130,40 @@ export class AttemptReporter {
 
   log(level: LogLevel, message: string, error?: unknown): void {
     const { method, settings } = this.served;
-    settings.log({
+    const record = {
       level,
       message,
       method: method.desc.toString(),
       callId: this.running.call.callId,
       attempt: this.running.attempt,
       ...(error !== undefined && { error }),
-    });
+    };
+    logWatched(settings.log, record, this.watch);
   }
+}
+
+/** How an attempt has ended. */
+function outcomeOf(verdict: Verdict): AttemptOutcome {
+  switch (verdict.kind) {
+    case "expire":
+      return "expired";
+    case "fail":
+    case "bury":
+      return "failed";
+    case "recall":
+      return "release";
+    case "yield": {
+      const { outcome } = verdict.lost;
+      return outcome === "cancelled" || outcome === "expired" ? outcome : "lost";
+    }
+    default:
+      return verdict.kind;
+  }
+}
+
+function errorOf(verdict: Verdict): ConnectError | undefined {
+  if (verdict.kind === "yield") {
+    return verdict.lost.toConnectError();
+  }
+  return "error" in verdict ? toConnectError(verdict.error) : undefined;
 }

@@ -1,6 +1,6 @@
 import { Code, ConnectError } from "@connectrpc/connect";
 import { isMalformed } from "../ledger/log.js";
-import { LostClaim, LostEntries } from "../ledger/log-writer.js";
+import { LostClaim, LostEntries } from "../ledger/lost-claim.js";
 import { isRetried, retryDelayOf, toDelayMs } from "../message/error-marks.js";
 import { endError } from "../message/status.js";
 import { isConnectError } from "../message/thrown.js";

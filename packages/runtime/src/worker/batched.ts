@@ -10,17 +10,17 @@ export interface BatchOptions<I> {
    * a batch has what came while the one before it ran.
    */
   maxWaitMs?: number | undefined;
-  /** What the items of a batch have in common, such as the shape of an image. Default: nothing. */
+  /** The items of a batch have this in common, such as the shape of an image. Default: nothing. */
   key?: ((item: I) => unknown) | undefined;
-  /** What an item weighs: pixels, tokens. A finite number, 0 or more. Default: nothing. */
+  /** The weight of an item: pixels, tokens. A finite number, 0 or more. Default: nothing. */
   weight?: ((item: I) => number) | undefined;
-  /** What the items of a batch weigh together at most; a heavier item runs alone. Default: no limit. */
+  /** The items of a batch weigh no more than this together; a heavier item runs alone. Default: no limit. */
   maxWeight?: number | undefined;
   /** How many batches run at once: 1 or more. Default: 1. */
   concurrency?: number | undefined;
 }
 
-/** What {@link batched} knows of the call of an item: the context of its handler has both. */
+/** The part of the call of an item that {@link batched} knows: the context of its handler has both. */
 export type BatchContext = Pick<DurableHandlerContext, "signal"> & { readonly attempt?: number };
 
 interface Entry<I, O> {

@@ -317,6 +317,7 @@ export class DirectResponder {
   }
 
   private refuse(request: Msg, error: ConnectError): void {
+    this.link.observer?.handling?.(this.method, request.headers)?.end(error);
     if (request.reply && this.link.connected) {
       const { headers, payload } = encodeStatus(error, { maxBytes: this.link.maxPayload });
       this.link.publish(request.reply, payload, { headers: headers.asHeaders() });

@@ -1,14 +1,15 @@
 import type { DescMessage, MessageInitShape } from "@bufbuild/protobuf";
 import { Code, ConnectError } from "@connectrpc/connect";
 import { isMalformed } from "../ledger/log.js";
-import { LostClaim } from "../ledger/log-writer.js";
+import { LostClaim } from "../ledger/lost-claim.js";
 import { storeProgress } from "../ledger/progress.js";
 import type { ResponseEntry, RunningCall } from "../ledger/running.js";
 import type { Withdrawal } from "../ledger/stored-request.js";
 import type { Link } from "../link/link.js";
+import type { Watch } from "../link/observer.js";
 import { checkSize, decodeRequest } from "../message/codec.js";
 import { encodingOf } from "../message/encoding.js";
-import { bindBlobs } from "../objects/blob.js";
+import { bindBlobs } from "../objects/incoming-blobs.js";
 import type { MethodBinding } from "../schema/binding.js";
 import { holdsBlobs } from "../schema/blob-fields.js";
 import { requestSpace } from "../schema/object-name.js";
@@ -16,9 +17,11 @@ import { type Attempt, AttemptContext, type CheckedReport } from "./attempt-cont
 import { type AttemptRemains, AttemptReporter } from "./attempt-report.js";
 import { Expired, shutdown } from "./attempt-verdict.js";
 import { toCallerError } from "./caller-error.js";
+import type { AnyHandler } from "./handler.js";
 import { ResponseWriter } from "./response-writer.js";
 import type { ServedMethod } from "./served-method.js";
 import { Steps } from "./steps.js";
+import { watchedHandler } from "./watched-handler.js";
 
 /** An attempt that has not ended by then is noted in the log, in ms. */
 const announceAfterMs = 250;
@@ -63,7 +66,10 @@ export class DurableAttempt implements Attempt, AttemptRemains {
     const signal = () => this.context?.signal;
     this.method = method;
     this.reporter = new AttemptReporter(served, running);
-    this.responses = new ResponseWriter(link, method, running, this.steps, settings.limits, signal);
+    if (link.observer?.handling) {
+      running.leaveNote(() => this.begin()?.note);
+    }
+    this.responses = new ResponseWriter(link, method, running, this.steps, settings, signal);
   }
 
   get callId(): string {
@@ -169,6 +175,18 @@ export class DurableAttempt implements Attempt, AttemptRemains {
     return await this.runHandler(resumeFrom, time, bytes);
   }
 
+  /** Begins to be watched: when it is claimed, or needs no claim. */
+  private begin(): Watch | undefined {
+    const { running, reporter, link, method } = this;
+    if (!reporter.watch && link.observer?.handling) {
+      const { subject, acceptedAtMs, headers } = running.request;
+      const { callId, number } = this;
+      const attempt = { callId, number, subject, acceptedAtMs, note: running.lastNote };
+      reporter.watch = link.observer.handling(method, headers, attempt);
+    }
+    return reporter.watch;
+  }
+
   /** Throws for a request that cannot be read. */
   private runHandler(
     resumeFrom: number,
@@ -192,18 +210,21 @@ export class DurableAttempt implements Attempt, AttemptRemains {
       resumeFrom,
     );
     this.context = context;
+    const handler = watchedHandler(this.served, this.begin());
     const now = performance.now();
     this.announceAt = now + announceAfterMs;
     if (timeoutMs > 0) {
       this.limit = { endsAt: now + timeoutMs, timeoutMs, isCallsOwn };
     }
     return method.desc.methodKind === "unary"
-      ? this.runUnary(message, context)
-      : this.runStream(message, context, resumeFrom);
+      ? this.runUnary(handler, message, context)
+      : this.runStream(handler(message, context), context, resumeFrom);
   }
 
   /** Time for this attempt, 0 for no limit. Throws when the call's own time is over. */
   private timeLeft(): TimeLeft {
+    // Claimed: from here on it is an attempt, also one that does not reach its handler.
+    this.begin();
     const { timeoutMs } = this.method;
     const { request } = this.running;
     const callMs = request.timeoutMs;
@@ -219,20 +240,24 @@ export class DurableAttempt implements Attempt, AttemptRemains {
       : { timeoutMs: left, isCallsOwn: true, isCallers: true };
   }
 
-  private async runUnary(message: unknown, context: AttemptContext): Promise<ResponseEntry> {
-    const response = await this.steps.run(() => this.served.handler(message, context));
+  private async runUnary(
+    handler: AnyHandler,
+    message: unknown,
+    context: AttemptContext,
+  ): Promise<ResponseEntry> {
+    const response = await this.steps.run(() => handler(message, context));
     return this.responses.entry(response, () => context.responseMetadata(this.link.maxPayload));
   }
 
   private async runStream(
-    message: unknown,
+    stream: AsyncIterable<MessageInitShape<DescMessage>>,
     context: AttemptContext,
     resumeFrom: number,
   ): Promise<ResponseEntry> {
     const { maxPayload } = this.link;
     let toSkip = this.method.resume === "replay" ? resumeFrom : 0;
     this.isHeaderStored = resumeFrom > 0;
-    const iterator = this.startStream(message, context);
+    const iterator = stream[Symbol.asyncIterator]();
     try {
       for (;;) {
         const next = await this.steps.run(() => iterator.next());
@@ -259,16 +284,6 @@ export class DurableAttempt implements Attempt, AttemptRemains {
     }
     const metadata = context.responseMetadata(maxPayload, this.isHeaderStored ? "trailer" : "both");
     return { payload: new Uint8Array(0), metadata };
-  }
-
-  private startStream(
-    message: unknown,
-    context: AttemptContext,
-  ): AsyncIterator<MessageInitShape<DescMessage>> {
-    const stream = this.served.handler(message, context) as AsyncIterable<
-      MessageInitShape<DescMessage>
-    >;
-    return stream[Symbol.asyncIterator]();
   }
 
   /**

@@ -174,8 +174,9 @@ export class DurableWorker {
   /** Undefined for a message whose subject names no call. */
   private runningCall(request: DeliveredRequest): RunningCall | undefined {
     const { link, served, counts } = this;
-    const call = request.callOf(served.method.service);
-    return call && new RunningCall(link, served.method, call, request, counts);
+    const { method, settings } = served;
+    const call = request.callOf(method.service);
+    return call && new RunningCall(link, method, call, request, counts, settings.session);
   }
 }
 

@@ -1,6 +1,7 @@
 import type { DescMethod, DescService } from "@bufbuild/protobuf";
 import { Code, ConnectError } from "@connectrpc/connect";
-import { bindService, type MethodBinding } from "../schema/binding.js";
+import { bindService } from "../schema/bind-service.js";
+import type { MethodBinding } from "../schema/binding.js";
 import { checkHandlers, isPlain } from "../schema/handlers.js";
 import type { AnyHandler } from "./handler.js";
 

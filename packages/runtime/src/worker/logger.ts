@@ -1,3 +1,5 @@
+import type { Watch } from "../link/observer.js";
+
 /** How much a {@link LogRecord} matters. */
 export type LogLevel = "debug" | "info" | "warn" | "error";
 
@@ -10,6 +12,8 @@ export interface LogRecord {
   readonly callId?: string;
   readonly attempt?: number;
   readonly error?: unknown;
+  /** Fields of the connection's observer: with that of `@jetrpc/otel`, `trace_id` and `span_id`. */
+  readonly fields?: Readonly<Record<string, string>>;
 }
 
 /** Takes what a worker has to say. The runtime itself prints nothing. */
@@ -27,4 +31,14 @@ export function guardLogger(logger: Logger | undefined): Logger {
       // Calls go on, whatever becomes of what is said about them.
     }
   };
+}
+
+/** Tells a logger of what is watched, with its fields. */
+export function logWatched(log: Logger, record: LogRecord, watch: Watch | undefined): void {
+  if (watch) {
+    const { logFields: fields } = watch;
+    watch.run(() => log(fields ? { ...record, fields } : record));
+  } else {
+    log(record);
+  }
 }

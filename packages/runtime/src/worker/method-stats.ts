@@ -9,6 +9,8 @@ export class MethodStats {
   requests = 0;
   /** Handlers that run. */
   running = 0;
+  /** How many may run at once; 0 for no limit. Direct methods of a worker share theirs. */
+  slots = 0;
   errors = 0;
   /** Code and text of the last error that a caller was told, the text cut. */
   lastError = "";

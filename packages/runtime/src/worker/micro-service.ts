@@ -177,6 +177,7 @@ export class MicroService {
       last_error: stats.lastError,
       processing_time: Math.round(nanoseconds),
       average_processing_time: Math.round(nanoseconds / Math.max(1, stats.requests)),
+      data: { running: stats.running, slots: stats.slots },
     };
   }
 

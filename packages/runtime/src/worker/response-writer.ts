@@ -4,13 +4,15 @@ import { nuid } from "@nats-io/nats-core";
 import type { AttemptObjects } from "../ledger/log.js";
 import type { ResponseEntry, RunningCall } from "../ledger/running.js";
 import type { Link } from "../link/link.js";
-import { checkSize, encode, type MessageLimits } from "../message/codec.js";
+import { checkSize, encode } from "../message/codec.js";
 import { type HeaderBlock, headerSize } from "../message/header.js";
+import { isOversize } from "../message/oversize.js";
 import { OutgoingBlobs } from "../objects/outgoing-blobs.js";
-import { isOversize, responseTtlMs } from "../objects/payload-store.js";
+import { responseTtlMs } from "../objects/payload-store.js";
 import type { MethodBinding } from "../schema/binding.js";
 import { holdsBlobs } from "../schema/blob-fields.js";
 import { responseSpace } from "../schema/object-name.js";
+import type { WorkerSettings } from "./served-method.js";
 import type { Steps } from "./steps.js";
 
 /**
@@ -26,7 +28,7 @@ export class ResponseWriter {
     private readonly method: MethodBinding,
     private readonly running: RunningCall,
     private readonly steps: Steps,
-    private readonly limits: MessageLimits,
+    private readonly settings: Pick<WorkerSettings, "limits" | "liveBytes">,
     /** Ends an upload that is under way. */
     private readonly signal: () => AbortSignal | undefined,
   ) {}
@@ -54,16 +56,39 @@ export class ResponseWriter {
     payload: Uint8Array,
     metadata: HeaderBlock | undefined,
   ): ResponseEntry | Promise<ResponseEntry> {
-    const { link, method } = this;
-    checkSize(method.desc.output, payload, this.limits, "writeMaxBytes");
-    if (!isOversize(payload, headerSize(metadata), link.maxPayload)) {
+    const { link, method, settings } = this;
+    checkSize(method.desc.output, payload, settings.limits, "writeMaxBytes");
+    const fits = !isOversize(payload, headerSize(metadata), link.maxPayload);
+    if (fits && this.mayBeLive(payload)) {
       return { payload, objects: this.objects, metadata };
     }
     return this.steps.run(async () => {
-      const name = await this.nameObjects(1);
-      const object = await link.payloads.put(method.service, name(0), payload, this.options());
-      return { payload: new Uint8Array(0), object, objects: this.objects, metadata };
+      const signal = this.signal();
+      try {
+        const name = await this.nameObjects(1);
+        const object = await link.payloads.put(method.service, name(0), payload, this.options());
+        return { payload: new Uint8Array(0), object, objects: this.objects, metadata };
+      } catch (error) {
+        if (!fits || signal?.aborted) {
+          throw error;
+        }
+        // It is safe in the log as well.
+        return { payload, objects: this.objects, metadata };
+      }
     });
+  }
+
+  /** The messages of a stream are sent one by one: only results come many at once. */
+  private mayBeLive({ length }: Uint8Array): boolean {
+    const { method, running, settings } = this;
+    const { call, request } = running;
+    // One that became due was submitted long before it was stored. Where an id was given it
+    // cannot be told from a new one.
+    const isNew = !request.isReplay || request.digest !== undefined;
+    const submittedAtMs = isNew ? request.acceptedAtMs : 0;
+    return (
+      method.desc.methodKind !== "unary" || settings.liveBytes.take(call, submittedAtMs, length)
+    );
   }
 
   /** Stores the bytes of the Blobs of a response; returns the response. */

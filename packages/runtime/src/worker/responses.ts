@@ -12,8 +12,11 @@ import { sendHeartbeat } from "./heartbeat.js";
  */
 const windowBytes = 1024 * 1024;
 
-/** Bytes after which a client is asked whether it has read them. */
-const askBytes = 64 * 1024;
+/** Bytes after which a client is asked whether it has read them: each answer costs two messages. */
+const askBytes = 256 * 1024;
+
+/** Bytes of all clients after which it is seen whose they are. */
+const lookBytes = 64 * 1024;
 
 /** Bytes that wait for a client that reads nothing: above that the server may cut it off. */
 const mostHeld = 64 * 1024 * 1024;
@@ -73,7 +76,7 @@ export class Responses {
   private readonly bySecret = new Map<string, Client>();
   private unmeasured = 0;
   /** How much may be sent before a look; 0 while something waits. */
-  private measureAt = askBytes;
+  private measureAt = lookBytes;
   /** How many responses wait. */
   private count = 0;
   private subscription: Subscription | undefined;
@@ -277,7 +280,7 @@ export class Responses {
 
   /** Sees whether something waits. */
   private settle(): void {
-    this.measureAt = this.count > 0 ? 0 : askBytes;
+    this.measureAt = this.count > 0 ? 0 : lookBytes;
     if (this.count === 0) {
       this.onIdle?.();
     }

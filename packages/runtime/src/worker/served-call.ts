@@ -2,16 +2,19 @@ import type { DescMessage, MessageInitShape } from "@bufbuild/protobuf";
 import { Code, ConnectError } from "@connectrpc/connect";
 import type { Msg } from "@nats-io/nats-core";
 import type { Link } from "../link/link.js";
+import type { Watch } from "../link/observer.js";
 import { checkSize, decodeRequest, encodeResponse } from "../message/codec.js";
 import { type Encoding, encodingOf, jsonType } from "../message/encoding.js";
 import { Header, HeaderBlock, headerSize, readTimeoutMs } from "../message/header.js";
+import { isOversize } from "../message/oversize.js";
 import { encodeStatus } from "../message/status.js";
-import { isOversize } from "../objects/payload-store.js";
 import type { MethodBinding } from "../schema/binding.js";
-import { directSpace } from "../schema/object-name.js";
+import { directSpace } from "../schema/direct-space.js";
 import { DirectHandlerContext } from "./context.js";
 import { sendHeartbeat } from "./heartbeat.js";
 import { callerError, reportUnsent, type ServedMethod } from "./served-method.js";
+import { isThenable } from "./steps.js";
+import { watchedHandler } from "./watched-handler.js";
 
 const nothing = new Uint8Array(0);
 
@@ -40,10 +43,6 @@ const contentTypeBytes = 64;
 
 type Result = MessageInitShape<DescMessage>;
 
-function isPromise(value: Result | Promise<Result>): value is Promise<Result> {
-  return typeof (value as Partial<Promise<Result>>).then === "function";
-}
-
 /** How long a direct call may take, in ms; 0 for no limit. Throws InvalidArgument. */
 export function requestTimeoutMs(method: MethodBinding, request: Msg): number {
   return readTimeoutMs(request.headers) ?? method.timeoutMs;
@@ -61,6 +60,7 @@ export class ServedUnaryCall implements ServedCall {
   private encoding: Encoding = "binary";
   private hasEnded = false;
   private beganAt = 0;
+  private watch: Watch | undefined;
 
   constructor(
     private readonly link: Link,
@@ -78,12 +78,13 @@ export class ServedUnaryCall implements ServedCall {
 
   run(): Promise<void> | undefined {
     this.beganAt = this.served.stats.began();
+    this.watch = this.link.observer?.handling?.(this.served.method, this.request.headers);
     let response: Promise<void> | undefined;
     try {
       const stored = this.request.headers?.get(Header.payload);
       const result = stored ? this.runStored(stored) : this.handle(this.request.data);
       // A handler that answers at once costs no promise.
-      response = isPromise(result)
+      response = isThenable(result)
         ? Promise.resolve(result).then((message) => this.respond(message))
         : this.respond(result);
     } catch (thrown) {
@@ -135,12 +136,12 @@ export class ServedUnaryCall implements ServedCall {
     checkSize(desc.input, bytes, this.served.settings.limits, "readMaxBytes");
     const message = decodeRequest(desc, bytes, this.encoding);
     // A call that was canceled or stopped while its payload was read does not begin.
-    return this.hasEnded ? {} : this.served.handler(message, this.context);
+    return this.hasEnded ? {} : watchedHandler(this.served, this.watch)(message, this.context);
   }
 
   private failed(thrown: unknown): void {
     if (!this.hasEnded) {
-      this.fail(callerError(thrown, this.served));
+      this.fail(callerError(thrown, this.served, this.watch));
     }
   }
 
@@ -151,6 +152,7 @@ export class ServedUnaryCall implements ServedCall {
 
   private end(reason: ConnectError): void {
     this.hasEnded = true;
+    this.watch?.end(reason === callEnded ? undefined : reason);
     this.context.abort(reason);
   }
 
@@ -186,6 +188,7 @@ export class ServedUnaryCall implements ServedCall {
   private fail(error: ConnectError): void {
     const { encoding, served, link, context } = this;
     served.stats.failed(error);
+    this.watch?.end(error);
     try {
       const { headers, payload } = encodeStatus(context.withTrailer(error), {
         maxBytes: link.maxPayload - contentTypeBytes,

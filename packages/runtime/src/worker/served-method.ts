@@ -1,10 +1,12 @@
 import type { ConnectError } from "@connectrpc/connect";
+import type { Watch } from "../link/observer.js";
 import type { MessageLimits } from "../message/codec.js";
 import { isConnectError } from "../message/thrown.js";
 import type { MethodBinding } from "../schema/binding.js";
 import { toCallerError } from "./caller-error.js";
 import type { AnyHandler } from "./handler.js";
-import type { Logger } from "./logger.js";
+import type { LiveBytes } from "./live-bytes.js";
+import { type Logger, logWatched } from "./logger.js";
 import type { MethodStats } from "./method-stats.js";
 import type { Responses } from "./responses.js";
 import type { Slots } from "./slots.js";
@@ -25,6 +27,8 @@ export interface WorkerSettings {
   readonly session: string;
   /** Sends the responses of unary direct calls. */
   readonly responses: Responses;
+  /** Bounds the results of durable calls that clients hear live. */
+  readonly liveBytes: LiveBytes;
 }
 
 /** A method that a worker serves. */
@@ -39,14 +43,16 @@ export interface ServedMethod {
 export function callerError(
   thrown: unknown,
   { method, settings: { log, revealErrors } }: ServedMethod,
+  watch: Watch | undefined,
 ): ConnectError {
   if (!isConnectError(thrown)) {
-    log({
+    const record = {
       level: "error",
       message: "a handler threw what is no ConnectError",
       method: method.desc.toString(),
       error: thrown,
-    });
+    } as const;
+    logWatched(log, record, watch);
   }
   return toCallerError(thrown, revealErrors);
 }

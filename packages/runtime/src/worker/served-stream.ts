@@ -2,6 +2,7 @@ import type { DescMessage, MessageInitShape, MessageShape } from "@bufbuild/prot
 import { Code, ConnectError } from "@connectrpc/connect";
 import type { Msg } from "@nats-io/nats-core";
 import { isNoResponders, type Link } from "../link/link.js";
+import type { Watch } from "../link/observer.js";
 import { StreamSide } from "../link/stream-side.js";
 import { checkSize, decode, encode } from "../message/codec.js";
 import { encodingOf } from "../message/encoding.js";
@@ -9,10 +10,11 @@ import { type ControlFrame, controlHeaders, parseControl } from "../message/fram
 import { Header } from "../message/header.js";
 import { addKind } from "../message/method-kind.js";
 import { encodeStatus } from "../message/status.js";
-import { directSpace } from "../schema/object-name.js";
+import { directSpace } from "../schema/direct-space.js";
 import type { DirectHandlerContext } from "./context.js";
 import { callEnded, createContext, type ServedCall } from "./served-call.js";
 import { callerError, reportUnsent, type ServedMethod } from "./served-method.js";
+import { watchedHandler } from "./watched-handler.js";
 
 const nothing = new Uint8Array(0);
 
@@ -21,6 +23,7 @@ export class ServedStream extends StreamSide<MessageShape<DescMessage>> implemen
   private readonly context: DirectHandlerContext;
   private isHeaderSent = false;
   private hasEnded = false;
+  private watch: Watch | undefined;
 
   constructor(
     link: Link,
@@ -52,13 +55,14 @@ export class ServedStream extends StreamSide<MessageShape<DescMessage>> implemen
 
   async run(): Promise<void> {
     const beganAt = this.served.stats.began();
+    this.watch = this.link.observer?.handling?.(this.served.method, this.request.headers);
     try {
       const accept = controlHeaders("accept", this.inflow.initial);
       this.publish(nothing, addKind(accept, this.served.method.desc), this.own);
       await this.respond();
       await this.publishLast();
     } catch (thrown) {
-      await this.fail(callerError(thrown, this.served));
+      await this.fail(callerError(thrown, this.served, this.watch));
     } finally {
       this.served.stats.ended(beganAt);
       this.end(callEnded);
@@ -101,7 +105,7 @@ export class ServedStream extends StreamSide<MessageShape<DescMessage>> implemen
     if (this.hasEnded) {
       return;
     }
-    const response: unknown = this.served.handler(input, this.context);
+    const response: unknown = watchedHandler(this.served, this.watch)(input, this.context);
     if (this.served.method.desc.methodKind === "client_streaming") {
       await this.write((await response) as MessageInitShape<DescMessage>);
       return;
@@ -190,6 +194,7 @@ export class ServedStream extends StreamSide<MessageShape<DescMessage>> implemen
     }
     const { served, link, outflow } = this;
     served.stats.failed(error);
+    this.watch?.end(error);
     try {
       this.publishHeader();
     } catch {
@@ -209,6 +214,7 @@ export class ServedStream extends StreamSide<MessageShape<DescMessage>> implemen
   private end(reason: ConnectError): void {
     if (!this.hasEnded) {
       this.hasEnded = true;
+      this.watch?.end(reason === callEnded ? undefined : reason);
       this.peer = undefined;
       this.context.abort(reason);
       this.outflow.fail(reason);

@@ -1,5 +1,5 @@
 import type { DescService } from "@bufbuild/protobuf";
-import { Code, ConnectError, type Interceptor } from "@connectrpc/connect";
+import { Code, ConnectError } from "@connectrpc/connect";
 import { nuid } from "@nats-io/nats-core";
 import { type Connection, internalsOf } from "../connection.js";
 import type { Link } from "../link/link.js";
@@ -7,8 +7,9 @@ import { provision } from "../link/provision.js";
 import { startTimer } from "../link/timer.js";
 import { within } from "../link/within.js";
 import { causedError } from "../message/caused-error.js";
-import { type MessageLimitOptions, messageLimits } from "../message/codec.js";
-import { bindService, type ServiceBinding } from "../schema/binding.js";
+import { messageLimits } from "../message/codec.js";
+import { bindService } from "../schema/bind-service.js";
+import type { ServiceBinding } from "../schema/binding.js";
 import { DirectResponder } from "./direct-responder.js";
 import { createDueMover } from "./due-mover.js";
 import { DurableWorker } from "./durable-worker.js";
@@ -16,54 +17,21 @@ import { findHandlers } from "./find-handlers.js";
 import type { WorkerImpl } from "./handler.js";
 import { interceptHandler } from "./handler-interceptors.js";
 import { Housekeeper } from "./housekeeper.js";
-import { guardLogger, type Logger } from "./logger.js";
+import { LiveBytes } from "./live-bytes.js";
+import { guardLogger } from "./logger.js";
 import { MethodStats } from "./method-stats.js";
 import { checkVersion, MicroService } from "./micro-service.js";
 import type { Puller } from "./puller.js";
 import { Responses } from "./responses.js";
 import type { ServedMethod, WorkerSettings } from "./served-method.js";
 import { Slots } from "./slots.js";
+import { checkOptions, type WorkerOptions } from "./worker-options.js";
 
 /** How long a worker may take to stop when its calls have been stopped, in ms. */
 const stopMs = 5_000;
 
 /** How long the server may take to know of its subscriptions, in ms. */
 const startMs = 10_000;
-
-/** Options of a worker. */
-export interface WorkerOptions extends MessageLimitOptions {
-  /**
-   * How many calls of each durable method run at once, unless its option
-   * `concurrency` says otherwise. Default: 10.
-   */
-  concurrency?: number | undefined;
-  /**
-   * How many direct calls of all methods run at once; beyond it other workers
-   * take over, and when all are busy calls wait. Default: no limit.
-   */
-  directConcurrency?: number | undefined;
-  /** Run around every call, the first outermost. Default: none. */
-  interceptors?: Interceptor[] | undefined;
-  /**
-   * Answers calls of methods that `impl` lacks with Unimplemented, as Connect and
-   * gRPC do. Leave it off where other workers implement them. Default: false.
-   */
-  answerUnimplemented?: boolean | undefined;
-  /**
-   * Sends the text of errors that are no ConnectErrors to callers. It may hold
-   * what is not for them: for development. Default: false.
-   */
-  revealErrors?: boolean | undefined;
-  /** Version of the worker, as discovery shows it: a semantic version. Default: 0.0.0. */
-  version?: string | undefined;
-  /**
-   * How long drain() waits for running calls before it stops them, in ms. It takes no
-   * longer than this and 5 s, whatever the server does. Default: 30 s.
-   */
-  drainTimeoutMs?: number | undefined;
-  /** Takes what the worker has to say. Default: nothing is logged. */
-  logger?: Logger | undefined;
-}
 
 /** A running worker. */
 export interface Worker {
@@ -138,6 +106,7 @@ class ServiceWorker implements Worker {
     this.settings = {
       log: guardLogger(options.logger),
       limits: messageLimits(options),
+      liveBytes: new LiveBytes(),
       revealErrors: options.revealErrors ?? false,
       version: checkVersion(options.version ?? "0.0.0"),
       slots: new Slots(options.directConcurrency ?? 0),
@@ -272,7 +241,21 @@ class ServiceWorker implements Worker {
     void this.closed.catch(() => undefined).then(stopListening);
   }
 
+  /** Tells an observer how many calls of a method run, until the worker is closed. */
+  private observe({ method, stats }: ServedMethod, limit: number): void {
+    const slots = {
+      limit,
+      get used() {
+        return stats.running;
+      },
+    };
+    const stop = this.link.observer?.serving?.(method, slots);
+    void this.closed.catch(() => undefined).then(stop);
+  }
+
   private serveDirect(served: ServedMethod): void {
+    served.stats.slots = this.settings.slots.limit;
+    this.observe(served, served.method.concurrency || this.settings.slots.limit);
     const responder = new DirectResponder(this.link, served);
     this.responders.push(responder);
     responder.start();
@@ -280,6 +263,8 @@ class ServiceWorker implements Worker {
 
   private serveDurable(served: ServedMethod): void {
     const concurrency = served.method.concurrency || this.options.concurrency || 10;
+    served.stats.slots = concurrency;
+    this.observe(served, concurrency);
     const durable = new DurableWorker(this.link, served, concurrency);
     this.durables.push(durable);
     durable.start();
@@ -298,14 +283,14 @@ class ServiceWorker implements Worker {
     const ended = (async () => {
       await Promise.all(all.map((each) => each.stop()));
       if (isLate) {
-        // What came until then.
+        // That which came until then.
         this.release();
       }
       await Promise.all(all.map((each) => each.idle()));
       await this.settings.responses.idle();
       this.microService?.stop();
       if (link.connected) {
-        // What was acknowledged last is on its way.
+        // The last acknowledgements are on their way.
         link.flushLate();
         await link.nats.flush();
       }
@@ -331,23 +316,4 @@ class ServiceWorker implements Worker {
       durable.abort();
     }
   }
-}
-
-function checkOptions({
-  concurrency = 1,
-  directConcurrency = 1,
-  drainTimeoutMs = 0,
-}: WorkerOptions) {
-  for (const [name, value] of Object.entries({ concurrency, directConcurrency })) {
-    if (!Number.isSafeInteger(value) || value < 1) {
-      throw impossible(name, value, "a whole number of 1 or more");
-    }
-  }
-  if (!(drainTimeoutMs >= 0)) {
-    throw impossible("drainTimeoutMs", drainTimeoutMs, "0 or more");
-  }
-}
-
-function impossible(option: string, value: unknown, must: string): ConnectError {
-  return new ConnectError(`${option} is ${value}, and must be ${must}`, Code.InvalidArgument);
 }

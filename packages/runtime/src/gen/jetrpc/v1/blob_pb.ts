@@ -39,7 +39,7 @@ export type Blob = Message<"jetrpc.v1.Blob"> & {
   size: bigint;
 
   /**
-   * What the bytes are checked against when they were read, as Object Store writes
+   * The SHA-256 of the bytes, checked when they were read, as Object Store writes
    * it: `SHA-256=` and the hash in base64 for URLs, padded.
    *
    * @generated from field: string digest = 3;

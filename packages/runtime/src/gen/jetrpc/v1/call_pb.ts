@@ -35,7 +35,7 @@ export type Progress = Message<"jetrpc.v1.Progress"> & {
   total: number;
 
   /**
-   * What is being done, for a person to read.
+   * Tells a person what is being done.
    *
    * @generated from field: string message = 3;
    */

@@ -108,7 +108,7 @@ export const ServiceOptionsSchema: GenMessage<ServiceOptions> = /*@__PURE__*/
  */
 export type MethodOptions = Message<"jetrpc.v1.MethodOptions"> & {
   /**
-   * What carries the call. Default: DELIVERY_DIRECT when the method declares
+   * How the call is delivered. Default: DELIVERY_DIRECT when the method declares
    * `idempotency_level = NO_SIDE_EFFECTS` or streams its requests, otherwise
    * DELIVERY_DURABLE.
    *
@@ -162,7 +162,7 @@ export type MethodOptions = Message<"jetrpc.v1.MethodOptions"> & {
   ackWait?: Duration | undefined;
 
   /**
-   * What a further attempt of a durable server-streaming method does about the
+   * How a further attempt of a durable server-streaming method treats the
    * messages that an earlier attempt already stored. Default: RESUME_REPLAY.
    *
    * @generated from field: jetrpc.v1.Resume resume = 7;
@@ -204,7 +204,7 @@ export const MethodOptionsSchema: GenMessage<MethodOptions> = /*@__PURE__*/
   messageDesc(file_jetrpc_v1_options, 1);
 
 /**
- * What carries a call.
+ * How a call is delivered.
  *
  * @generated from enum jetrpc.v1.Delivery
  */

@@ -1,0 +1,14 @@
+/** `npm run web`: everything that the app needs, until Ctrl-C. */
+import { startWeb } from "./start-web.js";
+
+const web = await startWeb({ port: Number(process.env["PORT"] ?? 5173) });
+console.log(`
+nats-server   pid ${web.nats.pid}, ${web.nats.url}
+workers       pid ${web.workers.map(({ pid }) => pid).join(" and ")}: kill one, and see what happens
+gateway       ${web.gateway.url}
+
+Open          ${web.url}
+`);
+for (const signal of ["SIGINT", "SIGTERM"] as const) {
+  process.once(signal, () => void web[Symbol.asyncDispose]().then(() => process.exit()));
+}

@@ -1,0 +1,56 @@
+/** Is told how many bytes of a large request the server has not got yet, of how many. */
+export type OnUpload = (sent: number, total: number) => void;
+
+/** Requests that are larger are sent so that their upload can be watched, in bytes. */
+const watchedBytes = 64 * 1024;
+
+let listener: OnUpload | undefined;
+
+/** Lets a listener watch the large requests that are sent until `work` has ended. */
+export async function watchUploads<T>(onUpload: OnUpload, work: () => Promise<T>): Promise<T> {
+  listener = onUpload;
+  try {
+    return await work();
+  } finally {
+    listener = undefined;
+  }
+}
+
+/** The `fetch` of browsers, which tells nothing of uploads, but for those that are watched. */
+export async function fetchWithProgress(
+  input: RequestInfo | URL,
+  init: RequestInit = {},
+): Promise<Response> {
+  const { body } = init;
+  const onUpload = listener;
+  if (!onUpload || !(body instanceof Uint8Array) || body.byteLength < watchedBytes) {
+    return fetch(input, init);
+  }
+  return new Promise((resolve, reject) => {
+    const request = new XMLHttpRequest();
+    request.open(init.method ?? "POST", String(input));
+    new Headers(init.headers).forEach((value, name) => {
+      request.setRequestHeader(name, value);
+    });
+    request.responseType = "arraybuffer";
+    request.upload.onprogress = ({ loaded, total }) => onUpload(loaded, total);
+    request.onload = () => {
+      const headers = new Headers();
+      for (const line of request
+        .getAllResponseHeaders()
+        .trim()
+        .split(/[\r\n]+/)) {
+        const [name = "", ...value] = line.split(": ");
+        headers.append(name, value.join(": "));
+      }
+      const { status, statusText } = request;
+      // No Content is no body, which Response tells from an empty one.
+      const body = status === 204 ? null : request.response;
+      resolve(new Response(body, { status, statusText, headers }));
+    };
+    request.onerror = () => reject(new TypeError("the request failed"));
+    request.onabort = () => reject(new DOMException("the request was aborted", "AbortError"));
+    init.signal?.addEventListener("abort", () => request.abort());
+    request.send(body as Uint8Array<ArrayBuffer>);
+  });
+}

@@ -1,0 +1,159 @@
+import { useEffect, useRef, useState } from "react";
+import { DocumentItem } from "./document-item.js";
+import { type SentDocument, useDocuments } from "./documents.js";
+import { Reader } from "./reader.js";
+import { type Session, users } from "./session.js";
+import { useHash } from "./use-hash.js";
+import { type Upload, useUpload } from "./use-upload.js";
+
+/** A user's documents, and the one that is read. */
+export function Library({ session, leave }: { session: Session; leave: () => void }) {
+  const { user, pdf } = session;
+  const shown = useHash();
+  const { documents, change } = useDocuments(user);
+  const { upload, send, forget } = useUpload(pdf, (document) => {
+    change((before) => [document, ...before]);
+    location.hash = `/${document.id}`;
+  });
+  const remove = ({ id }: SentDocument) => {
+    change((before) => before.filter((document) => document.id !== id));
+    location.hash = "/";
+  };
+  const isSending = upload?.sent !== undefined;
+  const document = documents.find(({ id }) => id === shown);
+  return (
+    <div className="app" data-reading={shown !== ""}>
+      <header className="bar">
+        <a className="brand" href="#/">
+          Folio
+        </a>
+        <p className="user">
+          <span className="initial" aria-hidden="true">
+            {user[0]?.toUpperCase()}
+          </span>
+          {users.find(({ id }) => id === user)?.name}
+          <button type="button" className="quiet" onClick={leave}>
+            Switch user
+          </button>
+        </p>
+      </header>
+      <aside className="side">
+        <DropZone send={send} isBusy={isSending} />
+        {upload && <UploadNote upload={upload} forget={forget} />}
+        <nav aria-labelledby="documents">
+          <h2 id="documents">Your documents</h2>
+          {documents.length === 0 && <p className="hint">None yet.</p>}
+          <ul className="documents">
+            {documents.map((document) => (
+              <DocumentItem
+                key={document.id}
+                pdf={pdf}
+                document={document}
+                isShown={document.id === shown}
+              />
+            ))}
+          </ul>
+        </nav>
+      </aside>
+      <main className="main">
+        {shown ? (
+          <Reader key={shown} pdf={pdf} id={shown} document={document} remove={remove} />
+        ) : (
+          <Empty hasDocuments={documents.length > 0} />
+        )}
+      </main>
+    </div>
+  );
+}
+
+function Empty({ hasDocuments }: { hasDocuments: boolean }) {
+  return (
+    <div className="empty">
+      <svg viewBox="0 0 120 90" aria-hidden="true">
+        <rect x="14" y="8" width="46" height="66" rx="4" />
+        <rect x="60" y="16" width="46" height="66" rx="4" />
+        <path d="M24 22h26M24 32h26M24 42h18M70 30h26M70 40h26M70 50h26M70 60h14" />
+      </svg>
+      <h1>{hasDocuments ? "Choose a document" : "Nothing to read yet"}</h1>
+      <p className="hint">
+        Drop a PDF anywhere on this page. Its pages appear here as they are made, with their text
+        beside them to select and to search.
+      </p>
+    </div>
+  );
+}
+
+function DropZone({ send, isBusy }: { send: (file: File) => void; isBusy: boolean }) {
+  const [isOver, setIsOver] = useState(false);
+  const take = useRef(send);
+  useEffect(() => {
+    take.current = (file) => !isBusy && send(file);
+  });
+  useEffect(() => {
+    const over = (event: DragEvent) => {
+      event.preventDefault();
+      setIsOver(true);
+    };
+    const out = (event: DragEvent) => event.relatedTarget === null && setIsOver(false);
+    const drop = (event: DragEvent) => {
+      event.preventDefault();
+      setIsOver(false);
+      const [file] = event.dataTransfer?.files ?? [];
+      if (file) {
+        take.current(file);
+      }
+    };
+    addEventListener("dragover", over);
+    addEventListener("dragleave", out);
+    addEventListener("drop", drop);
+    return () => {
+      removeEventListener("dragover", over);
+      removeEventListener("dragleave", out);
+      removeEventListener("drop", drop);
+    };
+  }, []);
+  return (
+    <label className="drop" data-over={isOver} data-busy={isBusy}>
+      <input
+        type="file"
+        accept="application/pdf,.pdf"
+        disabled={isBusy}
+        onChange={({ target }) => {
+          const [file] = target.files ?? [];
+          if (file) {
+            take.current(file);
+          }
+          // The same file may be chosen again.
+          target.value = "";
+        }}
+      />
+      <strong>{isOver ? "Drop it here" : "Add a PDF"}</strong>
+      <span className="hint">Choose a file, or drop one on the page</span>
+    </label>
+  );
+}
+
+function UploadNote({ upload, forget }: { upload: Upload; forget: () => void }) {
+  const { name, sent, failure } = upload;
+  if (failure) {
+    return (
+      <div className="note bad" role="alert">
+        <p>
+          <strong>{name}</strong> {failure}
+        </p>
+        <button type="button" className="quiet" onClick={forget}>
+          Dismiss
+        </button>
+      </div>
+    );
+  }
+  const percent = Math.round((sent ?? 0) * 100);
+  return (
+    <div className="note" role="status">
+      <p>
+        Sending <strong>{name}</strong>
+      </p>
+      <progress aria-label={`Sending ${name}`} max={100} value={percent} />
+    </div>
+  );
+}

@@ -1,0 +1,2 @@
+/** Where the bare hop sends what it gets. */
+export const hopSubject = "bench.hop";

@@ -1,0 +1,22 @@
+import { Command } from "commander";
+import { valuesFor } from "../completion/values.js";
+import { print } from "../output.js";
+
+/** A shell waits for it: nothing is better than late, in ms. */
+const patienceMs = 3_000;
+
+/** `jetrpc complete -- WORDS`: what the last word may become. The scripts of `completion` run it. */
+export function completeCommand(): Command {
+  return new Command("complete").argument("[words...]").action(complete);
+}
+
+async function complete(words: string[]): Promise<void> {
+  const late = new Promise<string[]>((resolve) => {
+    setTimeout(() => resolve([]), patienceMs).unref();
+  });
+  // A person who types wants no error of what is not there.
+  const values = await Promise.race([valuesFor(words).catch(() => []), late]);
+  for (const value of values) {
+    print(value);
+  }
+}

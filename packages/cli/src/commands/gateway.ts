@@ -1,0 +1,82 @@
+import { once } from "node:events";
+import { Command } from "commander";
+import { askedToEnd } from "../asked-to-end.js";
+import { UsageError } from "../exit-code.js";
+import {
+  addGatewayOptions,
+  type GatewayArguments,
+  gatewayOptions,
+  loadGateway,
+} from "../gateway-options.js";
+import { environment, onHost } from "../host.js";
+import { addressOf } from "../listen-address.js";
+import { print, printJson, printLog } from "../output.js";
+import { descriptorsOf, loadSchema } from "../schema.js";
+import { addSessionOptions, collect, open, type SessionOptions } from "../session.js";
+
+interface Options extends SessionOptions, GatewayArguments {
+  listen: string;
+}
+
+interface TokenOptions {
+  owner: string;
+  method?: string[];
+  json?: boolean;
+}
+
+/** `jetrpc gateway`: an HTTP server in front of NATS. */
+export function gatewayCommand(): Command {
+  const command = addSessionOptions(
+    addGatewayOptions(
+      new Command("gateway")
+        .description("serve services over HTTP: Connect, gRPC, gRPC-Web and JSON")
+        .option("--listen <address>", "where it listens; port 0 for any", "127.0.0.1:8080"),
+    ),
+  ).action(gateway);
+  return command.addCommand(
+    new Command("token")
+      .description("make a token for a client, and its line for the file of --tokens")
+      .requiredOption("--owner <name>", "whose durable calls the client's are")
+      .option("--method <name>", "service or method that it may call; repeatable", collect)
+      // --json is an option of the command above.
+      .action((_options, command: Command) => token(command.optsWithGlobals())),
+  );
+}
+
+async function gateway(options: Options): Promise<void> {
+  const address = addressOf(options.listen);
+  // Without a schema that is named, the workers tell.
+  const isNamed = await descriptorsOf(options);
+  if (!isNamed && options.service) {
+    throw new UsageError("--service needs the schema: name an image with --descriptors FILE");
+  }
+  const services = isNamed ? (await loadSchema(options)).services : undefined;
+  const given = await gatewayOptions(options, await environment());
+  const { startGateway } = await loadGateway();
+  const running = await startGateway({
+    ...given,
+    ...address,
+    services,
+    connect: onHost((owner) => open(options, owner)),
+    log: onHost((message) => printLog(message, options.json)),
+  });
+  if (options.json) {
+    printJson({ url: running.url });
+  } else {
+    print(`the gateway is at ${running.url}`);
+  }
+  await once(askedToEnd(), "abort");
+  await running.drain();
+}
+
+async function token({ owner, method, json }: TokenOptions): Promise<void> {
+  const { createApiToken, hashApiToken } = await loadGateway();
+  const made = createApiToken();
+  const entry = { sha256: hashApiToken(made), owner, ...(method && { methods: method }) };
+  if (json) {
+    printJson({ token: made, entry });
+    return;
+  }
+  print(`the client gets, once:  ${made}`);
+  print(`the file of --tokens:   ${JSON.stringify(entry)}`);
+}

@@ -1,0 +1,208 @@
+import { Code, ConnectError } from "@jetrpc/runtime";
+import type { CallCounts } from "@jetrpc/runtime/operator";
+import { Command } from "commander";
+import { askedToEnd } from "../asked-to-end.js";
+import { durationOf } from "../duration.js";
+import { host } from "../host.js";
+import { operatorsOf, type ServiceOperator } from "../operators.js";
+import { print, printJson, tableOf } from "../output.js";
+import { addSessionOptions, type SessionOptions, withSession } from "../session.js";
+
+interface Options extends SessionOptions {
+  once?: boolean;
+  interval: string;
+}
+
+/** `jetrpc top`: what each durable method has queued and does, each second anew. */
+export function topCommand(): Command {
+  return addSessionOptions(
+    new Command("top")
+      .option("--once", "print it once, and end; also where stdout is no terminal")
+      .option("--interval <duration>", "how often it looks", "1s"),
+  ).action(top);
+}
+
+/** A durable method, and what it does. What an observer may not see is absent. */
+interface Row {
+  readonly service: string;
+  readonly method: string;
+  readonly queued: number;
+  readonly running: number;
+  readonly workers: number;
+  readonly paused: boolean;
+  readonly scheduled?: number;
+  /** Dead letters. */
+  readonly dead?: number;
+  /** Age of the oldest queued call, in ms; absent when none waits. */
+  readonly oldestMs?: number;
+  /** Calls a second that came, that ended, and that ended otherwise than by a result. */
+  readonly acceptedPerSecond?: number;
+  readonly endedPerSecond?: number;
+  readonly failedPerSecond?: number;
+}
+
+/** Rates are of this time, or less where more happens: it looks often, and is to cost little. */
+const rates = { windowMs: 60_000, maxEntries: 2_000 };
+
+async function top(options: Options): Promise<void> {
+  const intervalMs = durationOf(options.interval, "--interval");
+  await withSession(options, async (connection, schema) => {
+    const operators = operatorsOf(connection, schema);
+    const isLive = !options.once && !options.json && host().stdout.isTTY;
+    if (isLive) {
+      await watch(operators, intervalMs);
+      return;
+    }
+    const rows = await look(operators);
+    if (options.json) {
+      rows.forEach(printJson);
+    } else {
+      for (const line of tableFor(rows)) {
+        print(line);
+      }
+    }
+  });
+}
+
+async function look(operators: readonly ServiceOperator[]): Promise<Row[]> {
+  const all = await Promise.all(
+    operators.map(async ({ service, operator }) => {
+      const [counts, queues] = await Promise.all([
+        operator.countCalls(rates).catch(nothingSeen),
+        operator.queues(),
+      ]);
+      return queues.map(({ method, queued, running, workers, pausedUntil }): Row => {
+        const its = counts.find((each) => each.method === method);
+        return {
+          ...{ service: service.typeName, method, queued, running, workers },
+          paused: pausedUntil !== undefined,
+          ...(its && seenOf(its)),
+        };
+      });
+    }),
+  );
+  return all.flat();
+}
+
+/** An observer that may not read sees how much waits and runs. */
+function nothingSeen(error: unknown): CallCounts[] {
+  if (ConnectError.from(error).code === Code.PermissionDenied) {
+    return [];
+  }
+  throw error;
+}
+
+function seenOf({ scheduled, queued, failed: dead, recent, oldestQueuedAt }: CallCounts) {
+  const perSecond = (count: number) => (count * 1000) / (recent.windowMs || 1);
+  const failed = recent.failed + recent.expired;
+  return {
+    ...{ scheduled, queued, dead },
+    ...(oldestQueuedAt && { oldestMs: Math.max(0, Date.now() - oldestQueuedAt.getTime()) }),
+    acceptedPerSecond: perSecond(recent.accepted),
+    endedPerSecond: perSecond(recent.succeeded + failed + recent.cancelled),
+    failedPerSecond: perSecond(failed),
+  };
+}
+
+function tableFor(rows: readonly Row[], width?: number): string[] {
+  const rate = (value: number | undefined) =>
+    value === undefined ? "?" : value === 0 ? "0" : value.toPrecision(2);
+  return tableOf(
+    [
+      "METHOD",
+      "LATER",
+      "QUEUED",
+      "OLDEST",
+      "RUNNING",
+      "DEAD",
+      "IN/S",
+      "OUT/S",
+      "FAIL/S",
+      "WORKERS",
+    ],
+    rows.map((row) => [
+      `${row.service}.${row.method}`,
+      `${row.scheduled ?? "?"}`,
+      `${row.queued}`,
+      row.oldestMs === undefined ? "" : showAge(row.oldestMs),
+      `${row.running}`,
+      `${row.dead ?? "?"}`,
+      rate(row.acceptedPerSecond),
+      rate(row.endedPerSecond),
+      rate(row.failedPerSecond),
+      `${row.workers > 0 ? row.workers : "no worker"}${row.paused ? ", paused" : ""}`,
+    ]),
+    width,
+  );
+}
+
+/** `43s`, `7m`, `3h`, `2d`. */
+function showAge(ms: number): string {
+  const seconds = Math.floor(ms / 1000);
+  if (seconds < 120) {
+    return `${seconds}s`;
+  }
+  const minutes = Math.floor(seconds / 60);
+  return minutes < 120
+    ? `${minutes}m`
+    : minutes < 48 * 60
+      ? `${Math.floor(minutes / 60)}h`
+      : `${Math.floor(minutes / 1440)}d`;
+}
+
+/** Draws it until q is pressed, on a screen of its own. */
+async function watch(operators: readonly ServiceOperator[], intervalMs: number): Promise<void> {
+  const { stdin, stdout } = host();
+  const asked = askedToEnd();
+  const quit = new AbortController();
+  const end = AbortSignal.any([asked, quit.signal]);
+  const onKey = (key: Buffer) => {
+    // q, Ctrl-C, Escape.
+    if (["q", "\u0003", "\u001b"].includes(key.toString())) {
+      quit.abort();
+    }
+  };
+  stdin.setRawMode?.(true);
+  stdin.on("data", onKey);
+  stdout.write("\x1b[?1049h\x1b[?25l");
+  try {
+    while (!end.aborted) {
+      const rows = await look(operators);
+      const columns = stdout.columns || 80;
+      const height = stdout.rows || 24;
+      const time = new Date().toISOString().slice(11, 19);
+      const lines = [
+        `jetrpc top  ${time}  q ends it`.slice(0, columns),
+        "",
+        ...tableFor(rows, columns),
+      ];
+      stdout.write(
+        `\x1b[H${lines
+          .slice(0, height)
+          .map((line) => `${line}\x1b[K`)
+          .join("\r\n")}\x1b[J`,
+      );
+      await pause(intervalMs, end);
+    }
+  } finally {
+    stdout.write("\x1b[?25h\x1b[?1049l");
+    stdin.off("data", onKey);
+    stdin.setRawMode?.(false);
+    stdin.pause();
+  }
+}
+
+function pause(ms: number, end: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (end.aborted) {
+      resolve();
+      return;
+    }
+    const timer = setTimeout(resolve, ms);
+    const stop = () => {
+      clearTimeout(timer);
+      resolve();
+    };
+    end.addEventListener("abort", stop, { once: true });
+  });
+}

@@ -1,0 +1,250 @@
+import type { DescService } from "@bufbuild/protobuf";
+import { Code, ConnectError, type Connection } from "@jetrpc/runtime";
+import { findDrift } from "@jetrpc/runtime/operator";
+import { bindService, codeName } from "@jetrpc/runtime/schema";
+import { collectCalls, tellServing } from "./calls.js";
+import { JetStreamQueries } from "./jetstream-queries.js";
+import { Monitor } from "./monitor.js";
+import { QueueAges } from "./queue-ages.js";
+import { Samples } from "./samples.js";
+import { collectWorkers, type MethodWorkers } from "./workers.js";
+
+/** What an {@link Exporter} looks at. */
+export interface ExporterOptions {
+  readonly services: readonly DescService[];
+  /** URLs of monitoring ports. */
+  readonly monitors: readonly string[];
+  /** For how long a collection is good enough for further scrapes, in ms. */
+  readonly intervalMs: number;
+  readonly connect: () => Promise<Connection>;
+  /** Told when something fails that did not fail in this way before, and when it works again. */
+  readonly log: (line: string) => void;
+}
+
+/** How long a server may take to answer at all, in ms. */
+const patienceMs = 5_000;
+
+/** How long a collection may take, in ms: Prometheus waits for 10 s by default. */
+const collectionMs = 8_000;
+
+const kinds = ["create", "change", "destructive", "impossible"] as const;
+
+/** Collects metrics when it is scraped; scrapes at the same time share one collection. */
+export class Exporter {
+  private readonly monitors: readonly Monitor[];
+  private readonly ages = new QueueAges();
+  private readonly errors = new Map<string, { part: string; code: string; count: number }>();
+  /** The last failure of each part. */
+  private readonly failing = new Map<string, string>();
+  private latest: { readonly endedAt: number; readonly samples: Samples } | undefined;
+  private collecting: Promise<Samples> | undefined;
+  private connecting: Promise<Connection> | undefined;
+  private connection: Connection | undefined;
+
+  constructor(private readonly options: ExporterOptions) {
+    this.monitors = options.monitors.map((url) => new Monitor(url));
+  }
+
+  /** True when nothing failed in the last collection. */
+  get isWell(): boolean {
+    return this.failing.size === 0;
+  }
+
+  /**
+   * Never fails: a failure is a sample of its own, and so is what has not answered after
+   * `limitMs`: the rest is told.
+   */
+  async scrape(limitMs = collectionMs): Promise<Samples> {
+    const { latest } = this;
+    if (latest && performance.now() - latest.endedAt < this.options.intervalMs) {
+      return latest.samples;
+    }
+    this.collecting ??= this.collect(performance.now() + limitMs).finally(() => {
+      this.collecting = undefined;
+    });
+    return await this.collecting;
+  }
+
+  async close(): Promise<void> {
+    await this.connection?.close();
+  }
+
+  private async collect(endsAt: number): Promise<Samples> {
+    const samples = new Samples();
+    await Promise.all([
+      ...this.monitors.map((monitor) => this.collectMonitor(monitor, endsAt, samples)),
+      this.collectServices(endsAt, samples),
+    ]);
+    for (const { part, code, count } of this.errors.values()) {
+      samples.counter(
+        "jetrpc_scrape_errors_total",
+        "Parts of a collection that failed, by code",
+        { part, code },
+        count,
+      );
+    }
+    this.latest = { endedAt: performance.now(), samples };
+    return samples;
+  }
+
+  private async collectMonitor(monitor: Monitor, endsAt: number, samples: Samples): Promise<void> {
+    const part = `monitor ${monitor.label}`;
+    const isUp = await this.attempt(part, endsAt, samples, (own) => monitor.collect(own));
+    if (!isUp) {
+      monitor.tellUnreachable(samples);
+    }
+    samples.gauge(
+      "jetrpc_monitor_up",
+      "1 when the monitoring port of the server answers",
+      { monitor: monitor.label },
+      Number(isUp),
+    );
+  }
+
+  private async collectServices(endsAt: number, samples: Samples): Promise<void> {
+    let connection: Connection | undefined;
+    const isUp = await this.attempt("connection", endsAt, samples, async () => {
+      connection = await this.open();
+    });
+    samples.gauge("jetrpc_up", "1 when the exporter is connected to NATS", {}, Number(isUp));
+    if (connection) {
+      const open = new JetStreamQueries(connection, endsAt);
+      await Promise.all(
+        this.options.services.map((service) => this.collectService(open, service, endsAt, samples)),
+      );
+    }
+  }
+
+  private async collectService(
+    jetStream: JetStreamQueries,
+    service: DescService,
+    endsAt: number,
+    samples: Samples,
+  ): Promise<void> {
+    const binding = bindService(service);
+    const { typeName } = service;
+    const { connection } = jetStream;
+    const drift = this.attempt(`schema ${typeName}`, endsAt, samples, async (own) => {
+      const changes = await findDrift(connection, service);
+      for (const kind of kinds) {
+        own.gauge(
+          "jetrpc_schema_drift",
+          "Streams and consumers that are not as the schema says, by what `jetrpc apply` would do",
+          { service: typeName, kind },
+          changes.filter((change) => change.kind === kind).length,
+        );
+      }
+    });
+    let workers: ReadonlyMap<string, MethodWorkers> = new Map();
+    await this.attempt(`workers ${typeName}`, endsAt, samples, async (own) => {
+      workers = await collectWorkers(connection, binding, own);
+      for (const method of binding.methods.values()) {
+        if (method.delivery === "direct") {
+          tellServing(own, method, workers.get(method.desc.name)?.serving ?? 0);
+        }
+      }
+    });
+    if ([...binding.methods.values()].some(({ delivery }) => delivery === "durable")) {
+      await this.attempt(
+        `calls ${typeName}`,
+        endsAt,
+        samples,
+        (own) => collectCalls(jetStream, binding, workers, this.ages, own),
+        true,
+      );
+    }
+    await drift;
+  }
+
+  /**
+   * Collects a part until the time is over. Of one that fails nothing is taken, unless each of
+   * its samples is right without the others.
+   */
+  private async attempt(
+    part: string,
+    endsAt: number,
+    samples: Samples,
+    collect: (own: Samples) => Promise<void>,
+    isDivisible = false,
+  ): Promise<boolean> {
+    const begin = performance.now();
+    const own = new Samples();
+    let failure: ConnectError | undefined;
+    try {
+      await inTime(collect(own), endsAt - begin, (ms) => late(`no answer after ${ms} ms`));
+    } catch (error) {
+      failure = ConnectError.from(error);
+    }
+    if (!failure || isDivisible) {
+      samples.addAll(own);
+    }
+    samples.gauge(
+      "jetrpc_scrape_duration_seconds",
+      "How long it took to collect a part",
+      { part },
+      (performance.now() - begin) / 1000,
+    );
+    this.tell(part, failure);
+    return failure === undefined;
+  }
+
+  /** Counts a failure, and logs it when it is a new one. */
+  private tell(part: string, failure: ConnectError | undefined): void {
+    if (!failure) {
+      if (this.failing.delete(part)) {
+        this.options.log(`${part}: works again`);
+      }
+      return;
+    }
+    const code = codeName(failure.code);
+    const counter = this.errors.get(`${part} ${code}`) ?? { part, code, count: 0 };
+    counter.count++;
+    this.errors.set(`${part} ${code}`, counter);
+    if (this.failing.get(part) !== code) {
+      this.failing.set(part, code);
+      this.options.log(`${part}: ${failure.rawMessage}`);
+    }
+  }
+
+  /** A connection that works now. Errors: those of connect(), Unavailable. */
+  private async open(): Promise<Connection> {
+    if (this.connection?.nats.isClosed()) {
+      // A connection that the servers refuse later ends.
+      this.connection = undefined;
+    }
+    this.connection ??= await inTime(this.connect(), patienceMs, (ms) =>
+      unavailable(`no connection yet, after ${ms} ms`),
+    );
+    await inTime(this.connection.nats.flush(), patienceMs, (ms) =>
+      unavailable(`the server does not answer, after ${ms} ms`),
+    );
+    return this.connection;
+  }
+
+  /** One that takes long goes on, for the next collection. */
+  private connect(): Promise<Connection> {
+    this.connecting ??= this.options.connect().finally(() => {
+      this.connecting = undefined;
+    });
+    return this.connecting;
+  }
+}
+
+async function inTime<T>(
+  work: Promise<T>,
+  ms: number,
+  error: (ms: number) => ConnectError,
+): Promise<T> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(error(Math.round(ms))), ms);
+  });
+  try {
+    return await Promise.race([work, late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+const late = (text: string) => new ConnectError(text, Code.DeadlineExceeded);
+const unavailable = (text: string) => new ConnectError(text, Code.Unavailable);

@@ -1,0 +1,134 @@
+import { existsSync, statSync } from "node:fs";
+import { basename, relative, resolve } from "node:path";
+import { createInterface } from "node:readline/promises";
+import { parseArgs } from "node:util";
+import { createRepository, inWordsOf, isFree, type Manager } from "./create-repository.js";
+import { nameProblem } from "./package-name.js";
+
+const help = `Makes a repository with a contract, a worker, a client and a test, over NATS by jetrpc.
+
+  npm create jetrpc [folder] [-- --web]
+
+  --web, --no-web  with a React page and a gateway, or without
+  --name <name>    of the package (default: that of the folder)
+  -h, --help
+
+In a terminal it asks for what is not given.`;
+
+const defaultFolder = "jetrpc-app";
+
+/** The command line cannot be obeyed; the text says what to write instead. */
+class UsageError extends Error {}
+
+/** Runs the command, and returns its exit code. */
+export async function main(args: readonly string[]): Promise<number> {
+  try {
+    return await create(args);
+  } catch (error) {
+    const { code, message } = error as NodeJS.ErrnoException;
+    if (error instanceof UsageError || code?.startsWith("ERR_PARSE_ARGS")) {
+      console.error(`create-jetrpc: ${message}`);
+      return 2;
+    }
+    console.error(`create-jetrpc: the repository could not be written: ${message}`);
+    return 1;
+  }
+}
+
+async function create(args: readonly string[]): Promise<number> {
+  const { values, positionals } = parseArgs({
+    args: [...args],
+    allowPositionals: true,
+    options: {
+      web: { type: "boolean" },
+      "no-web": { type: "boolean" },
+      name: { type: "string" },
+      help: { type: "boolean", short: "h" },
+    },
+  });
+  if (values.help) {
+    console.log(help);
+    return 0;
+  }
+  if (positionals.length > 1) {
+    throw new UsageError(`one folder is made at a time: ${positionals.join(", ")} were given`);
+  }
+  const terminal = new Terminal();
+  const given = positionals[0] ?? (await terminal.ask("Folder", defaultFolder));
+  if (given === undefined) {
+    throw new UsageError("name the folder: `npm create jetrpc my-app`");
+  }
+  const folder = resolve(given);
+  const name = values.name ?? basename(folder);
+  const problem = nameProblem(name);
+  if (problem !== undefined) {
+    throw new UsageError(`${problem}, as the folder's name or by --name`);
+  }
+  if (existsSync(folder) && !statSync(folder).isDirectory()) {
+    throw new UsageError(`${given} is a file: name a folder that is empty, or is not there yet`);
+  }
+  if (!isFree(folder)) {
+    throw new UsageError(`${given} is not empty: name a folder that is, or is not there yet`);
+  }
+  // npm keeps a switch that stands before "--" to itself, and tells it by a variable.
+  const hasWeb =
+    values["no-web"] === true
+      ? false
+      : values.web === true ||
+        process.env["npm_config_web"] === "true" ||
+        /^y/i.test((await terminal.ask("With a React page? (y/n)", "n")) ?? "");
+  terminal.close();
+  const manager = managerOf(process.env["npm_config_user_agent"]);
+  createRepository({ folder, name, manager, hasWeb });
+  const path = relative(process.cwd(), folder);
+  const steps = [...(path === "" ? [] : [`cd ${quote(path)}`]), "npm install", "npm run dev"];
+  console.log(`${path === "" ? "This folder" : path} has a contract, a worker, a client and a test${hasWeb ? ", and a page" : ""}. Next:
+
+${steps.map((step) => `  ${inWordsOf(manager, step)}`).join("\n")}
+
+and in a second terminal:
+
+  ${inWordsOf(manager, "npm run client -- Ada")}
+
+README.md there says more.`);
+  return 0;
+}
+
+/** Asks the person at the terminal; nobody where there is none. */
+class Terminal {
+  private readonly reader =
+    process.stdin.isTTY && process.stdout.isTTY
+      ? createInterface({ input: process.stdin, output: process.stdout })
+      : undefined;
+
+  constructor() {
+    // Ctrl-C and Ctrl-D end a question that would wait for ever.
+    this.reader?.once("close", () => {
+      if (!this.isClosed) {
+        console.log();
+        process.exit(130);
+      }
+    });
+  }
+  private isClosed = false;
+
+  async ask(question: string, preset: string): Promise<string | undefined> {
+    const answer = await this.reader?.question(`${question} [${preset}]: `);
+    return answer?.trim() || (this.reader && preset);
+  }
+
+  close(): void {
+    this.isClosed = true;
+    this.reader?.close();
+  }
+}
+
+/** The package manager that runs this. */
+function managerOf(userAgent: string | undefined): Manager {
+  return userAgent?.startsWith("pnpm") ? "pnpm" : "npm";
+}
+
+/** A word for the shell. */
+function quote(word: string): string {
+  return /^[\w./@~-]+$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`;
+}

@@ -1,0 +1,18 @@
+/** Longest name that npm takes. */
+const longest = 214;
+
+/** Why a name is none for a package of npm, with a better one; undefined when it is one. */
+export function nameProblem(name: string): string | undefined {
+  if (
+    name.length <= longest &&
+    /^(@[a-z0-9~-][a-z0-9._~-]*\/)?[a-z0-9~-][a-z0-9._~-]*$/.test(name)
+  ) {
+    return undefined;
+  }
+  const better = name
+    .toLowerCase()
+    .replaceAll(/[^a-z0-9._~-]+/g, "-")
+    .replaceAll(/^[._-]+|[._-]+$/g, "")
+    .slice(0, longest);
+  return `"${name}" is no name for npm: ${better === "" ? "use a-z, 0-9 and -" : `take ${better}`}`;
+}

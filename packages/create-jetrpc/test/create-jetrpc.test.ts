@@ -1,0 +1,130 @@
+import { execFile, spawnSync } from "node:child_process";
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { promisify } from "node:util";
+import { afterEach, beforeEach, expect, test } from "vitest";
+import { nameProblem } from "../src/package-name.js";
+
+const top = join(import.meta.dirname, "../../..");
+let home: string;
+beforeEach(() => {
+  home = mkdtempSync(join(tmpdir(), "jetrpc-create-"));
+});
+afterEach(() => rmSync(home, { recursive: true, force: true }));
+
+/** Runs the built command, where nobody can be asked. */
+function create(args: readonly string[], env: Record<string, string> = {}) {
+  const bin = join(import.meta.dirname, "../bin/create-jetrpc.js");
+  return spawnSync(process.execPath, [bin, ...args], {
+    cwd: home,
+    encoding: "utf8",
+    env: { PATH: process.env["PATH"], ...env },
+  });
+}
+
+const manifestOf = (folder: string) =>
+  JSON.parse(readFileSync(join(home, folder, "package.json"), "utf8"));
+
+test("makes a repository, and says what to do next", () => {
+  const { status, stdout } = create(["shop/my-app"]);
+  expect(status).toBe(0);
+  expect(stdout).toContain("  cd shop/my-app\n  npm install\n  npm run dev\n");
+  expect(stdout).toContain("  npm run client -- Ada\n");
+  const made = readdirSync(join(home, "shop/my-app")).sort();
+  expect(made).toEqual(
+    [".env", ".gitignore", "README.md", "buf.gen.yaml", "buf.yaml", "package.json"].concat([
+      "proto",
+      "src",
+      "test",
+      "tsconfig.json",
+    ]),
+  );
+  expect(manifestOf("shop/my-app")).toMatchObject({ name: "my-app", private: true });
+  expect(readFileSync(join(home, "shop/my-app/README.md"), "utf8")).toMatch(/^# my-app\n/);
+});
+
+test("every version is the one that it was tested with", () => {
+  create(["my-app", "--web"]);
+  const { devDependencies: own } = JSON.parse(
+    readFileSync(join(import.meta.dirname, "../package.json"), "utf8"),
+  );
+  const { dependencies, devDependencies } = manifestOf("my-app");
+  const all = { ...dependencies, ...devDependencies };
+  expect(Object.keys(all).length).toBeGreaterThan(12);
+  for (const [name, version] of Object.entries(all)) {
+    expect(version, name).toBe(own[name]);
+  }
+});
+
+test("with pnpm its commands are pnpm's", () => {
+  const { stdout } = create(["my-app"], { npm_config_user_agent: "pnpm/10.34.9 npm/? node/v20" });
+  expect(stdout).toContain("  pnpm install\n  pnpm dev\n");
+  expect(stdout).toContain("  pnpm client Ada\n");
+  expect(readFileSync(join(home, "my-app/README.md"), "utf8")).not.toMatch(/npm run|npx/);
+  expect(existsSync(join(home, "my-app/pnpm-workspace.yaml"))).toBe(true);
+});
+
+test("a switch that npm keeps to itself is heeded", () => {
+  create(["my-app"], { npm_config_web: "true" });
+  expect(existsSync(join(home, "my-app/web/app.tsx"))).toBe(true);
+});
+
+test("nothing is overwritten, and a new repository of git is filled", () => {
+  mkdirSync(join(home, "full/.git"), { recursive: true });
+  expect(create(["full"])).toMatchObject({ status: 0 });
+  writeFileSync(join(home, "full/package.json"), "{}");
+  expect(create(["full"])).toMatchObject({
+    status: 2,
+    stderr: expect.stringContaining("full is not empty"),
+  });
+  expect(readFileSync(join(home, "full/package.json"), "utf8")).toBe("{}");
+  writeFileSync(join(home, "file"), "");
+  expect(create(["file"])).toMatchObject({
+    status: 2,
+    stderr: expect.stringContaining("file is a file"),
+  });
+});
+
+test.each([
+  [[], "name the folder: `npm create jetrpc my-app`"],
+  [["My App"], '"My App" is no name for npm: take my-app, as the folder\'s name or by --name'],
+  [["a", "b"], "one folder is made at a time: a, b were given"],
+  [["a", "--react"], "Unknown option '--react'"],
+])("%j is refused, and nothing is made", (args, text) => {
+  expect(create(args)).toMatchObject({ status: 2, stderr: expect.stringContaining(text) });
+  expect(readdirSync(home)).toEqual([]);
+});
+
+test("names are those that npm takes", () => {
+  for (const name of ["my-app", "a", "@acme/app", "app_2.0"]) {
+    expect(nameProblem(name), name).toBeUndefined();
+  }
+  for (const name of ["", ".app", "_app", "App", "a/b", "über", "a b", "x".repeat(215)]) {
+    expect(nameProblem(name), name).toContain("is no name for npm");
+  }
+});
+
+test("what it makes has no error of types", { timeout: 600_000 }, async () => {
+  create(["my-app", "--web"]);
+  const folder = join(home, "my-app");
+  symlinkSync(join(top, "node_modules"), join(folder, "node_modules"));
+  const run = (command: string, ...args: string[]) =>
+    promisify(execFile)(join(top, "node_modules/.bin", command), args, {
+      cwd: folder,
+      env: { ...process.env, PATH: `${join(top, "node_modules/.bin")}:${process.env["PATH"]}` },
+    });
+  await run("buf", "generate");
+  await run("buf", "lint", "proto");
+  await run("tsc", "--noEmit");
+  await run("tsc", "-p", "web");
+});

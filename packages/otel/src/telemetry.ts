@@ -1,0 +1,48 @@
+import type { CreateObserver } from "@jetrpc/runtime";
+import {
+  type MeterProvider,
+  metrics,
+  propagation,
+  type TextMapPropagator,
+  type TracerProvider,
+  trace,
+} from "@opentelemetry/api";
+import { ConnectionObserver } from "./connection-observer.js";
+import { Instruments } from "./instruments.js";
+import { scope } from "./scope.js";
+
+/** Options of {@link telemetry}. */
+export interface TelemetryOptions {
+  /**
+   * Where the span of an attempt hangs: `"child"` of the span of its submission, in the same
+   * trace; `"link"` in a trace of its own, for calls that are repeated for days. A link to the
+   * submission it has in both. Default: `"child"`.
+   */
+  attempts?: "child" | "link" | undefined;
+  /** Adds an event to a span for each message of a stream. Default: false. */
+  messageEvents?: boolean | undefined;
+  /** Default: the global one. */
+  tracerProvider?: TracerProvider | undefined;
+  /** Default: the global one, as it is when the connection is made. */
+  meterProvider?: MeterProvider | undefined;
+  /** Writes and reads `traceparent`. Default: the global one. */
+  propagator?: TextMapPropagator | undefined;
+}
+
+/**
+ * Traces and metrics of all that clients and workers do on a connection: an observer for
+ * `connect()`, `createConnection()` and `serve()`. Set the SDK up before you connect.
+ */
+export function telemetry(options: TelemetryOptions = {}): CreateObserver {
+  const { attempts = "child", messageEvents = false } = options;
+  return (nats) => {
+    const tracers = options.tracerProvider ?? trace;
+    return new ConnectionObserver(nats, {
+      tracer: tracers.getTracer(scope.name, scope.version),
+      instruments: Instruments.of(options.meterProvider ?? metrics.getMeterProvider()),
+      propagator: options.propagator ?? propagation,
+      isLinked: attempts === "link",
+      messageEvents,
+    });
+  };
+}

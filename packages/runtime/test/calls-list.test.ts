@@ -1,0 +1,350 @@
+import { Code, ConnectError } from "@jetrpc/runtime";
+import { type CallFilter, createOperator, type Operator } from "@jetrpc/runtime/operator";
+import { describe, expect, test } from "vitest";
+import { TestService } from "./gen/test/v1/test_pb.js";
+import { isSecured } from "./secured.js";
+import { collect, failureOf, gate, type TestClient, until, useNats } from "./support.js";
+
+const nats = useNats();
+
+async function operator(): Promise<Operator> {
+  return createOperator(await nats.connect({ as: "operator" }), TestService);
+}
+
+/** All pages of a list, as `<owner>/<id>`. */
+async function pages(self: Operator, filter: CallFilter, pageSize: number): Promise<string[][]> {
+  const all: string[][] = [];
+  for (let pageToken: string | undefined; ; ) {
+    const page = await self.listCalls(filter, { pageSize, pageToken });
+    all.push(page.calls.map(({ owner, callId }) => `${owner}/${callId}`));
+    pageToken = page.nextPageToken;
+    if (!pageToken) {
+      return all;
+    }
+  }
+}
+
+async function ids(self: Operator, filter: CallFilter = {}): Promise<string[]> {
+  return (await pages(self, filter, 1000)).flat();
+}
+
+const later = () => new Date(Date.now() + 3_600_000);
+
+describe("a list of calls", () => {
+  test("has each state, and what is known of a call in it", async () => {
+    const holds = gate();
+    const owner = await operator();
+    const client = await nats.client({ owner: "acme" });
+    const worker = await nats.worker({
+      do: async ({ text }, context) => {
+        if (text === "hold") {
+          await Promise.race([
+            holds.opened,
+            new Promise((resolve) => context.signal.addEventListener("abort", resolve)),
+          ]);
+        }
+        if (text === "bad") {
+          throw new ConnectError("bad input", Code.InvalidArgument);
+        }
+        return { text };
+      },
+      picky: () => {
+        throw new ConnectError("not yet", Code.Unavailable);
+      },
+    });
+    const before = Date.now();
+    await (await client.do.submit({ text: "a" }, { callId: "good" })).result();
+    await failureOf((await client.do.submit({ text: "bad" }, { callId: "bad" })).result());
+    const held = await client.do.submit({ text: "hold" }, { callId: "held" });
+    await until(async () => (await held.status()).state === "running");
+    await client.do.submit({ text: "l" }, { callId: "later", notBefore: later() });
+    await client.urgent.submit({ text: "q" }, { callId: "queued", priority: "high" });
+    const gone = await client.do.submit({ text: "l" }, { callId: "gone", notBefore: later() });
+    await gone.cancel();
+
+    await until(async () => (await ids(owner, { states: ["failed"] })).length > 0);
+    const calls = await collect(owner.calls());
+    const states = Object.fromEntries(calls.map(({ callId, state }) => [callId, state]));
+    expect(states).toEqual({
+      good: "succeeded",
+      bad: "failed",
+      held: "running",
+      later: "scheduled",
+      queued: "queued",
+      gone: "cancelled",
+    });
+    const times = calls.map(({ at }) => Number(at));
+    expect(times).toEqual([...times].sort((one, other) => other - one));
+    expect(Math.min(...times)).toBeGreaterThanOrEqual(before - 1000);
+    const bad = calls.find(({ callId }) => callId === "bad");
+    expect(bad).toMatchObject({ method: "Do", owner: "acme", attempts: 1 });
+    expect(bad?.error).toMatchObject({ code: Code.InvalidArgument, rawMessage: "bad input" });
+    expect(bad?.toJson()).toMatchObject({
+      state: "failed",
+      error: { code: "invalid_argument", message: "bad input" },
+      endedAt: expect.stringMatching(/^20/),
+    });
+    const scheduled = calls.find(({ callId }) => callId === "later");
+    expect(Number(scheduled?.startsAt)).toBeGreaterThan(Date.now() + 3_000_000);
+    for (const [callId, state] of Object.entries(states)) {
+      expect(await ids(owner, { states: [state] })).toEqual([`acme/${callId}`]);
+    }
+    const count = async () => (await owner.countCalls()).find(({ method }) => method === "Do");
+    // What took the place of the canceled request goes after a second.
+    await until(async () => (await count())?.scheduled === 1);
+    expect(await count()).toMatchObject({
+      scheduled: 1,
+      queued: 0,
+      running: 1,
+      failed: 1,
+      recent: { accepted: 5, succeeded: 1, failed: 1, cancelled: 1, expired: 0 },
+    });
+    const urgent = (await owner.countCalls()).find(({ method }) => method === "Urgent");
+    expect(urgent).toMatchObject({ queued: 1, running: 0, oldestQueuedAt: expect.any(Date) });
+    holds.open();
+    await held.result();
+    await worker.drain();
+  });
+
+  test("finds the calls of an id, and those that begin with some letters, of any owner", async () => {
+    await nats.worker({ do: ({ text }) => ({ text }) });
+    const owner = await operator();
+    for (const name of ["acme", "a", "b"]) {
+      const client = await nats.client({ owner: name });
+      for (const callId of ["invoice-1", "invoice-2", "order-1"]) {
+        await (await client.do.submit({ text: callId }, { callId })).result();
+      }
+    }
+    const client = await nats.client({ owner: "b" });
+    const made = await client.do.submit({ text: "made" });
+    await made.result();
+    expect((await ids(owner, { callId: "invoice-1" })).sort()).toEqual([
+      "a/invoice-1",
+      "acme/invoice-1",
+      "b/invoice-1",
+    ]);
+    expect(await ids(owner, { callId: "order-1", owner: "a" })).toEqual(["a/order-1"]);
+    expect(await ids(owner, { callId: "order-1", method: "count" })).toEqual([]);
+    expect(await ids(owner, { callIdPrefix: "invoice", owner: "acme" })).toEqual([
+      "acme/invoice-2",
+      "acme/invoice-1",
+    ]);
+    expect(await ids(owner, { callId: made.id })).toEqual([`b/${made.id}`]);
+    expect(await ids(owner, { callIdPrefix: made.id.slice(0, -1) })).toEqual([`b/${made.id}`]);
+    expect(await ids(owner, { callIdPrefix: made.id.slice(0, 8) })).toEqual([`b/${made.id}`]);
+  });
+
+  test("is for an observer that may read, who may change nothing; another one is told who may", async () => {
+    const client = await nats.client();
+    await client.urgent.submit({ text: "q" }, { callId: "q" });
+    const reader = createOperator(await nats.connect({ as: "reader" }), TestService);
+    expect(await ids(reader)).toEqual(["_/q"]);
+    const counts = await reader.countCalls();
+    expect(counts.find(({ method }) => method === "Urgent")).toMatchObject({ queued: 1 });
+    const story = await reader.showCall({ method: "urgent", callId: "q" });
+    expect(await story.request()).toMatchObject({ text: "q" });
+    if (!isSecured) {
+      return;
+    }
+    const observer = createOperator(await nats.connect({ as: "observer" }), TestService);
+    for (const [refused, role] of [
+      [() => story.cancel(), "operator"],
+      [() => reader.actOnCalls("cancel", {}), "operator"],
+      [() => observer.listCalls(), "mayRead"],
+      [() => observer.countCalls(), "mayRead"],
+      [() => observer.showCall({ method: "urgent", callId: "q" }), "mayRead"],
+    ] as const) {
+      expect(await failureOf(refused())).toMatchObject({
+        code: Code.PermissionDenied,
+        rawMessage: expect.stringContaining(role),
+      });
+    }
+    expect((await reader.showCall({ method: "urgent", callId: "q" })).state).toBe("queued");
+  });
+
+  test("refuses what no call can be, and a token of another list", async () => {
+    const owner = await operator();
+    await (await nats.client()).do.submit({ text: "x" });
+    await (await nats.client()).do.submit({ text: "y" });
+    const wrong: CallFilter[] = [
+      { states: ["done" as "failed"] },
+      { method: "Get" },
+      { method: "Nothing" },
+      { owner: "a.b" },
+      { callId: "a b" },
+      { callId: "a", callIdPrefix: "a" },
+      { since: new Date("never") },
+    ];
+    for (const filter of wrong) {
+      expect(await failureOf(owner.listCalls(filter))).toMatchObject({
+        code: Code.InvalidArgument,
+      });
+    }
+    const { nextPageToken } = await owner.listCalls({}, { pageSize: 1 });
+    expect(nextPageToken).toBeDefined();
+    for (const pageToken of [nextPageToken, "x", "W10="]) {
+      const other = owner.listCalls({ method: "do" }, { pageToken });
+      expect(await failureOf(other)).toMatchObject({ code: Code.InvalidArgument });
+    }
+    for (const pageSize of [0, 1001, 1.5]) {
+      expect(await failureOf(owner.listCalls({}, { pageSize }))).toMatchObject({
+        code: Code.InvalidArgument,
+      });
+    }
+  });
+});
+
+/** A call of the model. */
+interface Modelled {
+  readonly owner: string;
+  readonly callId: string;
+  readonly method: "do" | "picky" | "urgent";
+  readonly state: string;
+}
+
+/** Numbers that look random, the same for the same seed. */
+function randomOf(seed: number): (below: number) => number {
+  let state = seed;
+  return (below) => {
+    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+    return Math.floor((state / 2 ** 32) * below);
+  };
+}
+
+test("a call that is looked for by its id is found while it moves on", async () => {
+  const self = await operator();
+  await nats.worker({ do: () => ({}) });
+  const client = await nats.client();
+  for (let index = 0; index < 100; index++) {
+    const callId = `moving-${index}`;
+    const call = await client.do.submit({}, { callId });
+    const looks = [1, 2, 3, 4].map(() => self.listCalls({ callId }));
+    for (const { calls } of await Promise.all(looks)) {
+      expect(calls.map((each) => each.callId)).toEqual([callId]);
+    }
+    await call.result();
+  }
+});
+
+test("a call that is looked for by its id is found once while it is replayed", async () => {
+  const self = await operator();
+  const worker = await nats.worker({
+    do: () => {
+      throw new ConnectError("no", Code.InvalidArgument);
+    },
+  });
+  const client = await nats.client();
+  const all = Array.from({ length: 30 }, (_, index) => `back-${index}`);
+  const calls = await Promise.all(all.map((callId) => client.do.submit({}, { callId })));
+  await Promise.all(calls.map((call) => failureOf(call.result())));
+  await until(async () => (await collect(self.deadLetters())).length === all.length);
+  await worker.drain();
+  for await (const letter of self.deadLetters()) {
+    const { callId } = letter;
+    let isReplayed = false;
+    const replayed = letter.replay().then(() => {
+      isReplayed = true;
+    });
+    do {
+      const { calls } = await self.listCalls({ callId });
+      expect(calls.map((each) => each.callId)).toEqual([callId]);
+    } while (!isReplayed);
+    await replayed;
+  }
+});
+
+test("a list of a random history has what the model has, and its pages join while calls are added", async () => {
+  const seed = Date.now() % 1_000_000;
+  const random = randomOf(seed);
+  await nats.worker({
+    do: ({ text }) => {
+      if (text === "fail") {
+        throw new ConnectError("no", Code.InvalidArgument);
+      }
+      return { text };
+    },
+    picky: ({ text }) => ({ text }),
+  });
+  const owners = ["acme", "a", "b"] as const;
+  const clients = new Map<string, TestClient>();
+  for (const owner of owners) {
+    clients.set(owner, await nats.client({ owner }));
+  }
+  const model: Modelled[] = [];
+  const add = async () => {
+    const owner = owners[random(3)] as string;
+    const client = clients.get(owner) as TestClient;
+    const callId = `${["x", "y", "xy"][random(3)]}-${model.length}`;
+    const kind = random(6);
+    const [method, state] = (
+      [
+        ["do", "succeeded"],
+        ["do", "failed"],
+        ["picky", "succeeded"],
+        ["urgent", "queued"],
+        ["do", "scheduled"],
+        ["urgent", "cancelled"],
+      ] as const
+    )[kind] as readonly [Modelled["method"], string];
+    const text = state === "failed" ? "fail" : "ok";
+    const notBefore = state === "scheduled" ? later() : undefined;
+    const call = await client[method].submit({ text }, { callId, notBefore });
+    if (state === "succeeded" || state === "failed") {
+      await call.result().catch(() => undefined);
+    } else if (state === "cancelled") {
+      await call.cancel();
+    }
+    model.push({ owner, callId, method, state });
+  };
+  const self = await operator();
+  for (let count = 0; count < 60; count++) {
+    await add();
+  }
+  // A worker stores a dead letter after the end that the caller hears.
+  const buried = async () =>
+    (await ids(self, { states: ["failed"] })).length ===
+    model.filter(({ state }) => state === "failed").length;
+  const names = (calls: readonly Modelled[]) =>
+    calls.map(({ owner, callId }) => `${owner}/${callId}`).sort();
+  const check = async (filter: CallFilter, fits: (call: Modelled) => boolean) => {
+    await until(buried);
+    const expected = names(model.filter(fits));
+    const pageSize = 1 + random(20);
+    const found: string[] = [];
+    for (let pageToken: string | undefined; ; ) {
+      const page = await self.listCalls(filter, { pageSize, pageToken });
+      expect(page.calls.length).toBeLessThanOrEqual(pageSize);
+      found.push(...page.calls.map(({ owner, callId }) => `${owner}/${callId}`));
+      pageToken = page.nextPageToken;
+      if (!pageToken) {
+        break;
+      }
+      if (random(3) === 0) {
+        await add();
+      }
+    }
+    expect(found.sort(), `seed ${seed}, ${JSON.stringify(filter)}`).toEqual(expected);
+  };
+  await check({}, () => true);
+  for (const state of ["succeeded", "failed", "queued", "scheduled", "cancelled"] as const) {
+    await check({ states: [state] }, (call) => call.state === state);
+  }
+  await check({ states: ["failed", "queued"] }, ({ state }) => /^(failed|queued)$/.test(state));
+  for (const owner of owners) {
+    await check({ owner }, (call) => call.owner === owner);
+  }
+  for (const method of ["do", "picky", "urgent"] as const) {
+    await check({ method }, (call) => call.method === method);
+    await check({ method, owner: "a", callIdPrefix: "x" }, (call) => {
+      return call.method === method && call.owner === "a" && call.callId.startsWith("x");
+    });
+  }
+  await check({ callIdPrefix: "x-" }, ({ callId }) => callId.startsWith("x-"));
+  await until(buried);
+  const all = await collect(self.calls());
+  const middle = all[Math.floor(all.length / 2)]?.at as Date;
+  const expected = (fits: (at: Date) => boolean) =>
+    all.filter(({ at }) => fits(at)).map(({ owner, callId }) => `${owner}/${callId}`);
+  expect(await ids(self, { since: middle })).toEqual(expected((at) => at >= middle));
+  expect((await ids(self, { until: middle })).sort()).toEqual(expected((at) => at < middle).sort());
+});

@@ -1,0 +1,261 @@
+import { existsSync } from "node:fs";
+import { readFile } from "node:fs/promises";
+import { createRequire } from "node:module";
+import { join } from "node:path";
+import { connect } from "@jetrpc/runtime/node";
+import { createPdfClient } from "@jetrpc-examples/pdf-v1-client";
+import { type Browser, type BrowserContext, chromium, type Page } from "playwright-core";
+import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
+import { startWeb, type Web } from "../examples/web/server/start-web.js";
+
+/** Debian's. CI has it. */
+const chromiumPath = "/usr/bin/chromium";
+
+const fixtures = join(import.meta.dirname, "../services/pdf/fixtures");
+/** Pages of a document that takes its time: something can happen meanwhile. */
+const longPages = 120;
+const short = join(fixtures, "three-pages.pdf");
+
+/** The machine may be busy with all other tests, in ms. */
+const patienceMs = 150_000;
+
+const hasChromium = existsSync(chromiumPath) || process.env["CI"] !== undefined;
+
+describe.skipIf(!hasChromium)("examples/web, in a browser", { timeout: 2 * patienceMs }, () => {
+  let web: Web;
+  let browser: Browser;
+  let long: { name: string; mimeType: string; buffer: Buffer };
+  const contexts: BrowserContext[] = [];
+  const problems: string[] = [];
+
+  beforeAll(async () => {
+    web = await startWeb({ port: 0, env: { PDF_THREADS: "1" } });
+    long = { name: "demo.pdf", mimeType: "application/pdf", buffer: await firstPages(web) };
+    browser = await chromium.launch({
+      executablePath: chromiumPath,
+      args: [
+        "--no-sandbox",
+        "--disable-gpu",
+        "--disable-quic",
+        "--no-first-run",
+        "--disable-background-networking",
+        "--disable-component-update",
+        "--disable-sync",
+      ],
+    });
+  });
+  afterEach(async () => {
+    for (const context of contexts.splice(0)) {
+      await context.close();
+    }
+    expect(problems.splice(0)).toEqual([]);
+  });
+  afterAll(async () => {
+    await browser?.close();
+    await web?.[Symbol.asyncDispose]();
+  });
+
+  /** A browser of its own, with nothing stored. */
+  async function newContext(options: Parameters<Browser["newContext"]>[0] = {}) {
+    const context = await browser.newContext(options);
+    context.setDefaultTimeout(patienceMs);
+    context.on("weberror", (error) => problems.push(String(error.error())));
+    context.on("console", (message) => {
+      // React warns there.
+      if (message.type() === "error" && !message.text().startsWith("Failed to load resource")) {
+        problems.push(message.text());
+      }
+    });
+    contexts.push(context);
+    return context;
+  }
+
+  async function openAs(user: string, context?: BrowserContext, path = "/"): Promise<Page> {
+    const page = await (context ?? (await newContext())).newPage();
+    await page.goto(`${web.url}${path}`);
+    await page.getByRole("button", { name: user }).click();
+    await page.getByRole("heading", { name: "Your documents" }).waitFor();
+    return page;
+  }
+
+  const choose = (page: Page, file: string | typeof long) =>
+    page.getByLabel("Add a PDF").setInputFiles(file);
+
+  /** The numbers of the pages whose pictures are there. */
+  const pagesOf = (page: Page) =>
+    page
+      .locator(".page img")
+      .evaluateAll((images) => images.map((image) => Number(image.getAttribute("alt")?.slice(5))));
+
+  /** Waits for more pictures than so many, and returns how many there are. */
+  async function morePages(page: Page, than: number): Promise<number> {
+    await page.locator(".page img").nth(than).waitFor({ state: "attached" });
+    return page.locator(".page img").count();
+  }
+
+  async function cancel(page: Page): Promise<void> {
+    await page.getByRole("button", { name: "Cancel" }).click();
+    await page.getByText(/^Canceled after/).waitFor();
+  }
+
+  test("a document is sent, its pages appear, and words are found in their text", async () => {
+    const page = await openAs("Ada");
+    await page.getByText("Nothing to read yet").waitFor();
+    const session = await page.context().newCDPSession(page);
+    await session.send("Network.emulateNetworkConditions", {
+      offline: false,
+      latency: 0,
+      downloadThroughput: -1,
+      uploadThroughput: 200_000,
+    });
+    await choose(page, long);
+    const sending = page.getByRole("progressbar", { name: "Sending demo.pdf" });
+    // It does not wait for a bar that has gone.
+    const sent = () => sending.evaluateAll(([bar]) => Number(bar?.getAttribute("value")));
+    await expect.poll(sent).toBeGreaterThan(5);
+    await session.send("Network.disable");
+    await session.detach();
+    await page.getByText(new RegExp(`^Page \\d+ of ${longPages}`)).waitFor();
+    await cancel(page);
+    await page.getByRole("link", { name: "demo.pdf" }).getByText("Canceled").waitFor();
+
+    await choose(page, short);
+    await page.getByText("3 pages, all there").waitFor();
+    expect(await pagesOf(page)).toEqual([1, 2, 3]);
+    const text = (await page.locator(".page .text").first().textContent()) ?? "";
+    expect(text.length).toBeGreaterThan(0);
+    const [word = ""] = text.match(/\w{3,}/) ?? [];
+    await page.getByLabel("Search the text").fill(word.toLowerCase());
+    await expect.poll(() => page.locator("mark").first().textContent()).toBe(word);
+    await page.getByLabel("Search the text").fill("no such words");
+    await page.getByText("Nothing found").waitFor();
+  });
+
+  test("work is seen again after a reload, and in another tab, where it can be canceled", async () => {
+    const page = await openAs("Ada");
+    await choose(page, long);
+    const before = await morePages(page, 5);
+    await page.reload();
+    await page.getByRole("link", { name: "demo.pdf" }).waitFor();
+    await morePages(page, before + 3);
+
+    const other = await openAs("Ada", page.context());
+    await other.getByRole("link", { name: "demo.pdf" }).click();
+    const seen = await morePages(other, 3);
+    expect((await pagesOf(other)).slice(0, seen)).toEqual(
+      Array.from({ length: seen }, (_, index) => index + 1),
+    );
+    await cancel(other);
+    await page.getByText(/^Canceled after/).waitFor();
+  });
+
+  test("each page comes once and in order, though workers and the gateway are killed", async () => {
+    const page = await openAs("Ada");
+    await choose(page, long);
+    let count = await morePages(page, 5);
+    await Promise.all(web.workers.map((worker) => worker.restart()));
+    count = await morePages(page, count + 20);
+    await web.gateway.kill();
+    const lost = page.getByText("Reconnecting…");
+    await lost.waitFor();
+    await expectAccessible(page);
+    await web.gateway.start();
+    await lost.waitFor({ state: "detached" });
+    await morePages(page, count + 5);
+    await page.getByText(`${longPages} pages, all there`).waitFor();
+    expect(await pagesOf(page)).toEqual(Array.from({ length: longPages }, (_, index) => index + 1));
+  });
+
+  test("a bad file is told at once, and says why", async () => {
+    const page = await openAs("Ada");
+    const alert = page.getByRole("alert");
+    for (const [name, text] of [
+      ["garbage.pdf", "not a PDF, or it is damaged"],
+      ["encrypted.pdf", "locked with a password"],
+    ] as const) {
+      await choose(page, join(fixtures, name));
+      await alert.getByText(name).waitFor();
+      expect(await alert.textContent()).toContain(text);
+      await page.getByRole("button", { name: "Dismiss" }).click();
+    }
+    await page.getByText("None yet.").waitFor();
+  });
+
+  test("a user does not see the calls of another one, not even by their address", async () => {
+    const ada = await openAs("Ada");
+    await choose(ada, short);
+    await ada.getByText("3 pages, all there").waitFor();
+    const { hash } = new URL(ada.url());
+
+    const grace = await openAs("Grace", ada.context(), `/${hash}`);
+    await grace.getByRole("alert").getByText("no such document of yours").waitFor();
+    expect(await grace.locator(".page").count()).toBe(0);
+    expect(await grace.getByRole("link", { name: "three-pages.pdf" }).count()).toBe(0);
+
+    // The address is right: it is Ada's.
+    const again = await openAs("Ada", ada.context(), `/${hash}`);
+    await again.getByText("3 pages, all there").waitFor();
+  });
+
+  test.for(["light", "dark"] as const)(
+    "nobody is kept out, and nothing is cut off on a phone: %s",
+    async (colorScheme) => {
+      const context = await newContext({ colorScheme, viewport: { width: 320, height: 640 } });
+      const page = await context.newPage();
+      await page.goto(web.url);
+      await page.getByRole("button", { name: "Ada" }).waitFor();
+      await expectAccessible(page);
+      await page.getByRole("button", { name: "Ada" }).click();
+      await page.getByText("None yet.").waitFor();
+      await choose(page, join(fixtures, "garbage.pdf"));
+      await page.getByRole("alert").waitFor();
+      await expectAccessible(page);
+      await choose(page, short);
+      await page.getByText("3 pages, all there").waitFor();
+      await page.getByLabel("Search the text").fill("page");
+      await expectAccessible(page);
+      await page.setViewportSize({ width: 1280, height: 800 });
+      await expectAccessible(page);
+
+      // By keyboard alone, from the list back to the document.
+      await page.getByRole("link", { name: "Folio" }).focus();
+      await page.keyboard.press("Enter");
+      await page.getByText("Choose a document").waitFor();
+      await page.getByRole("link", { name: "three-pages.pdf" }).focus();
+      await page.keyboard.press("Enter");
+      await page.getByText("3 pages, all there").waitFor();
+    },
+  );
+});
+
+/** The first pages of a long document. */
+async function firstPages({ nats }: Web): Promise<Buffer> {
+  await using connection = await connect({ nats: { servers: nats.url } });
+  const document = await readFile(join(fixtures, "demo.pdf"));
+  const ranges = [{ first: 1, last: longPages }];
+  const { documents } = await createPdfClient(connection).split({ document, ranges });
+  return Buffer.from(documents[0] ?? []);
+}
+
+/** No serious finding of axe, and no scrolling to the side. */
+async function expectAccessible(page: Page): Promise<void> {
+  await page.evaluate(await axe);
+  const findings = await page.evaluate(async () => {
+    const { axe } = globalThis as unknown as { axe: typeof import("axe-core") };
+    const { violations } = await axe.run();
+    return violations.map(({ id, impact, nodes }) => ({
+      id,
+      impact,
+      where: nodes.map(({ html }) => html),
+    }));
+  });
+  expect(findings.filter(({ impact }) => impact === "serious" || impact === "critical")).toEqual(
+    [],
+  );
+  const { scroll, client } = (await page.evaluate(
+    "({ scroll: document.documentElement.scrollWidth, client: document.documentElement.clientWidth })",
+  )) as { scroll: number; client: number };
+  expect(scroll).toBeLessThanOrEqual(client);
+}
+
+const axe = readFile(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
