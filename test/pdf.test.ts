@@ -12,6 +12,7 @@ import {
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { startWorker, type WorkerProcess } from "../examples/pdf-demo/worker-process.js";
 import { isSecured, makeStreams, TestUsers } from "../packages/runtime/test/secured.js";
+import { chance } from "./chance.js";
 
 /** PdfService as an app meets it: worker processes, NATS between, the generated client. */
 let nats: NatsServer;
@@ -172,7 +173,7 @@ describe("kill -9 of the worker at a random page", () => {
       const call = await createPdfClient(one)[method].submit(request, { callId: "cut" });
       const attached = collect<{ page: number }>(createPdfClient(two)[method].attach("cut"));
       await using second = await startWorkerOf(server, { waits: true });
-      const killAt = 1 + Math.floor(Math.random() * 198);
+      const killAt = 1 + chance()(198);
       const seen: number[] = [];
       for await (const { page } of call as AsyncIterable<{ page: number }>) {
         seen.push(page);
@@ -182,7 +183,7 @@ describe("kill -9 of the worker at a random page", () => {
         }
       }
       const all = Array.from({ length: 200 }, (_, index) => index + 1);
-      expect(seen, `killed at page ${killAt}`).toEqual(all);
+      expect(seen).toEqual(all);
       expect((await attached).map((p) => p.page)).toEqual(all);
     } finally {
       await one.close();

@@ -48,7 +48,7 @@ test("what it tries has no effect", async () => {
   });
   const client = await shop.client(service);
   await client.order({});
-  await vi.waitUntil(async () => (await state()).pending === 0, { timeout: 30_000 });
+  await vi.waitUntil(async () => (await state()).pending === 0, { timeout: 120_000 });
   const before = await state();
   expect(await complaints(image, here())).toEqual({ code: 0, findings: [] });
   expect(await state()).toEqual(before);

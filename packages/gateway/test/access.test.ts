@@ -8,7 +8,7 @@ import {
 } from "@connectrpc/connect-node";
 import { expect, test } from "vitest";
 import { TestService } from "../../runtime/test/gen/test/v1/test_pb.js";
-import { collect, failureOf, gate } from "../../runtime/test/support.js";
+import { collect, failureOf, gate, until } from "../../runtime/test/support.js";
 import { type Authenticate, type GatewayOptions, startGateway } from "../src/index.js";
 import { postJson, useGateway } from "./support.js";
 
@@ -235,7 +235,13 @@ test("a client that sends headers or a body slowly loses its connection, and no 
     await new Promise((resolve) => socket.once("close", resolve));
   }
   expect(seen.calls).toBe(0);
-  expect((await postJson(`${url}${get}`, {})).status).toBe(200);
+  // On a busy machine it may be slow itself.
+  await until(() =>
+    postJson(`${url}${get}`, {}).then(
+      ({ status }) => status === 200,
+      () => false,
+    ),
+  );
 });
 
 test("an identity has its number of calls at once, and of calls a second; others have theirs", async () => {
@@ -264,11 +270,13 @@ test("an identity has its number of calls at once, and of calls a second; others
   expect((await first).status).toBe(200);
   expect((await other).status).toBe(200);
 
-  const answers = await Promise.all(
-    Array.from({ length: 10 }, () => fetch(`${url}/none`, { headers: { "X-Owner": "c" } })),
-  );
-  const refused = answers.filter(({ status }) => status === 429);
-  expect(refused.length).toBeGreaterThan(0);
+  // As many as come in some seconds of a busy machine.
+  await until(async () => {
+    const answers = await Promise.all(
+      Array.from({ length: 10 }, () => fetch(`${url}/none`, { headers: { "X-Owner": "c" } })),
+    );
+    return answers.some(({ status }) => status === 429);
+  });
 });
 
 test("a gateway that drains lets calls end, and tells a load balancer and those that do not end", async () => {

@@ -73,9 +73,10 @@ test("a gateway that stops tells an upload how far it came, and another one take
   const begun = gate();
   const never = new Promise(() => undefined);
   const sent = put(target(first.url, "drain"), all, {
-    halfway: () => {
+    halfway: async () => {
+      await until(async () => (await offsetOf(target(first.url, "drain"))) > 0);
       begun.open();
-      return never;
+      await never;
     },
   });
   await begun.opened;

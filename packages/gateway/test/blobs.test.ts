@@ -6,6 +6,7 @@ import { createConnectTransport, createGrpcTransport } from "@connectrpc/connect
 import { blobOf, openBlob } from "@jetrpc/runtime";
 import { createOperator } from "@jetrpc/runtime/operator";
 import { expect, test } from "vitest";
+import { chance } from "../../../test/chance.js";
 import { type BlobClient, bytes } from "../../runtime/test/blob-support.js";
 import { BlobService, FilesSchema } from "../../runtime/test/gen/test/v1/blob_pb.js";
 import { useProcesses } from "../../runtime/test/process.js";
@@ -56,7 +57,8 @@ test("a file arrives once and right over a connection that is cut ten times, and
   let { child, url } = await start();
   const all = bytes(24 * 1024 * 1024 + 77);
   const path = uploadPath("film");
-  const cuts = Array.from({ length: 10 }, () => Math.floor(Math.random() * all.length));
+  const random = chance();
+  const cuts = Array.from({ length: 10 }, () => random(all.length));
   for (const [index, cut] of cuts.sort((a, b) => a - b).entries()) {
     const from = await offsetOf(url + path);
     expect(from).toBeLessThanOrEqual(index === 0 ? 0 : (cuts[index - 1] as number));
@@ -158,10 +160,8 @@ test("parts of a size that is not known yet, and a completion without bytes", as
 });
 
 test("what is wrong with an upload is told, and loses nothing that was right", async () => {
-  const { url } = await gateway({
-    services: [BlobService],
-    limits: { maxBlobBytes: 1_000_000, bodyTimeoutMs: 500 },
-  });
+  const options = { services: [BlobService], limits: { maxBlobBytes: 1_000_000 } };
+  const { url } = await gateway(options);
   const all = bytes(200_000);
   const target = url + uploadPath("wrong");
   const half = all.subarray(0, 100_000);
@@ -223,7 +223,8 @@ test("what is wrong with an upload is told, and loses nothing that was right", a
   await refused(all.subarray(120_000), zipped, 400, "gzip", null);
   // A connection that says nothing.
   const silent = { headers: rest(all, 120_000), halfway: () => new Promise(() => undefined) };
-  const waits = put(target, all.subarray(120_000), silent);
+  const hasty = await gateway({ ...options, limits: { bodyTimeoutMs: 2_000 } });
+  const waits = put(hasty.url + uploadPath("wrong"), all.subarray(120_000), silent);
   await until(async () => (await offsetOf(target)) === 120_000 + 65_536);
   void waits;
   // A digest that is not that of the bytes: they go.

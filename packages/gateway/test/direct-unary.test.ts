@@ -185,16 +185,13 @@ test("calls whose client leaves in the middle of its body, or stops, reach no wo
   }
   // None of them is still counted.
   await expect
-    .poll(
-      async () => {
-        const both = await Promise.all([
-          post(url, Buffer.from("{}"), json),
-          post(url, Buffer.from("{}"), json),
-        ]);
-        return both.map(({ status }) => status);
-      },
-      { timeout: 20_000 },
-    )
+    .poll(async () => {
+      const both = await Promise.all([
+        post(url, Buffer.from("{}"), json),
+        post(url, Buffer.from("{}"), json),
+      ]);
+      return both.map(({ status }) => status);
+    })
     .toEqual([200, 200]);
   expect(calls).toBeGreaterThan(2);
 });
@@ -218,9 +215,9 @@ test("a client that leaves ends all calls that it has sent one after the other",
     ended = 0;
     const raw = await RawConnection.open(url);
     raw.write(callOf("wait", headers).repeat(3));
-    await expect.poll(() => running, { timeout: 20_000 }).toBe(3);
+    await expect.poll(() => running).toBe(3);
     raw.socket.destroy();
-    await expect.poll(() => ended, { timeout: 20_000 }).toBe(3);
+    await expect.poll(() => ended).toBe(3);
     // None of them is still counted.
     const json = { "content-type": "application/json" };
     const again = Array.from({ length: 3 }, () => post(url, Buffer.from("{}"), json));

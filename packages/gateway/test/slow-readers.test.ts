@@ -43,16 +43,25 @@ async function download(url: string): Promise<string> {
   return `/blobs/test.v1.BlobService/${object}?${new URLSearchParams(fields)}`;
 }
 
-/** The download has begun, and has ended. */
-async function hasEnded() {
-  await until(async () => (await readersAt(nats.server.url)) > 0);
-  await until(async () => (await readersAt(nats.server.url)) === 0);
+/** Resolves with what waits until the next download has begun, and has ended. */
+async function nextDownload(): Promise<() => Promise<void>> {
+  const begun = gate();
+  const root = await nats.connect();
+  root.nats.subscribe("$JS.EVENT.ADVISORY.CONSUMER.CREATED.OBJ_BLOB_PAYLOAD.>", {
+    callback: begun.open,
+  });
+  await root.nats.flush();
+  return async () => {
+    await begun.opened;
+    await until(async () => (await readersAt(nats.server.url)) === 0);
+  };
 }
 
 test("HTTP/1.1: a client that reads nothing of a download, or of a stream, loses its connection", async () => {
   const ended = await large();
   const { url } = await gateway({ limits });
   const path = await download(url);
+  const hasEnded = await nextDownload();
   const body = "\0\0\0\0\0";
   const requests = [
     [`GET ${path} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n`, hasEnded],
@@ -76,6 +85,7 @@ test("HTTP/2: a client that reads nothing of a download, or of a stream, loses i
   const ended = await large();
   const { url } = await gateway({ limits });
   const path = await download(url);
+  const hasEnded = await nextDownload();
   const post = { ":path": down, ":method": "POST", "content-type": "application/connect+proto" };
   const requests = [
     [{ ":path": path }, undefined, hasEnded],

@@ -8,7 +8,14 @@ import {
 import pino from "pino";
 import { expect, test } from "vitest";
 import { TestService } from "../../runtime/test/gen/test/v1/test_pb.js";
-import { failureOf, gate, type TestImpl, until, useNats } from "../../runtime/test/support.js";
+import {
+  failureOf,
+  gate,
+  submittedInTime,
+  type TestImpl,
+  until,
+  useNats,
+} from "../../runtime/test/support.js";
 import { buckets, longBuckets } from "../src/conventions.js";
 import { logFields, observeQueues, pinoLogger, type TelemetryOptions } from "../src/index.js";
 import { ids, ownSpan, parentOf, useTelemetry } from "./recorded.js";
@@ -198,7 +205,7 @@ test("attempts that do not reach their handler have a span with the error", asyn
   const client = await connectClient();
   // The first one makes the streams, in its own time.
   await client.do.submit({ text: "x".repeat(2_000_000) }, { callId: "lost" });
-  await client.do.submit({}, { callId: "late", timeoutMs: 1_000 });
+  await submittedInTime(() => client.do.submit({}, { callId: "late", timeoutMs: 1_000 }));
   await root.nats.request(`${doQueue}._._.garbage`, new Uint8Array([255]));
   await root.nats.request("$JS.API.STREAM.PURGE.OBJ_TEST_PAYLOAD", "{}");
   ids.push("garbage", "late", "lost");

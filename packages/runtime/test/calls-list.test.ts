@@ -1,6 +1,7 @@
 import { Code, ConnectError } from "@jetrpc/runtime";
 import { type CallFilter, createOperator, type Operator } from "@jetrpc/runtime/operator";
 import { describe, expect, test } from "vitest";
+import { chance } from "../../../test/chance.js";
 import { TestService } from "./gen/test/v1/test_pb.js";
 import { isSecured } from "./secured.js";
 import { collect, failureOf, gate, type TestClient, until, useNats } from "./support.js";
@@ -202,15 +203,6 @@ interface Modelled {
   readonly state: string;
 }
 
-/** Numbers that look random, the same for the same seed. */
-function randomOf(seed: number): (below: number) => number {
-  let state = seed;
-  return (below) => {
-    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
-    return Math.floor((state / 2 ** 32) * below);
-  };
-}
-
 test("a call that is looked for by its id is found while it moves on", async () => {
   const self = await operator();
   await nats.worker({ do: () => ({}) });
@@ -254,8 +246,7 @@ test("a call that is looked for by its id is found once while it is replayed", a
 });
 
 test("a list of a random history has what the model has, and its pages join while calls are added", async () => {
-  const seed = Date.now() % 1_000_000;
-  const random = randomOf(seed);
+  const random = chance();
   await nats.worker({
     do: ({ text }) => {
       if (text === "fail") {
@@ -323,7 +314,7 @@ test("a list of a random history has what the model has, and its pages join whil
         await add();
       }
     }
-    expect(found.sort(), `seed ${seed}, ${JSON.stringify(filter)}`).toEqual(expected);
+    expect(found.sort(), JSON.stringify(filter)).toEqual(expected);
   };
   await check({}, () => true);
   for (const state of ["succeeded", "failed", "queued", "scheduled", "cancelled"] as const) {

@@ -1,5 +1,6 @@
 import { Code } from "@jetrpc/runtime";
 import { describe, expect, test } from "vitest";
+import { chance } from "../../../test/chance.js";
 import { type TestProcess, useProcesses } from "./process.js";
 import { collect, until, useNats } from "./support.js";
 
@@ -24,7 +25,7 @@ describe("kill -9 of the worker", () => {
       const client = await nats.client();
       const call = await client[method].submit({ count }, { callId: "cut" });
       const attached = collect((await nats.client())[method].attach("cut"));
-      const killAt = 1 + Math.floor(Math.random() * (count - 2));
+      const killAt = 1 + chance()(count - 2);
       const seen: number[] = [];
       for await (const message of call) {
         seen.push(message.index);
@@ -33,7 +34,7 @@ describe("kill -9 of the worker", () => {
           await first.end("SIGKILL");
         }
       }
-      expect(seen, `killed at ${killAt}`).toEqual(all);
+      expect(seen).toEqual(all);
       expect((await attached).map((m) => m.index)).toEqual(all);
     },
   );

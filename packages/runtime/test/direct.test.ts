@@ -2,7 +2,7 @@ import { create } from "@bufbuild/protobuf";
 import { DurationSchema } from "@bufbuild/protobuf/wkt";
 import { Code, ConnectError } from "@jetrpc/runtime";
 import { describe, expect, test } from "vitest";
-import { gate, patientDrain, useNats } from "./support.js";
+import { gate, lateOnceBegun, patientDrain, useNats } from "./support.js";
 
 const nats = useNats();
 
@@ -104,19 +104,21 @@ describe("a direct unary call", () => {
 
   test("ends on both sides when the deadline is over", async () => {
     const aborted = gate();
+    const seen: (number | undefined)[] = [];
     await nats.worker({
       get: async (_request, context) => {
-        expect(context.timeoutMs()).toBeLessThanOrEqual(3_000);
+        seen.push(context.timeoutMs());
         context.signal.addEventListener("abort", aborted.open);
         await aborted.opened;
         return {};
       },
     });
     const client = await nats.client();
-    // The handler is to begin before it is over, on a busy machine, too.
-    await expect(client.get({}, { timeoutMs: 3_000 })).rejects.toMatchObject({
-      code: Code.DeadlineExceeded,
-    });
+    await lateOnceBegun(
+      () => seen.length,
+      () => client.get({}, { timeoutMs: 200 }),
+    );
+    expect(seen[0]).toBeLessThanOrEqual(200);
     await aborted.opened;
   });
 

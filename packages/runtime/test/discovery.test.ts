@@ -25,6 +25,9 @@ import {
 const nats = useNats();
 const name = "test_v1_TestService";
 
+/** The first answer is enough: on a busy machine it may come late. */
+const patiently = { timeoutMs: 60_000 };
+
 interface Endpoint {
   name: string;
   subject: string;
@@ -175,7 +178,7 @@ describe("describeService", () => {
       },
     });
     const connection = await nats.connect({ as: "client" });
-    const described = await describeService(connection, TestService.typeName);
+    const described = await describeService(connection, TestService.typeName, patiently);
     expect(described).not.toBe(TestService);
     const plain = (service: DescService) =>
       JSON.stringify(bindService(service), (key, value) =>
@@ -204,7 +207,7 @@ describe("describeService", () => {
 describe("checkHealth", () => {
   test("follows the life of workers", async () => {
     const connection = await nats.connect({ as: "observer" });
-    const health = () => checkHealth(connection, TestService.typeName);
+    const health = () => checkHealth(connection, TestService.typeName, patiently);
     expect(await health()).toBe("SERVICE_UNKNOWN");
     const started = gate();
     const finish = gate();

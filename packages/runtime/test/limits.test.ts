@@ -1,9 +1,18 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { Code, ConnectError, createClient, type Worker } from "@jetrpc/runtime";
+import { errors } from "@nats-io/nats-core";
 import { describe, expect, test } from "vitest";
 import { TestService } from "./gen/test/v1/test_pb.js";
 import { useProcesses } from "./process.js";
-import { gate, patientDrain, type TestClient, until, useNats } from "./support.js";
+import {
+  collect,
+  gate,
+  listedServices,
+  patientDrain,
+  type TestClient,
+  until,
+  useNats,
+} from "./support.js";
 
 const nats = useNats();
 const start = useProcesses();
@@ -70,7 +79,15 @@ describe("a limit of calls at once", () => {
   });
 
   test("of a worker counts the calls of all its methods, and streams", async () => {
-    const { state, handler } = counter();
+    const finish = gate();
+    const state = { running: 0, most: 0, done: 0 };
+    const handler = async () => {
+      state.most = Math.max(state.most, ++state.running);
+      await finish.opened;
+      state.running--;
+      state.done++;
+      return {};
+    };
     await nats.worker(
       {
         get: handler,
@@ -83,16 +100,17 @@ describe("a limit of calls at once", () => {
       { directConcurrency: 3 },
     );
     const client = await nats.client();
-    const stream = async () => {
-      for await (const _ of client.down({})) {
-        // Read to its end.
-      }
-    };
-    await Promise.all(
-      Array.from({ length: 12 }, () => [client.get({}), client.two({}), stream()]).flat(),
-    );
+    const calls = Array.from({ length: 12 }, () => [
+      client.get({}),
+      client.two({}),
+      collect(client.down({})),
+    ]).flat();
+    await until(() => state.running === 3);
+    await delay(100);
     expect(state.most).toBe(3);
-    expect(state.done).toBe(36);
+    finish.open();
+    await Promise.all(calls);
+    expect([state.most, state.done]).toEqual([3, 36]);
   });
 
   test("a worker that drains ends when the last call that waited is answered at once", async () => {
@@ -233,10 +251,13 @@ describe("the life of workers", () => {
 
   test("kill -9 under load fails calls in flight only, as Unavailable", async () => {
     const survivor = await nats.worker({ get: () => ({}) });
+    const root = await nats.connect();
+    const [own] = await listedServices(root, 1);
     const victim = start("stream-peer.mjs", nats.environment("worker"), "answer");
     await victim.says("ready");
+    const lost = (await listedServices(root, 2)).find(({ id }) => id !== own?.id);
     const client = await nats.client();
-    const errors: unknown[] = [];
+    const failures: unknown[] = [];
     let killedAt = Number.POSITIVE_INFINITY;
     let isOver = false;
     let startedLater = 0;
@@ -249,18 +270,25 @@ describe("the life of workers", () => {
             startedLater++;
           }
         } catch (error) {
-          errors.push(error);
+          failures.push(error);
           expect(startedAt).toBeLessThanOrEqual(killedAt);
         }
       }
     });
     await new Promise((resolve) => setTimeout(resolve, 300));
     await victim.end("SIGKILL");
+    // A busy server learns of it later, and leads calls to it until then.
+    await until(() =>
+      root.nats.request(`$SRV.PING.test_v1_TestService.${lost?.id}`, "", { timeout: 500 }).then(
+        () => false,
+        (error) => error instanceof errors.RequestError && error.isNoResponders(),
+      ),
+    );
     killedAt = performance.now();
     await until(() => startedLater > 1000);
     isOver = true;
     await Promise.all(load);
-    for (const error of errors) {
+    for (const error of failures) {
       expect(error).toBeInstanceOf(ConnectError);
       expect(error).toMatchObject({ code: Code.Unavailable });
     }

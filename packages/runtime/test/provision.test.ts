@@ -3,7 +3,7 @@ import { connect } from "@jetrpc/runtime/node";
 import { startNats } from "@jetrpc/testing";
 import { describe, expect, test } from "vitest";
 import { TestService } from "./gen/test/v1/test_pb.js";
-import { collect, until, useNats } from "./support.js";
+import { collect, submittedInTime, until, useNats } from "./support.js";
 
 const nats = useNats();
 const impl = { do: () => ({ text: "done" }) };
@@ -156,7 +156,9 @@ describe("credentials that may not look at streams", () => {
       rawMessage: expect.stringContaining("consumer Do of stream TEST is missing"),
     });
     const client = await nats.client({ url: server.url });
-    await expect(client.do.submit({}, { timeoutMs: 100 })).rejects.toMatchObject({
+    await expect(
+      submittedInTime(() => client.do.submit({}, { timeoutMs: 100 })),
+    ).rejects.toMatchObject({
       code: Code.Unavailable,
       rawMessage: expect.stringContaining("let an administrator run `jetrpc apply`"),
     });

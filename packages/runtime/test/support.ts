@@ -2,6 +2,7 @@ import type { DescService } from "@bufbuild/protobuf";
 import {
   type BidiStreamingMethod,
   type ClientStreamingMethod,
+  Code,
   ConnectError,
   type Connection,
   type ConnectionOptions,
@@ -241,6 +242,36 @@ export function gate(): { opened: Promise<void>; open: () => void } {
     open = resolve;
   });
   return { opened, open };
+}
+
+/**
+ * Submits a call whose time is short, as often as it takes: on a busy machine the time may be over
+ * before it is accepted.
+ */
+export async function submittedInTime<C>(submit: () => Promise<C>): Promise<C> {
+  for (;;) {
+    try {
+      return await submit();
+    } catch (error) {
+      if (ConnectError.from(error).code !== Code.DeadlineExceeded) {
+        throw error;
+      }
+    }
+  }
+}
+
+/**
+ * Makes a call whose time is short until its handler has begun: on a busy machine the time may be
+ * over before.
+ */
+export async function lateOnceBegun(
+  begun: () => number,
+  call: () => Promise<unknown>,
+): Promise<void> {
+  const before = begun();
+  while (begun() === before) {
+    expect((await failureOf(call())).code).toBe(Code.DeadlineExceeded);
+  }
 }
 
 /** The ConnectError that a call ends with. */

@@ -217,9 +217,8 @@ describe("ends with its parent", () => {
       const exit = once(parent, "exit");
       end(parent);
       await exit;
-      await expect.poll(() => isRunning(pid), { timeout: 20_000 }).toBe(false);
-      await expect.poll(() => existsSync(dirname(logFile)), { timeout: 20_000 }).toBe(false);
+      await expect.poll(() => isRunning(pid)).toBe(false);
+      await expect.poll(() => existsSync(dirname(logFile))).toBe(false);
     },
-    60_000,
   );
 });

@@ -316,12 +316,12 @@ describe("a process that is lost", () => {
   });
 
   test.skipIf(process.platform !== "linux")("is not one that gets no CPU for a while", async () => {
-    await using slow = await PixelEngine.start({ processes: 1, imageTimeoutMs: 500 });
+    await using slow = await PixelEngine.start({ processes: 1, imageTimeoutMs: 2_000 });
     const [pid] = slow.pids;
     process.kill(pid as number, "SIGSTOP");
     const info = slow.info(jpeg, false);
     // Longer than the limit, and less than four times as long.
-    setTimeout(() => process.kill(pid as number, "SIGCONT"), 800);
+    setTimeout(() => process.kill(pid as number, "SIGCONT"), 2_500);
     expect(await info).toMatchObject({ width: 320 });
     expect(slow.pids).toEqual([pid]);
   });
