@@ -276,7 +276,8 @@ describe("a worker cannot have its callers publish where it may not itself:", ()
       [`${prefix}.queue.Do.acme._.describe`, Code.Internal],
     ] as const) {
       named = subject;
-      await expect(describeService(acme, prefix)).rejects.toMatchObject({ code });
+      const described = describeService(acme, prefix, { timeoutMs: 60_000 });
+      await expect(described).rejects.toMatchObject({ code });
       const stored = await root.nats.request(`$JS.API.DIRECT.GET.TEST.${subject}`);
       expect(stored.headers?.code).toBe(404);
     }
