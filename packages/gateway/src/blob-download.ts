@@ -1,11 +1,10 @@
 import type { ServerResponse } from "node:http";
-import { constants } from "node:http2";
 import { Code, ConnectError } from "@connectrpc/connect";
 import { readBlob } from "@jetrpc/runtime/node";
 import type { BlobExchange } from "./blob-exchange.js";
-import { ClientLeft } from "./client-left.js";
+import { cut } from "./exchange.js";
 import { dispositionOf } from "./file-name.js";
-import { type Answer, type HttpResponse, Refusal, send } from "./refuse.js";
+import { type Answer, Refusal, send } from "./refuse.js";
 
 /** Types that browsers may show in a page of their own: they have no scripts. */
 const shown =
@@ -15,7 +14,7 @@ const mediaType = /^[\w!#$&^.+-]+\/[\w!#$&^.+-]+(?:\s*;\s*[\w-]+=(?:[\w.+-]+|"[\
 
 /** Answers a GET or HEAD of a Blob of a response. */
 export async function answerDownload(exchange: BlobExchange, name: string): Promise<void> {
-  const { request, response, connection, desc, signal } = exchange;
+  const { request, response, left: client, connection, desc, signal } = exchange;
   const query = new URL(request.url ?? "", "http://gateway").searchParams;
   const size = Number(query.get("size") || Number.NaN);
   const digest = query.get("digest") ?? "";
@@ -53,7 +52,6 @@ export async function answerDownload(exchange: BlobExchange, name: string): Prom
       return await bare(status, head);
     }
     const out = response as ServerResponse;
-    const client = ClientLeft.of(response);
     out.writeHead(status, { "x-content-type-options": "nosniff", ...headers, ...head });
     let left = end - start;
     for (let next = first; !next.done && left > 0; next = await pieces.next()) {
@@ -112,15 +110,6 @@ async function firstOf(
       throw new Refusal(text, Code.NotFound, 404);
     }
     throw error;
-  }
-}
-
-/** Ends a response so that the client sees that bytes are missing. */
-function cut(response: HttpResponse): void {
-  if ("stream" in response) {
-    response.stream?.close(constants.NGHTTP2_INTERNAL_ERROR);
-  } else {
-    response.destroy();
   }
 }
 

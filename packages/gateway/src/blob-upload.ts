@@ -4,8 +4,10 @@ import { Code, ConnectError } from "@connectrpc/connect";
 import { BlobSchema } from "@jetrpc/runtime/jetrpc/v1/blob_pb.js";
 import { type BlobUpload, openUpload } from "@jetrpc/runtime/node";
 import type { BlobExchange } from "./blob-exchange.js";
+import { askForBody } from "./exchange.js";
 import { fileNameOf } from "./file-name.js";
 import { type Answer, Refusal, refusal, send } from "./refuse.js";
+import { toClient } from "./to-client.js";
 import { tooLarge, UploadBody } from "./upload-body.js";
 import { expectedDigest, partOf, type UploadPart } from "./upload-part.js";
 
@@ -36,12 +38,11 @@ class UploadRequest {
       const answer = request.method === "HEAD" ? await this.look() : await this.put();
       return { ...answer, headers: { ...answer.headers, ...this.progress() } };
     } catch (error) {
-      const known =
-        error instanceof ConnectError ? error : new ConnectError("internal error", Code.Internal);
-      if (known !== error) {
-        log(`an upload failed: ${error instanceof Error ? error.stack : String(error)}`);
-      }
-      const its = refusal(undefined, known, error instanceof Refusal ? error.status : undefined);
+      const its = refusal(
+        undefined,
+        toClient(error, log),
+        error instanceof Refusal ? error.status : undefined,
+      );
       return { ...its, headers: { ...its.headers, ...this.progress() } };
     }
   }
@@ -53,7 +54,7 @@ class UploadRequest {
 
   private async put(): Promise<Answer> {
     const { upload } = this;
-    const { request, maxBlobBytes, idleMs, signal } = this.exchange;
+    const { request, response, maxBlobBytes, idleMs, signal } = this.exchange;
     const part = partOf(request.headers);
     const expected = expectedDigest(request.headers);
     const { first, length, total, isWhole } = part;
@@ -71,6 +72,7 @@ class UploadRequest {
       const text = `the upload has ${upload.bytes} bytes: go on from there, not from ${offset}`;
       throw new ConnectError(text, Code.Aborted);
     }
+    askForBody(request, response);
     await upload.append(offset, body.read());
     body.check();
     if (!isWhole && upload.bytes > (total ?? upload.bytes)) {
@@ -104,6 +106,7 @@ class UploadRequest {
 
   private async digestOf(body: UploadBody): Promise<string> {
     const hash = createHash("sha256");
+    askForBody(this.exchange.request, this.exchange.response);
     for await (const piece of body.read()) {
       hash.update(piece);
     }

@@ -21,15 +21,18 @@ import {
   type StatusResponse,
   StatusResponseSchema,
 } from "./gen/jetrpc/v1/call_service_pb.js";
-import { type Calls, metadataInto, outward, timeLeft } from "./proxy.js";
+import { metadataInto, outward, timeLeft } from "./proxy.js";
+import { callMetadata, connectionOf } from "./request-context.js";
+import type { Log } from "./to-client.js";
 
 /** What the service needs of the gateway. */
-export interface CallServiceParts extends Calls {
+export interface CallServiceParts {
   /**
    * The method of a name, `pdf.v1.PdfService/Split`, that whoever calls may call. Throws
    * PermissionDenied; Unimplemented when nobody has it.
    */
   route(name: string, context: HandlerContext): Promise<Route>;
+  readonly log: Log;
 }
 
 /** Submits durable calls of any method, and comes back to them. */
@@ -47,14 +50,14 @@ export function callService(parts: CallServiceParts): ServiceImpl<typeof CallSer
     context: HandlerContext,
   ): Promise<{ call: AnyCall; route: Route }> => {
     const route = await durableRoute(method, context);
-    return { route, call: durableMethod(parts.connection(context), route.raw).attach(callId) };
+    return { route, call: durableMethod(connectionOf(context), route.raw).attach(callId) };
   };
   return {
     async submit({ method, request, callId, timeout, notBefore, priority }, context) {
       const route = await durableRoute(method, context);
       const message = unpack(request, route);
-      const call = await submitCall(parts.connection(context), route.raw, message, {
-        headers: parts.metadata(context),
+      const call = await submitCall(connectionOf(context), route.raw, message, {
+        headers: callMetadata(context),
         callId: callIdOf(callId, context.requestHeader),
         timeoutMs: timeout && timeoutMsOf(timeout),
         notBefore: notBefore && timestampDate(notBefore),
@@ -95,7 +98,7 @@ export function callService(parts: CallServiceParts): ServiceImpl<typeof CallSer
         timeoutMs: timeLeft(context),
       };
       const message = await call.result(wait).catch((error: unknown) => {
-        throw outward(error);
+        throw outward(error, parts.log);
       });
       return { response: pack(message, route) };
     },
@@ -113,7 +116,7 @@ export function callService(parts: CallServiceParts): ServiceImpl<typeof CallSer
           index += 1;
         }
       } catch (error) {
-        throw outward(error);
+        throw outward(error, parts.log);
       }
     },
 

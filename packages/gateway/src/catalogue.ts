@@ -7,8 +7,9 @@ import { type Connection, describeService, listServices } from "@jetrpc/runtime"
 import { bindMethod, bindService, typesOf } from "@jetrpc/runtime/schema";
 import { DirectUnary, RunningCalls } from "./direct-unary.js";
 import { KnownTypes } from "./known-types.js";
-import { type Calls, proxy } from "./proxy.js";
+import { proxy } from "./proxy.js";
 import { rawService } from "./raw-service.js";
+import type { Log } from "./to-client.js";
 
 /** A method that the gateway serves. */
 export interface Route {
@@ -27,17 +28,18 @@ type Discovery = <T>(ask: (connection: Connection) => Promise<T>) => Promise<T>;
 
 /** Options of a {@link Catalogue}. */
 export interface CatalogueOptions {
-  readonly calls: Calls;
   readonly readMaxBytes: number;
   readonly shutdownSignal: AbortSignal;
   /** Lends the connection that workers are asked on; undefined where all services are given. */
   readonly discovery: Discovery | undefined;
-  readonly log: (message: string) => void;
+  readonly log: Log;
 }
 
 /** How long what workers said is not asked for again, in ms: of a service that is known. */
 const freshMs = 10_000;
-/** The same of a service or method that nobody knew. */
+/** From this age on a call waits for the answer: its JSON may have fields that are new since. */
+const staleMs = 60_000;
+/** How long a service or method that nobody knew is not asked for again, in ms. */
 const unknownMs = 1_000;
 /** How long a worker may take to describe itself, in ms; that there is none is known at once. */
 const answerMs = 5_000;
@@ -130,15 +132,19 @@ export class Catalogue {
     return this.routes.get(path);
   }
 
-  /** The method of a path, where it is known already. */
+  /** The method of a path, where it is known already, and not from long ago. */
   known(path: string): Route | undefined {
     const route = this.routes.get(path);
-    const name = route?.desc.parent.typeName;
-    if (name !== undefined && this.options.discovery && this.ageOf(name) > freshMs) {
+    if (!route || !this.options.discovery) {
+      return route;
+    }
+    const name = route.desc.parent.typeName;
+    const age = this.ageOf(name);
+    if (age > freshMs) {
       // The call at hand does not wait for it.
       void this.ask(name);
     }
-    return route;
+    return age > staleMs ? undefined : route;
   }
 
   /** How long ago workers were asked for a service, in ms. */
@@ -177,7 +183,7 @@ export class Catalogue {
   }
 
   private route(desc: DescMethod, raw: DescMethod): Route {
-    const { calls, readMaxBytes, shutdownSignal } = this.options;
+    const { readMaxBytes, shutdownSignal, log } = this.options;
     const options = {
       acceptCompression: [compressionGzip, compressionBrotli],
       readMaxBytes,
@@ -186,7 +192,7 @@ export class Catalogue {
     };
     const handlerOf = (method: DescMethod): UniversalHandler => {
       const router = createConnectRouter(options);
-      proxy(router, method, calls);
+      proxy(router, method, log);
       return router.handlers[0] as UniversalHandler;
     };
     const typed = handlerOf(desc);
@@ -195,7 +201,7 @@ export class Catalogue {
       desc,
       raw,
       delivery: bindMethod(desc).delivery,
-      short: DirectUnary.of(desc, raw, options, this.running),
+      short: DirectUnary.of(desc, raw, { ...options, log }, this.running),
       handler: (contentType) => (isBinary.test(contentType ?? "") ? binary : typed),
     };
   }

@@ -72,6 +72,8 @@ export class ClientLeft {
     response.once("close", leave);
     if (!("stream" in response) && !response.socket) {
       onceConnectionEnds(response, leave);
+      // That of the answer before it runs on.
+      response.once("socket", (socket: Socket) => socket.setTimeout(0));
     }
   }
 

@@ -10,7 +10,7 @@ import { secretBytes } from "./secret.js";
 export interface CookieSessionOptions {
   /**
    * Secrets of at least 32 bytes: the first one encrypts cookies, each decrypts them. A new one
-   * is put before the old one, which goes when its sessions have ended.
+   * is put before the old one, which goes when its sessions have ended, after `lifetimeMs`.
    */
   readonly secrets: readonly (string | Uint8Array)[];
   /** How long a session lasts that nobody uses, in ms. Default: 12 hours. */
@@ -23,7 +23,7 @@ export interface CookieSessionOptions {
    */
   readonly origins?: readonly string[] | undefined;
   /**
-   * Whether the cookie is for https only. Without, it is for tries by http on this machine, and
+   * Whether the cookies are for https only. Without, it is for tries by http on this machine, and
    * requests to another one are refused. Default: true.
    */
   readonly secure?: boolean | undefined;
@@ -38,7 +38,7 @@ export interface CookieSessionOptions {
 
 /** A session. */
 export interface Session {
-  /** Names it: the same in all cookies of the session. */
+  /** Names it. */
   readonly id: string;
   readonly identity: Identity;
   readonly createdAt: Date;
@@ -78,7 +78,9 @@ interface Key {
 
 /**
  * Knows clients by a session in an encrypted cookie, `__Host-jetrpc-session`, which a login sets
- * by `create()`. When half of the idle time is over, the response to a request renews it. A
+ * by `create()` and a logout takes away. When half of the idle time is over, the response to a request
+ * renews it, by a cookie beside it, `__Host-jetrpc-session-used`, that is worth nothing alone: so
+ * the answer to a request that is under way when a person logs out brings no session back. A
  * request without the cookie is not known; one whose cookie does not count is Unauthenticated;
  * what another page may have sent is PermissionDenied: see {@link checkSameOrigin}. Throws
  * InvalidArgument for impossible options.
@@ -90,12 +92,13 @@ export function cookieSession(options: CookieSessionOptions): CookieSession {
     securitySchemes: { session: { type: "apiKey", in: "cookie", name: sessions.cookie } },
     create: (identity: Identity) => sessions.create(identity),
     read: (cookie: string | undefined) => sessions.read(cookie),
-    end: () => sessions.setCookie("", 0),
+    end: () => sessions.end(),
   });
 }
 
 class CookieSessions {
   readonly cookie: string;
+  private readonly usedCookie: string;
   private readonly keys: readonly Key[];
   private readonly idleMs: number;
   private readonly lifetimeMs: number;
@@ -113,6 +116,7 @@ class CookieSessions {
     this.lifetimeMs = duration("lifetimeMs", options.lifetimeMs ?? defaultLifetimeMs);
     this.isSecure = options.secure ?? true;
     this.cookie = this.isSecure ? "__Host-jetrpc-session" : "jetrpc-session";
+    this.usedCookie = `${this.cookie}-used`;
   }
 
   async authenticate({
@@ -120,8 +124,8 @@ class CookieSessions {
     headers,
     responseHeaders,
   }: Parameters<Authenticate>[0]): Promise<Identity | undefined> {
-    const value = this.valueOf(headers.get("cookie"));
-    if (value === undefined) {
+    const cookies = headers.get("cookie");
+    if (this.valueOf(this.cookie, cookies) === undefined) {
       return undefined;
     }
     if (!this.isSecure && !isLoopbackHost(headers.get("host") ?? "")) {
@@ -129,27 +133,32 @@ class CookieSessions {
       throw new ConnectError(text, Code.PermissionDenied);
     }
     checkSameOrigin({ method, headers }, this.options.origins);
-    const { session, isDue } = await this.open(value);
+    const { session, isDue } = await this.open(cookies);
     const { identity = ({ identity }: Session) => identity } = this.options;
     const who = await identity(session);
     if (!who) {
       throw ended("it is of nobody who may call");
     }
     if (isDue) {
-      responseHeaders.append("set-cookie", await this.seal(session));
+      responseHeaders.append("set-cookie", await this.renewal(session));
     }
     return who;
   }
 
-  create({ owner, name, methods, headers }: Identity): Promise<string> {
+  async create({ owner, name, methods, headers }: Identity): Promise<string> {
     const identity = { owner, name, methods, headers };
-    return this.seal({ id: randomUUID(), identity, createdAt: new Date() });
+    const value = await this.seal(randomUUID(), this.lifetimeMs, { identity });
+    const size = this.cookie.length + 1 + value.length;
+    if (size > maxCookieBytes) {
+      const text = `the identity makes a cookie of ${size} bytes, and browsers keep ${maxCookieBytes}: keep its methods and headers in a store, and give them by the option identity`;
+      throw new ConnectError(text, Code.InvalidArgument);
+    }
+    return this.setCookie(this.cookie, value, this.lifetimeMs);
   }
 
-  async read(cookie: string | undefined): Promise<Session | undefined> {
-    const value = this.valueOf(cookie ?? null);
+  async read(cookies: string | undefined): Promise<Session | undefined> {
     try {
-      return value === undefined ? undefined : (await this.open(value)).session;
+      return (await this.open(cookies ?? null)).session;
     } catch (error) {
       if (error instanceof ConnectError) {
         return undefined;
@@ -158,13 +167,19 @@ class CookieSessions {
     }
   }
 
-  setCookie(value: string, maxAgeSeconds: number): string {
-    const secure = this.isSecure ? "; Secure" : "";
-    return `${this.cookie}=${value}; Path=/; Max-Age=${maxAgeSeconds}; HttpOnly; SameSite=Lax${secure}`;
+  /** Makes a browser forget the session. What renewed it is worth nothing then. */
+  end(): string {
+    return this.setCookie(this.cookie, "", 0);
   }
 
-  private valueOf(cookies: string | null): string | undefined {
-    const prefix = `${this.cookie}=`;
+  private setCookie(name: string, value: string, maxAgeMs: number): string {
+    const maxAge = Math.max(0, Math.floor(maxAgeMs / 1000));
+    const secure = this.isSecure ? "; Secure" : "";
+    return `${name}=${value}; Path=/; Max-Age=${maxAge}; HttpOnly; SameSite=Lax${secure}`;
+  }
+
+  private valueOf(name: string, cookies: string | null): string | undefined {
+    const prefix = `${name}=`;
     for (const each of cookies?.split(";") ?? []) {
       const pair = each.trim();
       if (pair.startsWith(prefix) && pair.length > prefix.length) {
@@ -174,68 +189,87 @@ class CookieSessions {
     return undefined;
   }
 
-  /** The cookie of a session, from now on. */
-  private async seal({
-    id,
-    identity,
-    createdAt,
-  }: Pick<Session, "id" | "identity" | "createdAt">): Promise<string> {
+  /** The cookie that says that a session was used now. */
+  private async renewal({ id, createdAt }: Session): Promise<string> {
+    const ms = Math.min(this.idleMs, createdAt.getTime() + this.lifetimeMs - Date.now());
+    return this.setCookie(this.usedCookie, await this.seal(id, ms), ms);
+  }
+
+  /** A token of a session, made now. */
+  private async seal(id: string, ms: number, claims: JWTPayload = {}): Promise<string> {
     const { EncryptJWT } = await this.jose;
-    const now = Date.now();
-    const end = Math.min(now + this.idleMs, createdAt.getTime() + this.lifetimeMs);
     const [key] = this.keys as [Key];
-    const value = await new EncryptJWT({ identity, createdAt: createdAt.getTime() })
+    const now = Date.now();
+    return new EncryptJWT(claims)
       .setProtectedHeader({ alg: keyManagement, enc: encryption, kid: key.id })
       .setJti(id)
       .setIssuedAt(Math.floor(now / 1000))
-      .setExpirationTime(Math.floor(end / 1000))
+      .setExpirationTime(Math.floor((now + ms) / 1000))
       .encrypt(key.bytes);
-    const size = this.cookie.length + 1 + value.length;
-    if (size > maxCookieBytes) {
-      const text = `the identity makes a cookie of ${size} bytes, and browsers keep ${maxCookieBytes}: keep its methods and headers in a store, and give them by the option identity`;
-      throw new ConnectError(text, Code.InvalidArgument);
-    }
-    return this.setCookie(value, Math.max(0, Math.floor((end - now) / 1000)));
   }
 
-  /** The session of a cookie's value, and whether it is to be renewed. Throws Unauthenticated. */
-  private async open(value: string): Promise<{ session: Session; isDue: boolean }> {
+  /** The claims of a token. Throws Unauthenticated. */
+  private async unseal(value: string, requiredClaims: string[]): Promise<Required<JWTPayload>> {
     const { jwtDecrypt, decodeProtectedHeader, errors } = await this.jose;
-    let claims: JWTPayload;
-    let key: Key | undefined;
     try {
       const { kid } = decodeProtectedHeader(value);
-      key = this.keys.find(({ id }) => id === kid);
+      const key = this.keys.find(({ id }) => id === kid);
       if (!key) {
         throw ended("its secret is not known");
       }
-      ({ payload: claims } = await jwtDecrypt(value, key.bytes, {
+      const { payload } = await jwtDecrypt(value, key.bytes, {
         keyManagementAlgorithms: [keyManagement],
         contentEncryptionAlgorithms: [encryption],
-        requiredClaims: ["jti", "iat", "exp", "identity", "createdAt"],
-      }));
+        requiredClaims: ["jti", "iat", "exp", ...requiredClaims],
+      });
+      return payload as Required<JWTPayload>;
     } catch (cause) {
       if (cause instanceof errors.JOSEError || cause instanceof TypeError) {
         throw ended(cause instanceof errors.JWTExpired ? "it has expired" : cause.message, cause);
       }
       throw cause;
     }
-    const { jti, iat, exp, identity, createdAt } = claims as Required<JWTPayload> & {
-      identity: Identity;
-      createdAt: number;
-    };
-    // A life that was made shorter since then counts for sessions that are there.
-    if (Date.now() >= createdAt + this.lifetimeMs) {
+  }
+
+  /** The session of a request, and whether it is to be renewed. Throws Unauthenticated. */
+  private async open(cookies: string | null): Promise<{ session: Session; isDue: boolean }> {
+    const value = this.valueOf(this.cookie, cookies);
+    if (value === undefined) {
+      throw ended("there is none");
+    }
+    const { jti, iat, identity } = await this.unseal(value, ["identity"]);
+    const usedAt = Math.max(iat * 1000, await this.usedAt(jti, cookies));
+    // The life that it was made with does not count: it may have been made shorter since then.
+    const end = Math.min(usedAt + this.idleMs, iat * 1000 + this.lifetimeMs);
+    const now = Date.now();
+    if (now >= end) {
       throw ended("it has expired");
     }
     const session = {
       id: jti,
-      identity,
-      createdAt: new Date(createdAt),
-      expiresAt: new Date(exp * 1000),
+      identity: identity as Identity,
+      createdAt: new Date(iat * 1000),
+      expiresAt: new Date(end),
     };
-    const isDue = key !== this.keys[0] || Date.now() >= iat * 1000 + this.idleMs / 2;
-    return { session, isDue };
+    return { session, isDue: now >= usedAt + this.idleMs / 2 };
+  }
+
+  /** When a session was renewed, in ms; 0 where it was not. */
+  private async usedAt(id: string, cookies: string | null): Promise<number> {
+    const value = this.valueOf(this.usedCookie, cookies);
+    if (value === undefined) {
+      return 0;
+    }
+    try {
+      const { jti, iat } = await this.unseal(value, []);
+      // One of another session is left over.
+      return jti === id ? iat * 1000 : 0;
+    } catch (error) {
+      if (error instanceof ConnectError) {
+        return 0;
+      }
+      throw error;
+    }
   }
 }
 

@@ -16,21 +16,21 @@ import {
   headerUnaryAcceptEncoding,
   trailerMux,
 } from "@connectrpc/connect/protocol-connect";
-import type { Connection } from "@jetrpc/runtime";
 import { bindMethod, holdsBlobs } from "@jetrpc/runtime/schema";
 import { allIsRead } from "./all-is-read.js";
 import type { ClientLeft } from "./client-left.js";
-import { maxTimerMs, objectOf, readBody } from "./exchange.js";
-import type { Identity } from "./identity.js";
-import { metadataOf, metadataOfRequest } from "./metadata.js";
+import { type LentExchange, maxTimerMs, objectOf, readBody } from "./exchange.js";
+import { metadataOf, requestMetadata } from "./metadata.js";
 import { outward, timeLeft } from "./proxy.js";
-import type { HttpRequest, HttpResponse } from "./refuse.js";
+import type { HttpRequest } from "./refuse.js";
+import { type Log, toClient } from "./to-client.js";
 
-/** Options of Connect's handlers of a method. */
+/** Options of Connect's handlers of a method, and the log. */
 export interface HandlerOptions {
   readonly acceptCompression: Compression[];
   readonly readMaxBytes: number;
   readonly jsonOptions: NonNullable<Parameters<typeof errorToJsonBytes>[1]>;
+  readonly log: Log;
 }
 
 /** The clients of calls that run: they are told when the gateway ends them. */
@@ -56,15 +56,6 @@ export class RunningCalls {
   delete(left: ClientLeft): void {
     this.clients.delete(left);
   }
-}
-
-/** A request, and on which connection it is called. */
-export interface UnaryExchange {
-  readonly request: HttpRequest;
-  readonly response: HttpResponse;
-  readonly left: ClientLeft;
-  readonly identity: Identity;
-  readonly connection: Connection;
 }
 
 /** Connect's default: shorter bodies are not compressed. */
@@ -142,7 +133,7 @@ export class DirectUnary {
    * Answers a request that it takes. Resolves to what it has read of a body that is longer or
    * shorter than it may be: Connect's handler says so.
    */
-  async answer(exchange: UnaryExchange): Promise<readonly Uint8Array[] | undefined> {
+  async answer(exchange: LentExchange): Promise<readonly Uint8Array[] | undefined> {
     const { request, response, left } = exchange;
     const { readMaxBytes } = this.options;
     const { "connect-timeout-ms": timeout, "content-length": said } = request.headers;
@@ -153,7 +144,8 @@ export class DirectUnary {
     this.running.add(left);
     try {
       const { pieces, bytes } = await readBody(request, left, readMaxBytes);
-      if (left.has) {
+      // The body of one that was reset ends as if it were whole.
+      if (left.has || request.aborted) {
         return undefined;
       }
       if (bytes > readMaxBytes || (said !== undefined && Number(said) !== bytes)) {
@@ -173,7 +165,7 @@ export class DirectUnary {
   }
 
   private async call(
-    exchange: UnaryExchange,
+    exchange: LentExchange,
     body: Uint8Array,
     until: number | undefined,
   ): Promise<Answer> {
@@ -191,8 +183,7 @@ export class DirectUnary {
       header = headerOf(response);
       return { status: 200, header, body: lookup.getO(isBinary).serialize(response.message) };
     } catch (thrown) {
-      const error =
-        thrown instanceof ConnectError ? thrown : new ConnectError("internal error", Code.Internal);
+      const error = toClient(thrown, this.options.log);
       header ??= new Headers();
       header.set("content-type", contentTypeUnaryJson);
       for (const [name, value] of error.metadata) {
@@ -204,7 +195,7 @@ export class DirectUnary {
   }
 
   private async ask(
-    { request, left, identity, connection }: UnaryExchange,
+    { request, left, identity, connection }: LentExchange,
     desc: DescMethodUnary,
     until: number | undefined,
     message: Message,
@@ -215,11 +206,11 @@ export class DirectUnary {
         desc,
         left.signal,
         timeLeft({ timeoutMs: () => until && until - Date.now() }),
-        metadataOfRequest(request.headers, identity),
+        requestMetadata(request.headers, identity),
         message,
       );
     } catch (error) {
-      throw outward(error);
+      throw outward(error, this.options.log);
     }
   }
 

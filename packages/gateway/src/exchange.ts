@@ -1,9 +1,25 @@
 import { type ServerResponse, validateHeaderValue } from "node:http";
-import type { Http2ServerRequest } from "node:http2";
+import { constants, type Http2ServerRequest } from "node:http2";
 import { Code, ConnectError, type ContextValues } from "@connectrpc/connect";
 import type { UniversalServerRequest, UniversalServerResponse } from "@connectrpc/connect/protocol";
+import type { Connection } from "@jetrpc/runtime";
 import type { ClientLeft } from "./client-left.js";
+import type { Identity } from "./identity.js";
 import type { HttpRequest, HttpResponse } from "./refuse.js";
+
+/** A request, its response, and who sent it. */
+export interface Exchange {
+  readonly request: HttpRequest;
+  readonly response: HttpResponse;
+  readonly left: ClientLeft;
+  readonly identity: Identity;
+  readonly owner: string;
+}
+
+/** The same, with the connection of its owner. */
+export interface LentExchange extends Exchange {
+  readonly connection: Connection;
+}
 
 /** How long a client that has its answer may go on to send, in ms. */
 const lingerMs = 1_000;
@@ -71,9 +87,33 @@ export function universalRequest(
   };
 }
 
-/** The body of a request: who stops reading it may still answer. */
-export function bodyOf(request: HttpRequest): AsyncIterable<Uint8Array> {
-  return { [Symbol.asyncIterator]: () => request.iterator({ destroyOnReturn: false }) };
+/**
+ * The body of a request: who stops reading it may still answer. Throws Canceled when the client
+ * leaves before its end: that of a request of HTTP/2 that is reset without an error looks like a whole one.
+ */
+export async function* bodyOf(
+  request: HttpRequest,
+): AsyncGenerator<Uint8Array, undefined, undefined> {
+  let cause: unknown;
+  try {
+    yield* request.iterator({ destroyOnReturn: false });
+  } catch (error) {
+    cause = error;
+  }
+  if (cause || request.aborted || (request.destroyed && !request.readableEnded)) {
+    const text = "the client left before it had sent all";
+    throw new ConnectError(text, Code.Canceled, undefined, undefined, cause);
+  }
+}
+
+/**
+ * Has a client that waits for it (`Expect: 100-continue`) send the body: not before it is known that
+ * somebody reads it.
+ */
+export function askForBody({ headers, httpVersion }: HttpRequest, response: HttpResponse): void {
+  if (headers.expect !== undefined && httpVersion !== "1.0" && !response.headersSent) {
+    response.writeContinue();
+  }
 }
 
 /**
@@ -178,7 +218,23 @@ export function abandon(request: HttpRequest): void {
   }
   if (request.httpVersionMajor === 1) {
     request.socket.destroy();
+    return;
+  }
+  const { stream } = request as Http2ServerRequest;
+  if (stream.writableEnded) {
+    // It has its answer: to end what is left of the request is no error.
+    stream.destroy();
   } else {
-    (request as Http2ServerRequest).stream.destroy();
+    stream.close(constants.NGHTTP2_CANCEL);
+  }
+}
+
+/** Ends a response so that its client sees that something is missing. */
+export function cut(response: HttpResponse): void {
+  if ("stream" in response) {
+    // Without a code clients take it for the end of a whole one.
+    response.stream?.close(constants.NGHTTP2_INTERNAL_ERROR);
+  } else {
+    response.destroy();
   }
 }

@@ -1,7 +1,6 @@
 import { setMaxListeners } from "node:events";
-import type { DescMethod } from "@bufbuild/protobuf";
-import { Code, ConnectError, createContextValues, type HandlerContext } from "@connectrpc/connect";
-import { createAsyncIterable, type UniversalHandler } from "@connectrpc/connect/protocol";
+import { Code, ConnectError } from "@connectrpc/connect";
+import type { UniversalHandler } from "@connectrpc/connect/protocol";
 import type { Connection } from "@jetrpc/runtime";
 import { connect as connectTo } from "@jetrpc/runtime/node";
 import { isBlobPath, parseBlobPath } from "./blob-path.js";
@@ -10,15 +9,7 @@ import { CallLimiter } from "./call-limiter.js";
 import { Catalogue, type Route } from "./catalogue.js";
 import { ClientLeft } from "./client-left.js";
 import { Connections } from "./connections.js";
-import {
-  abandon,
-  bodyOf,
-  dropRest,
-  headersOf,
-  limitTimeout,
-  sendUniversal,
-  universalRequest,
-} from "./exchange.js";
+import { cut, dropRest, type Exchange } from "./exchange.js";
 import { defaultLimits, type GatewayLimits, type GatewayOptions } from "./gateway-options.js";
 import { CallService } from "./gen/jetrpc/v1/call_service_pb.js";
 import { strangerAt } from "./health.js";
@@ -26,15 +17,14 @@ import { HttpListener } from "./http-listener.js";
 import { identify } from "./identify.js";
 import { checkMethod, type Identity } from "./identity.js";
 import { isLoopback, isLoopbackHost } from "./loopback.js";
-import { requestMetadata } from "./metadata.js";
+import { MethodCalls } from "./method-calls.js";
 import { openApiDocument } from "./openapi.js";
 import { Origins } from "./origins.js";
 import { ownMethods } from "./own-methods.js";
-import { notRun, outward } from "./proxy.js";
+import { notRun } from "./proxy.js";
 import { type HttpRequest, type HttpResponse, Refusal, refusal, send } from "./refuse.js";
-import { requestKey, requestOf } from "./request-context.js";
-import { respondAsync, wantsAsync } from "./respond-async.js";
 import { TlsFiles } from "./tls-files.js";
+import { type Log, toClient } from "./to-client.js";
 import { visibleServices } from "./visible-services.js";
 
 /** A running gateway. */
@@ -85,17 +75,19 @@ export async function startGateway(options: GatewayOptions = {}): Promise<Gatewa
 
 class GatewayServer {
   private readonly limits: GatewayLimits;
-  private readonly log: (message: string) => void;
+  private readonly log: Log;
   private readonly origins: Origins;
   private readonly limiter: CallLimiter;
   private readonly connections: Connections;
   private readonly catalogue: Catalogue;
+  private readonly calls: MethodCalls;
   /** The methods of the gateway itself, by their path. */
   private readonly own: ReadonlyMap<string, UniversalHandler>;
   private readonly shutdown = new AbortController();
   /** Aborted when it takes no more requests. */
   private readonly stopping = new AbortController();
-  private readonly running = new Set<Promise<void>>();
+  /** What is under way, by the response that it gives. */
+  private readonly running = new Map<HttpResponse, Promise<void>>();
   private listener: HttpListener | undefined;
   private draining: Promise<void> | undefined;
 
@@ -111,13 +103,10 @@ class GatewayServer {
       idleMs,
       this.limits.maxOwners,
     );
-    const connection = (context: HandlerContext) => requestOf(context).connection;
-    const metadata = (context: HandlerContext) =>
-      requestMetadata(context.requestHeader, requestOf(context).identity);
+    this.calls = new MethodCalls(this.connections, this.limits, this.log);
     const discover = <T>(ask: (connection: Connection) => Promise<T>): Promise<T> =>
       this.connections.with(anyOwner, ask);
     this.catalogue = new Catalogue({
-      calls: { connection, metadata },
       readMaxBytes: this.limits.maxMessageBytes,
       shutdownSignal: this.shutdown.signal,
       discovery: options.services ? undefined : discover,
@@ -128,11 +117,11 @@ class GatewayServer {
     }
     this.own = ownMethods({
       catalogue: this.catalogue,
-      calls: { connection, metadata },
       maxMessageBytes: this.limits.maxMessageBytes,
       shutdownSignal: this.shutdown.signal,
       stoppingSignal: this.stopping.signal,
       route: (path, identity) => this.route(path, identity),
+      log: this.log,
       discover,
     });
   }
@@ -160,11 +149,14 @@ class GatewayServer {
           const run = this.answer(request, response)
             // An error here is a mistake of the gateway, and is not to end other requests.
             .catch((error: unknown) => {
-              this.errorOf(error);
-              response.destroy();
+              toClient(error, this.log);
+              cut(response);
             })
-            .finally(() => this.running.delete(run));
-          this.running.add(run);
+            .finally(() => this.running.delete(response));
+          this.running.set(response, run);
+          if (this.draining) {
+            endAfter(response);
+          }
         }),
       );
     } catch (error) {
@@ -182,6 +174,9 @@ class GatewayServer {
     const { drainTimeoutMs = 30_000 } = this.options;
     this.stopping.abort();
     const stopped = this.listener?.stop();
+    for (const response of this.running.keys()) {
+      endAfter(response);
+    }
     const timer = setTimeout(() => {
       const text = "the gateway stops: call again, or attach to the call";
       this.shutdown.abort(new ConnectError(text, Code.Unavailable));
@@ -189,7 +184,7 @@ class GatewayServer {
       setTimeout(() => this.listener?.destroy(), lingerMs).unref();
     }, drainTimeoutMs);
     while (this.running.size > 0) {
-      await Promise.all(this.running);
+      await Promise.all(this.running.values());
     }
     clearTimeout(timer);
     // A connection that is kept alive may stay open; what was written to the others is sent.
@@ -232,7 +227,11 @@ class GatewayServer {
     } catch (error) {
       const status = error instanceof Refusal ? error.status : undefined;
       // No handler has begun.
-      await send(request, response, refusal(contentType, notRun(this.errorOf(error)), status));
+      await send(
+        request,
+        response,
+        refusal(contentType, notRun(toClient(error, this.log)), status),
+      );
     } finally {
       dropRest(request);
     }
@@ -259,7 +258,7 @@ class GatewayServer {
       }
       if (own) {
         await this.catalogue.refresh();
-        await this.lend(exchange, own.method, (its) => this.handle(own, exchange, its));
+        await this.calls.callOwn(own, exchange);
         return;
       }
       if (isBlobPath(path)) {
@@ -267,11 +266,7 @@ class GatewayServer {
         return;
       }
       const route = this.known(path, identity) ?? (await this.route(path, identity));
-      if (wantsAsync(route, request.method, request.headers)) {
-        await this.submit(route, exchange);
-        return;
-      }
-      await this.run(route, exchange);
+      await this.calls.call(route, exchange);
     } finally {
       end();
     }
@@ -325,101 +320,6 @@ class GatewayServer {
     });
   }
 
-  /** Submits the call of a request that is not to wait for it. */
-  private async submit(route: Route, to: Exchange): Promise<void> {
-    const { request, response, left, identity } = to;
-    const header = headersOf(request);
-    await this.lend(to, route.desc, async (connection) => {
-      try {
-        const answer = await respondAsync({
-          route,
-          connection,
-          header,
-          metadata: requestMetadata(header, identity),
-          body: bodyOf(request),
-          maxBytes: this.limits.maxMessageBytes,
-          signal: left.signal,
-        });
-        await send(request, response, answer);
-      } catch (error) {
-        // Nobody may know whether the call is accepted.
-        await this.fail(to, outward(error));
-      }
-    });
-  }
-
-  /** Calls a method, and answers with its response. */
-  private async run({ short, desc, handler }: Route, to: Exchange): Promise<void> {
-    const { request } = to;
-    await this.lend(to, desc, async (connection) => {
-      let read: readonly Uint8Array[] | undefined;
-      if (short?.takes(request)) {
-        try {
-          read = await short.answer({ ...to, connection });
-        } catch (error) {
-          await this.fail(to, error);
-        }
-        if (!read) {
-          return;
-        }
-      }
-      const isGet = request.method === "GET";
-      const its = handler(isGet ? undefined : request.headers["content-type"]);
-      await this.handle(its, to, connection, read && createAsyncIterable([...read]));
-    });
-  }
-
-  private async handle(
-    handler: UniversalHandler,
-    to: Exchange,
-    connection: Connection,
-    body?: AsyncIterable<Uint8Array>,
-  ): Promise<void> {
-    const { request, response, left, identity } = to;
-    try {
-      const values = createContextValues().set(requestKey, { identity, connection });
-      const header = headersOf(request);
-      limitTimeout(header);
-      const universal = await handler(universalRequest(request, header, left.signal, values, body));
-      await sendUniversal(universal, response, left);
-    } catch (error) {
-      await this.fail(to, error);
-    }
-  }
-
-  /** Ends a call whose answer cannot be sent: it may have run. */
-  private async fail({ request, response, left }: Exchange, error: unknown): Promise<void> {
-    if (left.has || response.headersSent) {
-      // The client has left, or sees by the end of its connection that this is not all.
-      response.destroy();
-    } else {
-      await send(request, response, refusal(request.headers["content-type"], this.errorOf(error)));
-    }
-  }
-
-  /** Lends the connection of whoever calls, for the time that the call of a method takes. */
-  private async lend<T>(
-    { request, owner }: Exchange,
-    desc: DescMethod,
-    use: (connection: Connection) => Promise<T>,
-  ): Promise<T> {
-    const stopTimer = this.limitBody(desc, request);
-    try {
-      return await this.connections.with(owner, use);
-    } finally {
-      stopTimer();
-    }
-  }
-
-  /** Ends a connection whose client takes too long to send one message. */
-  private limitBody({ methodKind }: DescMethod, request: HttpRequest): () => void {
-    if (methodKind === "client_streaming" || methodKind === "bidi_streaming") {
-      return () => undefined;
-    }
-    const timer = setTimeout(() => abandon(request), this.limits.bodyTimeoutMs);
-    return () => clearTimeout(timer);
-  }
-
   private async sayHealth(request: HttpRequest, response: HttpResponse): Promise<void> {
     const isWell = !this.draining;
     const answer = {
@@ -429,21 +329,11 @@ class GatewayServer {
     };
     await send(request, response, answer);
   }
-
-  private errorOf(error: unknown): ConnectError {
-    if (error instanceof ConnectError) {
-      return error;
-    }
-    this.log(`a request failed: ${error instanceof Error ? error.stack : String(error)}`);
-    return new ConnectError("internal error", Code.Internal);
-  }
 }
 
-/** A request, its response, and who sent it. */
-interface Exchange {
-  readonly request: HttpRequest;
-  readonly response: HttpResponse;
-  readonly left: ClientLeft;
-  readonly identity: Identity;
-  readonly owner: string;
+/** Has a connection of HTTP/1.1 end with an answer, so that its client sends no more requests by it. */
+function endAfter(response: HttpResponse): void {
+  if ("shouldKeepAlive" in response) {
+    response.shouldKeepAlive = false;
+  }
 }

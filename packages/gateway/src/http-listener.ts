@@ -1,6 +1,12 @@
 import { once } from "node:events";
-import type { IncomingMessage, Server } from "node:http";
-import { constants, createServer as createHttp2Server, type ServerHttp2Session } from "node:http2";
+import type { IncomingMessage, RequestListener, Server } from "node:http";
+import {
+  constants,
+  createServer as createHttp2Server,
+  type Http2ServerRequest,
+  type Http2ServerResponse,
+  type ServerHttp2Session,
+} from "node:http2";
 import type { AddressInfo, Socket } from "node:net";
 import { Code, ConnectError } from "@connectrpc/connect";
 import type { HttpRequest, HttpResponse } from "./refuse.js";
@@ -62,45 +68,43 @@ export class HttpListener {
     { maxHeaderBytes, headersTimeoutMs, maxConnections }: ListenerLimits,
     onRequest: (request: HttpRequest, response: HttpResponse) => void,
   ): Promise<HttpListener> {
-    const server = createHttpServer(
-      tls,
-      {
-        handshakeTimeout: headersTimeoutMs,
-        maxHeaderSize: maxHeaderBytes,
-        headersTimeout: headersTimeoutMs,
-        // A stream of requests may take as long as it likes; the gateway bounds others.
-        requestTimeout: 0,
-        keepAliveTimeout: keptAliveMs,
-        connectionsCheckingInterval: Math.min(headersTimeoutMs, 5_000),
-        // A client that has gone without a word holds its calls until then.
-        keepAlive: true,
-        keepAliveInitialDelay: keepAliveMs,
-      },
-      (request, response) => {
-        if (hasManyHosts(request)) {
-          response.writeHead(400, { connection: "close" }).end();
-        } else {
-          onRequest(request, response);
-        }
-      },
-    );
+    const server = createHttpServer(tls, {
+      handshakeTimeout: headersTimeoutMs,
+      maxHeaderSize: maxHeaderBytes,
+      headersTimeout: headersTimeoutMs,
+      // A stream of requests may take as long as it likes; the gateway bounds others.
+      requestTimeout: 0,
+      keepAliveTimeout: keptAliveMs,
+      connectionsCheckingInterval: Math.min(headersTimeoutMs, 5_000),
+      // A client that has gone without a word holds its calls until then.
+      keepAlive: true,
+      keepAliveInitialDelay: keepAliveMs,
+    });
+    const take1: RequestListener = (request, response) => {
+      if (hasManyHosts(request)) {
+        response.writeHead(400, { connection: "close" }).end();
+      } else {
+        onRequest(request, response);
+      }
+    };
+    // A client that waits before it sends its body is asked for it by whoever reads it.
+    server.on("request", take1).on("checkContinue", take1);
     server.maxConnections = maxConnections;
     const self = new HttpListener(server, tls);
-    const http2 = createHttp2Server(
-      {
-        maxSessionMemory: 64,
-        settings: { maxConcurrentStreams: 1_000, maxHeaderListSize: maxHeaderBytes },
-      },
-      (request, response) => {
-        // The setting only tells clients.
-        if (sizeOf(request.rawHeaders) > maxHeaderBytes) {
-          response.writeHead(431);
-          response.end();
-        } else {
-          onRequest(request, response);
-        }
-      },
-    );
+    const http2 = createHttp2Server({
+      maxSessionMemory: 64,
+      settings: { maxConcurrentStreams: 1_000, maxHeaderListSize: maxHeaderBytes },
+    });
+    const take2 = (request: Http2ServerRequest, response: Http2ServerResponse) => {
+      // The setting only tells clients.
+      if (sizeOf(request.rawHeaders) > maxHeaderBytes) {
+        response.writeHead(431);
+        response.end();
+      } else {
+        onRequest(request, response);
+      }
+    };
+    http2.on("request", take2).on("checkContinue", take2);
     http2.on("session", (session) => {
       self.sessions.add(session);
       session.once("close", () => self.sessions.delete(session));
@@ -201,7 +205,8 @@ function watch(session: ServerHttp2Session, headersTimeoutMs: number): void {
     clearTimeout(timer);
     stream.once("close", () => {
       requests -= 1;
-      if (stream.rstCode !== constants.NGHTTP2_NO_ERROR) {
+      // Its client may reset it without an error, too.
+      if (stream.aborted || stream.rstCode !== constants.NGHTTP2_NO_ERROR) {
         const now = performance.now();
         resets = Math.max(0, resets - ((now - since) / 1_000) * resetsPerSecond) + 1;
         since = now;

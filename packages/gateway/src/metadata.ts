@@ -76,28 +76,26 @@ export function copyMetadata(from: Headers, to: Headers): void {
   });
 }
 
-/** The metadata of a request for a worker: the client's, and what the gateway says of the client. */
-export function requestMetadata(headers: Headers, { headers: own = {} }: Identity): Headers {
-  const metadata = metadataOf(headers);
-  for (const [name, value] of Object.entries(own)) {
-    metadata.set(name, value);
-  }
-  return metadata;
-}
-
-/** The same of headers as Node has them; undefined where there is no metadata. */
-export function metadataOfRequest(
+/**
+ * The metadata of a request for a worker: the client's, and what the gateway says of the client.
+ * Undefined where there is none.
+ */
+export function requestMetadata(
   headers: IncomingHttpHeaders,
-  identity: Identity,
+  { headers: own = {} }: Identity,
 ): Headers | undefined {
-  let given: Headers | undefined;
+  let metadata: Headers | undefined;
   for (const name in headers) {
     if (isMetadata(name)) {
-      given ??= new Headers();
+      metadata ??= new Headers();
       for (const value of [headers[name] ?? []].flat()) {
-        given.append(name, value);
+        metadata.append(name, value);
       }
     }
   }
-  return given || identity.headers ? requestMetadata(given ?? new Headers(), identity) : undefined;
+  for (const name in own) {
+    metadata ??= new Headers();
+    metadata.set(name, own[name] as string);
+  }
+  return metadata;
 }

@@ -10,15 +10,14 @@ import { ServerReflection as ServerReflectionAlpha } from "./gen/grpc/reflection
 import { CallService } from "./gen/jetrpc/v1/call_service_pb.js";
 import { checkAsked, health } from "./health.js";
 import type { Identity } from "./identity.js";
-import type { Calls } from "./proxy.js";
 import { requestOf } from "./request-context.js";
 import { serverReflection } from "./server-reflection.js";
+import type { Log } from "./to-client.js";
 import { visibleServices } from "./visible-services.js";
 
 /** The parts of a gateway that its own methods need. */
 interface Parts {
   readonly catalogue: Catalogue;
-  readonly calls: Calls;
   readonly maxMessageBytes: number;
   /** Ends what runs. */
   readonly shutdownSignal: AbortSignal;
@@ -26,6 +25,7 @@ interface Parts {
   readonly stoppingSignal: AbortSignal;
   /** The method of a path, if an identity may call it. */
   readonly route: (path: string, identity: Identity) => Promise<Route>;
+  readonly log: Log;
   /** Asks workers over the connection that discovery has. */
   readonly discover: <T>(ask: (connection: Connection) => Promise<T>) => Promise<T>;
 }
@@ -37,7 +37,7 @@ const services = [CallService, Health, ServerReflection, ServerReflectionAlpha];
  * tools ask of a server, which services it has and how they are.
  */
 export function ownMethods(parts: Parts): ReadonlyMap<string, UniversalHandler> {
-  const { catalogue, calls, shutdownSignal } = parts;
+  const { catalogue, shutdownSignal, log } = parts;
   const router = createConnectRouter({
     acceptCompression: [compressionGzip, compressionBrotli],
     readMaxBytes: parts.maxMessageBytes,
@@ -46,7 +46,7 @@ export function ownMethods(parts: Parts): ReadonlyMap<string, UniversalHandler> 
   });
   const route = (name: string, context: HandlerContext) =>
     parts.route(`/${name}`, requestOf(context).identity);
-  router.service(CallService, callService({ ...calls, route }));
+  router.service(CallService, callService({ route, log }));
   const visible = async (context: HandlerContext) => {
     await catalogue.refresh();
     const { identity } = requestOf(context);

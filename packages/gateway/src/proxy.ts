@@ -6,23 +6,17 @@ import type {
   Message,
 } from "@bufbuild/protobuf";
 import { Code, ConnectError, type ConnectRouter, type HandlerContext } from "@connectrpc/connect";
-import { type Connection, mayHaveRun } from "@jetrpc/runtime";
+import { mayHaveRun } from "@jetrpc/runtime";
 import { bindMethod } from "@jetrpc/runtime/schema";
 import { type AnyCall, messagesOf, submitCall } from "./durable-method.js";
 import { copyMetadata, metadataOf, notRunHeader } from "./metadata.js";
+import { callMetadata, connectionOf } from "./request-context.js";
+import { type Log, toClient } from "./to-client.js";
 import { useUploads } from "./use-uploads.js";
 
-/** What a call needs to know of the request that it came by. */
-export interface Calls {
-  /** The connection of whoever calls. */
-  connection(context: HandlerContext): Connection;
-  /** The metadata of the call. */
-  metadata(context: HandlerContext): Headers;
-}
-
 /** Makes a method of NATS a method of a router. */
-export function proxy(router: ConnectRouter, desc: DescMethod, calls: Calls): void {
-  const call = new ProxiedMethod(desc, calls);
+export function proxy(router: ConnectRouter, desc: DescMethod, log: Log): void {
+  const call = new ProxiedMethod(desc, log);
   // Each kind has another type of function, of messages that are not known here.
   const rpc = router.rpc as (desc: DescMethod, impl: unknown) => ConnectRouter;
   rpc(desc, call.implementation());
@@ -31,7 +25,7 @@ export function proxy(router: ConnectRouter, desc: DescMethod, calls: Calls): vo
 class ProxiedMethod {
   constructor(
     private readonly desc: DescMethod,
-    private readonly calls: Calls,
+    private readonly log: Log,
   ) {}
 
   implementation(): unknown {
@@ -50,26 +44,26 @@ class ProxiedMethod {
   }
 
   private async unary(request: Message, context: HandlerContext): Promise<Message> {
-    const { transport } = this.calls.connection(context);
+    const { transport } = connectionOf(context);
     const desc = this.desc as DescMethodUnary;
     try {
       if (this.isNamed(context)) {
         const { result } = await this.submit(request, context);
         return (await result?.({ ...metadataInto(context), signal: context.signal })) as Message;
       }
-      useUploads(this.calls.connection(context), desc, undefined, request);
+      useUploads(connectionOf(context), desc, undefined, request);
       const response = await transport.unary(
         desc,
         context.signal,
         timeLeft(context),
-        this.calls.metadata(context),
+        callMetadata(context),
         request,
       );
       copyMetadata(response.header, context.responseHeader);
       copyMetadata(response.trailer, context.responseTrailer);
       return response.message;
     } catch (error) {
-      throw outward(error);
+      throw outward(error, this.log);
     }
   }
 
@@ -77,7 +71,7 @@ class ProxiedMethod {
     requests: AsyncIterable<Message>,
     context: HandlerContext,
   ): AsyncGenerator<Message> {
-    const { transport } = this.calls.connection(context);
+    const { transport } = connectionOf(context);
     const desc = this.desc as DescMethodStreaming<DescMessage, DescMessage>;
     try {
       if (this.isNamed(context)) {
@@ -94,14 +88,14 @@ class ProxiedMethod {
         desc,
         context.signal,
         timeLeft(context),
-        this.calls.metadata(context),
+        callMetadata(context),
         this.unnamed(requests, context),
       );
       copyMetadata(response.header, context.responseHeader);
       yield* response.message;
       copyMetadata(response.trailer, context.responseTrailer);
     } catch (error) {
-      throw outward(error);
+      throw outward(error, this.log);
     }
   }
 
@@ -111,7 +105,7 @@ class ProxiedMethod {
     context: HandlerContext,
   ): AsyncGenerator<Message> {
     for await (const request of requests) {
-      useUploads(this.calls.connection(context), this.desc, undefined, request);
+      useUploads(connectionOf(context), this.desc, undefined, request);
       yield request;
     }
   }
@@ -122,9 +116,9 @@ class ProxiedMethod {
   }
 
   private submit(request: Message, context: HandlerContext): Promise<AnyCall> {
-    return submitCall(this.calls.connection(context), this.desc, request, {
+    return submitCall(connectionOf(context), this.desc, request, {
       callId: context.requestHeader.get("idempotency-key") ?? undefined,
-      headers: this.calls.metadata(context),
+      headers: callMetadata(context),
       timeoutMs: timeLeft(context),
       signal: context.signal,
     });
@@ -169,8 +163,8 @@ export function metadataInto({ responseHeader, responseTrailer }: HandlerContext
 }
 
 /** The error of a worker as the client gets it: without headers that are HTTP's own. */
-export function outward(error: unknown): ConnectError {
-  const { rawMessage, code, metadata, details, cause } = ConnectError.from(error);
+export function outward(error: unknown, log: Log): ConnectError {
+  const { rawMessage, code, metadata, details, cause } = toClient(error, log);
   const outgoing = new ConnectError(rawMessage, code, metadataOf(metadata), undefined, cause);
   outgoing.details = details;
   return mayHaveRun(error) ? outgoing : notRun(outgoing);

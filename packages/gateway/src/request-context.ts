@@ -1,17 +1,23 @@
 import { createContextKey, type HandlerContext } from "@connectrpc/connect";
 import type { Connection } from "@jetrpc/runtime";
-import type { Identity } from "./identity.js";
+import type { LentExchange } from "./exchange.js";
+import { requestMetadata } from "./metadata.js";
 
-/** What a handler needs to know of the request that it runs for. */
-export interface Request {
-  readonly identity: Identity;
-  readonly connection: Connection;
-}
-
-/** Key of a handler's {@link Request}. */
-export const requestKey = createContextKey<Request | undefined>(undefined);
+/** Key of the request that a handler runs for. */
+export const requestKey = createContextKey<LentExchange | undefined>(undefined);
 
 /** The request that a handler runs for. */
-export function requestOf({ values }: HandlerContext): Request {
-  return values.get(requestKey) as Request;
+export function requestOf({ values }: HandlerContext): LentExchange {
+  return values.get(requestKey) as LentExchange;
+}
+
+/** The connection of whoever calls. */
+export function connectionOf(context: HandlerContext): Connection {
+  return requestOf(context).connection;
+}
+
+/** The metadata of a call; undefined where there is none. */
+export function callMetadata(context: HandlerContext): Headers | undefined {
+  const { request, identity } = requestOf(context);
+  return requestMetadata(request.headers, identity);
 }

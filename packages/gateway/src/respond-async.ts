@@ -16,7 +16,7 @@ export interface AsyncRequest {
   readonly route: Route;
   readonly connection: Connection;
   readonly header: Headers;
-  readonly metadata: Headers;
+  readonly metadata: Headers | undefined;
   readonly body: AsyncIterable<Uint8Array>;
   readonly maxBytes: number;
   readonly signal: AbortSignal;

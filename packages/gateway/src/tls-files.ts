@@ -1,11 +1,6 @@
 import { X509Certificate } from "node:crypto";
 import { readFileSync } from "node:fs";
-import {
-  createServer as createPlainServer,
-  type RequestListener,
-  type Server,
-  type ServerOptions,
-} from "node:http";
+import { createServer as createPlainServer, type Server, type ServerOptions } from "node:http";
 import { createServer, type Server as TlsServer } from "node:https";
 import { createSecureContext } from "node:tls";
 import { Code, ConnectError } from "@connectrpc/connect";
@@ -39,12 +34,9 @@ export class TlsFiles {
   }
 
   /** A server that shows the certificate, and offers HTTP/2 beside HTTP/1.1. */
-  createServer(
-    options: ServerOptions & { handshakeTimeout: number },
-    then: RequestListener,
-  ): Server {
+  createServer(options: ServerOptions & { handshakeTimeout: number }): Server {
     const ALPNProtocols = ["h2", "http/1.1"];
-    const server = createServer({ ...options, ...this.pem, ALPNProtocols }, then);
+    const server = createServer({ ...options, ...this.pem, ALPNProtocols });
     // Nothing can be said to a client that has not agreed on how to speak.
     server.removeAllListeners("tlsClientError");
     server.on("tlsClientError", (_error, socket) => socket.destroy());
@@ -104,7 +96,6 @@ function textOf(name: keyof TlsOptions, option: string): string {
 export function createHttpServer(
   tls: TlsFiles | undefined,
   options: ServerOptions & { handshakeTimeout: number },
-  then: RequestListener,
 ): Server {
-  return tls?.createServer(options, then) ?? createPlainServer(options, then);
+  return tls?.createServer(options) ?? createPlainServer(options);
 }

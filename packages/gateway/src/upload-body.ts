@@ -1,4 +1,5 @@
 import { Code, ConnectError } from "@connectrpc/connect";
+import { bodyOf } from "./exchange.js";
 import { type HttpRequest, Refusal } from "./refuse.js";
 
 /** How much the body of an upload may bring, and how slowly. */
@@ -28,11 +29,6 @@ export class UploadBody {
     private readonly limits: BodyLimits,
   ) {}
 
-  /** True when the client left before it had sent all. */
-  get isCut(): boolean {
-    return this.request.aborted || (this.request.destroyed && !this.request.readableEnded);
-  }
-
   async *read(): AsyncGenerator<Uint8Array, void, undefined> {
     const { request } = this;
     const { length, maxBytes, idleMs, signal } = this.limits;
@@ -42,8 +38,7 @@ export class UploadBody {
     }, idleMs);
     const stop = () => this.fail?.(signal.reason);
     signal.addEventListener("abort", stop);
-    // Without an end of its own: the client is still to be answered.
-    const pieces = request.iterator({ destroyOnReturn: false });
+    const pieces = bodyOf(request);
     try {
       for (let next = await this.next(pieces); !next.done; next = await this.next(pieces)) {
         const room = Math.min(length ?? maxBytes, maxBytes) - this.bytes;
@@ -56,9 +51,6 @@ export class UploadBody {
             : wrong(`the body has more than the ${length} bytes that it said`);
         }
         idle.refresh();
-      }
-      if (this.isCut) {
-        throw new ConnectError("the client left", Code.Canceled);
       }
       if (length !== undefined && this.bytes < length) {
         throw wrong(`the body has ${this.bytes} bytes, and said ${length}`);
@@ -78,7 +70,7 @@ export class UploadBody {
     }
   }
 
-  private next(pieces: AsyncIterator<Buffer>): Promise<IteratorResult<Buffer>> {
+  private next(pieces: AsyncIterator<Uint8Array>): Promise<IteratorResult<Uint8Array>> {
     return new Promise((resolve, reject) => {
       this.fail = reject;
       if (this.limits.signal.aborted) {
