@@ -312,6 +312,40 @@ test("a gateway that drains lets calls end, and tells a load balancer and those 
   expect((await end).code).toBe(Code.Unavailable);
 });
 
+test("a gateway that drains ends connections of HTTP/1.1 with the answers that are under way", async () => {
+  const { opened, open } = gate();
+  let running = 0;
+  await nats.worker({
+    get: async ({ text }) => {
+      running += 1;
+      await opened;
+      return { text };
+    },
+  });
+  const { url, drain } = await gateway({ drainTimeoutMs: 60_000 });
+  const agent = new Agent({ keepAlive: true, maxSockets: 1 });
+  onTestFinished(() => agent.destroy());
+  const call = (text: string) =>
+    new Promise<(string | undefined)[]>((resolve, reject) => {
+      const headers = { "content-type": "application/json" };
+      const sent = httpRequest(`${url}${get}`, { method: "POST", agent, headers }, (response) => {
+        response.resume().once("end", () => {
+          resolve([`${response.statusCode}`, response.headers.connection]);
+        });
+      });
+      sent.on("error", reject).end(JSON.stringify({ text }));
+    });
+  open();
+  expect(await call("before")).toEqual(["200", "keep-alive"]);
+  const next = gate();
+  const raw = await RawConnection.open(url);
+  expect(running).toBe(1);
+  const held = call("held");
+  await held;
+  next.open();
+  raw.socket.destroy();
+});
+
 async function gzip(text: string): Promise<Uint8Array<ArrayBuffer>> {
   const stream = new Blob([text]).stream().pipeThrough(new CompressionStream("gzip"));
   return new Uint8Array(await new Response(stream).arrayBuffer());

@@ -1,13 +1,16 @@
 import { once } from "node:events";
 import { type IncomingHttpHeaders, type OutgoingHttpHeaders, request } from "node:http";
-import { connect as connectHttp2 } from "node:http2";
+import { connect as connectHttp2, constants } from "node:http2";
 import { gzipSync } from "node:zlib";
 import { create, toBinary, toJsonString } from "@bufbuild/protobuf";
 import { StringValueSchema } from "@bufbuild/protobuf/wkt";
 import { Code, ConnectError } from "@connectrpc/connect";
-import { expect, test } from "vitest";
+import fc from "fast-check";
+import { expect, onTestFinished, test, vi } from "vitest";
 import { RequestSchema } from "../../runtime/test/gen/test/v1/test_pb.js";
-import { RawConnection } from "./raw-http.js";
+import { type TestImpl, until } from "../../runtime/test/support.js";
+import { DirectUnary } from "../src/direct-unary.js";
+import { frame, header, http2Preface, RawConnection } from "./raw-http.js";
 import { useGateway } from "./support.js";
 
 const { nats, gateway } = useGateway();
@@ -20,10 +23,18 @@ interface Answered {
   readonly body: string;
 }
 
+/** A body that is sent at once, with its length, or in pieces, without one. */
+type Body = Uint8Array | readonly Uint8Array[];
+
 /** The answer as it is on the wire, but for the time. */
-function post(url: string, body: Uint8Array, headers: OutgoingHttpHeaders): Promise<Answered> {
+function post(
+  url: string,
+  body: Body,
+  headers: OutgoingHttpHeaders,
+  method = "POST",
+): Promise<Answered> {
   return new Promise((resolve, reject) => {
-    const sent = request(`${url}${path}`, { method: "POST", headers, agent: false }, (response) => {
+    const sent = request(`${url}${path}`, { method, headers, agent: false }, (response) => {
       const pieces: Buffer[] = [];
       response.on("data", (piece) => pieces.push(piece));
       response.on("end", () => {
@@ -33,16 +44,28 @@ function post(url: string, body: Uint8Array, headers: OutgoingHttpHeaders): Prom
       });
     });
     sent.on("error", reject);
-    sent.end(body);
+    if (body instanceof Uint8Array) {
+      sent.end(body);
+    } else {
+      body.forEach((piece) => void sent.write(piece));
+      sent.end();
+    }
   });
 }
 
 /** The same over HTTP/2. */
-async function post2(url: string, body: Uint8Array, headers: OutgoingHttpHeaders) {
+async function post2(url: string, body: Body, headers: OutgoingHttpHeaders, method = "POST") {
   const session = connectHttp2(url);
   try {
-    const stream = session.request({ ":path": path, ":method": "POST", ...headers });
-    stream.end(body);
+    const isPost = method !== "GET" && method !== "HEAD";
+    const stream = session.request(
+      { ":path": path, ":method": method, ...headers },
+      { endStream: !isPost },
+    );
+    if (isPost) {
+      [body].flat().forEach((piece) => void stream.write(piece));
+      stream.end();
+    }
     const [{ ":status": status, date: _date, ...others }] = await once(stream, "response");
     const pieces: Buffer[] = [];
     for await (const piece of stream) {
@@ -83,26 +106,28 @@ const malformed = {
   "JSON of another type": Buffer.from('{"text": 1}'),
 };
 
+/** Answers, or fails, as the request says. */
+const get: TestImpl["get"] = ({ text }, { requestHeader, responseHeader, responseTrailer }) => {
+  if (text === "metadata") {
+    responseHeader.append("x-seen", requestHeader.get("x-sent") ?? "nothing");
+    responseHeader.append("x-all", [...requestHeader].join(";"));
+    responseHeader.append("x-two", "a");
+    responseHeader.append("x-two", "b");
+    responseTrailer.set("x-end", "yes");
+  }
+  if (text === "error") {
+    const metadata = { "x-why": "because" };
+    const details = [{ desc: StringValueSchema, value: { value: "detail" } }];
+    throw new ConnectError("it failed", Code.FailedPrecondition, metadata, details);
+  }
+  if (text === "thrown") {
+    throw new Error("a secret");
+  }
+  return { text };
+};
+
 test("the short way of a direct call answers as Connect's handler does, byte for byte", async () => {
-  await nats.worker({
-    get: ({ text }, { requestHeader, responseHeader, responseTrailer }) => {
-      if (text === "metadata") {
-        responseHeader.append("x-seen", requestHeader.get("x-sent") ?? "nothing");
-        responseHeader.append("x-two", "a");
-        responseHeader.append("x-two", "b");
-        responseTrailer.set("x-end", "yes");
-      }
-      if (text === "error") {
-        const metadata = { "x-why": "because" };
-        const details = [{ desc: StringValueSchema, value: { value: "detail" } }];
-        throw new ConnectError("it failed", Code.FailedPrecondition, metadata, details);
-      }
-      if (text === "thrown") {
-        throw new Error("a secret");
-      }
-      return { text };
-    },
-  });
+  await nats.worker({ get });
   const { url } = await gateway();
   const bodies: [string, string, Uint8Array][] = [
     ...Object.entries(texts).flatMap(([name, text]): [string, string, Uint8Array][] => {
@@ -141,6 +166,174 @@ test("the short way of a direct call answers as Connect's handler does, byte for
       expect([name, type, accepted, short2]).toEqual([name, type, accepted, long2]);
     }
   }
+});
+
+const oneOf = fc.constantFrom;
+const anyText = oneOf(...Object.values(texts), "x".repeat(3_000), "\u20ac\0\ud83d\ude00");
+
+/** A message as JSON or as bytes, or what is none. */
+const anyBody = fc.oneof(
+  anyText.map((text) => Buffer.from(JSON.stringify({ text }))),
+  anyText.map((text) => Buffer.from(toBinary(RequestSchema, create(RequestSchema, { text })))),
+  oneOf("", "null", "[]", '{"a":1}', "\ufeff{}", '{"text":"\\ud800"}').map((text) =>
+    Buffer.from(text),
+  ),
+  oneOf(...Object.values(malformed)).map((bytes) => Buffer.from(bytes)),
+);
+
+/** A header that most requests lack. */
+const sometimes = <T>(...values: T[]) =>
+  fc.oneof({ weight: 6, arbitrary: fc.constant(undefined) }, oneOf(...values));
+
+const anyHeaders = fc
+  .record({
+    "content-type": fc.oneof(
+      { weight: 3, arbitrary: oneOf("application/json", "application/proto") },
+      oneOf(
+        ...["Application/Proto", "application/json; charset=utf-8"],
+        ...["application/JSON;charset=UTF8", "application/json;  charset=utf-8"],
+        ...["application/proto; a=b", "application/json, a/b", "application/connect+json"],
+        ...["application/grpc-web", "text/plain", ""],
+      ),
+    ),
+    "accept-encoding": sometimes("", "gzip", "br", "gzip;q=0", "zstd, br , gzip", "*", "identity"),
+    "content-encoding": sometimes("", "identity", "Identity", "gzip", "br", "deflate"),
+    "connect-timeout-ms": sometimes(
+      ...["", "60000", "000060000", "0", "9999999999", "99999999999", "1e5", "60000, 1"],
+    ),
+    "connect-protocol-version": sometimes("1", "2", ""),
+    "x-sent": sometimes<string | string[]>("", "one", ["one", "two"], "a, b", "\u00e9"),
+    "x-bin": sometimes("AAEC", "*"),
+    "trailer-x": sometimes("a"),
+    "jetrpc-timeout-ms": sometimes("1"),
+    authorization: sometimes("Bearer secret"),
+    expect: sometimes("100-continue"),
+    te: sometimes("trailers"),
+  })
+  .map(
+    (all): OutgoingHttpHeaders =>
+      Object.fromEntries(Object.entries(all).filter(([, value]) => value !== undefined)),
+  );
+
+const anyRequest = fc.record({
+  send: oneOf(post, post2),
+  method: oneOf("POST", "POST", "POST", "POST", "POST", "PUT", "GET", "HEAD"),
+  isCut: fc.boolean(),
+  isPacked: fc.boolean(),
+  body: anyBody,
+  headers: anyHeaders,
+});
+
+test("any request gets the answer of Connect's handler, whichever way it goes", async () => {
+  await nats.worker({ get });
+  const { url, logged } = await gateway({
+    limits: { maxMessageBytes: 2_000 },
+    authenticate: ({ responseHeaders }) => {
+      responseHeaders.set("x-known", "yes");
+      return { owner: "acme", headers: { "X-User": "ada" } };
+    },
+  });
+  await post(url, new Uint8Array(0), { "content-type": "application/proto" });
+  let isLong = false;
+  let short = 0;
+  const { takes } = DirectUnary.prototype;
+  const spy = vi.spyOn(DirectUnary.prototype, "takes").mockImplementation(function (
+    this: DirectUnary,
+    request,
+  ) {
+    const isShort = !isLong && takes.call(this, request);
+    short += isShort ? 1 : 0;
+    return isShort;
+  });
+  onTestFinished(() => spy.mockRestore());
+  await fc.assert(
+    fc.asyncProperty(anyRequest, async ({ send, method, isCut, isPacked, body, headers }) => {
+      const whole = isPacked && headers["content-encoding"] === "gzip" ? gzipSync(body) : body;
+      const sent = isCut && /P/.test(method) ? [whole.subarray(0, 5), whole.subarray(5)] : whole;
+      const given = method === "GET" || method === "HEAD" ? new Uint8Array(0) : sent;
+      isLong = false;
+      const answered = await send(url, given, headers, method);
+      isLong = true;
+      expect(answered).toEqual(await send(url, given, headers, method));
+    }),
+    { numRuns: 200 },
+  );
+  expect(short).toBeGreaterThan(40);
+  expect(logged).toEqual([]);
+});
+
+test("a deadline that is over while the worker works is told the same by both ways", async () => {
+  await nats.worker({
+    get: async (_request, { signal }) => {
+      await once(signal, "abort");
+      return {};
+    },
+  });
+  const { url } = await gateway();
+  const answers = [];
+  for (const timeout of ["100", "00100"]) {
+    for (const send of [post, post2]) {
+      const headers = { "content-type": "application/json", "connect-timeout-ms": timeout };
+      const { status, body } = await send(url, Buffer.from("{}"), headers);
+      answers.push([status, JSON.parse(body).code]);
+    }
+  }
+  expect(answers).toEqual(Array(4).fill([504, "deadline_exceeded"]));
+});
+
+test("a request of HTTP/2 that is reset in the middle of its body is not taken for a whole one", async () => {
+  const seen: string[] = [];
+  await nats.worker({
+    get: ({ text }) => {
+      seen.push(`get ${text}`);
+      return { text };
+    },
+    up: async (requests) => {
+      for await (const { text } of requests) {
+        seen.push(`up ${text}`);
+      }
+      seen.push("up, whole");
+      return {};
+    },
+  });
+  const { url } = await gateway();
+  const half = toBinary(RequestSchema, create(RequestSchema, { text: "half" }));
+  const envelope = Buffer.concat([Uint8Array.of(0, 0, 0, 0, half.length), half]);
+  await post(url, new Uint8Array(0), { "content-type": "application/proto" });
+  seen.length = 0;
+  for (const code of [constants.NGHTTP2_NO_ERROR, constants.NGHTTP2_CANCEL]) {
+    for (const [method, type, bytes, headers] of [
+      ["Get", "application/proto", half, {}],
+      ["Get", "application/proto", half, notShort],
+      ["Get", "application/grpc", envelope, {}],
+      ["Up", "application/connect+proto", envelope, {}],
+      ["Up", "application/grpc", envelope, {}],
+    ] as const) {
+      const raw = await RawConnection.open(url);
+      const fields = {
+        ":method": "POST",
+        ":scheme": "http",
+        ":path": `/test.v1.TestService/${method}`,
+        ":authority": "127.0.0.1",
+        "content-type": type,
+        ...headers,
+      };
+      const all = Object.entries(fields).map(([name, value]) => header(name, value));
+      raw.write(http2Preface);
+      raw.write(Buffer.concat([frame(1, 4, 1, Buffer.concat(all)), frame(0, 0, 1, bytes)]));
+      if (method === "Up") {
+        await expect.poll(() => seen.splice(0), { timeout: 20_000 }).toContain("up half");
+      }
+      raw.write(frame(3, 0, 1, Uint8Array.of(0, 0, 0, code)));
+      // It is there when a ping after it is answered.
+      const before = raw.bytes.length;
+      raw.write(frame(6, 0, 0, Buffer.alloc(8)));
+      await until(() => raw.bytes.length > before);
+      raw.socket.destroy();
+    }
+  }
+  await post(url, Buffer.from('{"text":"last"}'), { "content-type": "application/json" });
+  expect(seen).toEqual(["get last"]);
 });
 
 test("a body that is not as long as it says, or too long, and a deadline of nothing are told", async () => {
