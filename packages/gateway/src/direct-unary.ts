@@ -144,8 +144,7 @@ export class DirectUnary {
     this.running.add(left);
     try {
       const { pieces, bytes } = await readBody(request, left, readMaxBytes);
-      // The body of one that was reset ends as if it were whole.
-      if (left.has || request.aborted) {
+      if (left.has) {
         return undefined;
       }
       if (bytes > readMaxBytes || (said !== undefined && Number(said) !== bytes)) {

@@ -89,7 +89,7 @@ export function universalRequest(
 
 /**
  * The body of a request: who stops reading it may still answer. Throws Canceled when the client
- * leaves before its end: that of a request of HTTP/2 that is reset without an error looks like a whole one.
+ * leaves before its end: that of a request of HTTP/2 that is reset would look like a whole one.
  */
 export async function* bodyOf(
   request: HttpRequest,

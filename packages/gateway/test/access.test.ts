@@ -1,4 +1,6 @@
+import { once } from "node:events";
 import { request as httpRequest } from "node:http";
+import { connect as connectHttp2 } from "node:http2";
 import { connect as connectSocket } from "node:net";
 import { Code, ConnectError, createClient } from "@connectrpc/connect";
 import {
@@ -10,6 +12,7 @@ import { expect, test } from "vitest";
 import { TestService } from "../../runtime/test/gen/test/v1/test_pb.js";
 import { collect, failureOf, gate, until } from "../../runtime/test/support.js";
 import { type Authenticate, type GatewayOptions, startGateway } from "../src/index.js";
+import { RawConnection } from "./raw-http.js";
 import { postJson, useGateway } from "./support.js";
 
 const { nats, gateway } = useGateway();
@@ -312,38 +315,137 @@ test("a gateway that drains lets calls end, and tells a load balancer and those 
   expect((await end).code).toBe(Code.Unavailable);
 });
 
-test("a gateway that drains ends connections of HTTP/1.1 with the answers that are under way", async () => {
+test("a gateway that drains says by its answers of HTTP/1.1 that their connections end", async () => {
   const { opened, open } = gate();
   let running = 0;
   await nats.worker({
     get: async ({ text }) => {
       running += 1;
-      await opened;
+      await (text === "held" && opened);
       return { text };
     },
+    async *down() {
+      running += 1;
+      yield { index: 1 };
+      await opened;
+    },
   });
-  const { url, drain } = await gateway({ drainTimeoutMs: 60_000 });
-  const agent = new Agent({ keepAlive: true, maxSockets: 1 });
-  onTestFinished(() => agent.destroy());
-  const call = (text: string) =>
-    new Promise<(string | undefined)[]>((resolve, reject) => {
-      const headers = { "content-type": "application/json" };
-      const sent = httpRequest(`${url}${get}`, { method: "POST", agent, headers }, (response) => {
-        response.resume().once("end", () => {
-          resolve([`${response.statusCode}`, response.headers.connection]);
-        });
-      });
-      sent.on("error", reject).end(JSON.stringify({ text }));
-    });
+  const patient = await gateway({ drainTimeoutMs: 60_000 });
+  const body = '{"text":"held"}';
+  const headOf = (path: string, type: string, length: number) =>
+    `POST ${path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: ${type}\r\nContent-Length: ${length}\r\n\r\n`;
+  const before = await RawConnection.open(patient.url);
+  before.write(`${headOf(get, "application/json", 2)}{}`);
+  await before.statuses();
+  expect(before.bytes.toString("latin1")).toContain("Connection: keep-alive");
+  // Each has had an answer, and could send more.
+  const held = await RawConnection.open(patient.url);
+  held.write(`${headOf(get, "application/json", body.length)}${body}`);
+  const streaming = await RawConnection.open(patient.url);
+  streaming.write(
+    `${headOf("/test.v1.TestService/Down", "application/connect+json", 7)}\0\0\0\0\x02{}`,
+  );
+  await until(() => running === 3 && streaming.bytes.length > 0);
+  const drained = patient.drain();
+  await before.closed;
   open();
-  expect(await call("before")).toEqual(["200", "keep-alive"]);
-  const next = gate();
+  await Promise.all([held.closed, streaming.closed]);
+  expect(held.bytes.toString("latin1")).toMatch(/^HTTP\/1\.1 200 .*Connection: close.*held/s);
+  // Its headers were sent before.
+  expect(streaming.bytes.toString("latin1")).toMatch(/^HTTP\/1\.1 200 .*0\r\n\r\n$/s);
+  await drained;
+});
+
+test("a client that asks before it sends its body is told to when it may call, and else is refused", async () => {
+  const { url, seen } = await counted({ authenticate: byName });
+  await postJson(`${url}${get}`, {}, { "X-Owner": "acme" });
+  seen.calls = 0;
+  const head = (more: string, path = get) =>
+    `POST ${path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nContent-Length: 2\r\nExpect: 100-continue\r\n${more}\r\n`;
+  for (const [path, more, status] of [
+    [get, "", "401"],
+    ["/none.v1.None/Get", "X-Owner: acme\r\n", "404"],
+    [get, "X-Owner: acme\r\nOrigin: https://evil.example.com\r\n", "403"],
+  ] as const) {
+    const raw = await RawConnection.open(url);
+    raw.write(head(more, path));
+    await raw.closed;
+    expect([path, more, ...(await raw.statuses())]).toEqual([path, more, status]);
+  }
+  expect(seen.calls).toBe(0);
   const raw = await RawConnection.open(url);
-  expect(running).toBe(1);
-  const held = call("held");
-  await held;
-  next.open();
+  raw.write(head("X-Owner: acme\r\n"));
+  expect(await raw.statuses()).toEqual(["100"]);
+  raw.write("{}");
+  await until(async () => (await raw.statuses()).length === 2);
+  expect(await raw.statuses()).toEqual(["100", "200"]);
   raw.socket.destroy();
+  // Of HTTP/2, too.
+  const session = connectHttp2(url);
+  const ask = async (headers: Record<string, string>) => {
+    const stream = session.request({
+      ...{ ":method": "POST", ":path": get, "content-type": "application/json" },
+      ...{ expect: "100-continue", ...headers },
+    });
+    let isAsked = false;
+    stream.once("continue", () => {
+      isAsked = true;
+      stream.end("{}");
+    });
+    const [{ ":status": status }] = await once(stream, "response");
+    stream.destroy();
+    return [isAsked, status];
+  };
+  expect(await ask({})).toEqual([false, 401]);
+  expect(await ask({ "x-owner": "acme" })).toEqual([true, 200]);
+  session.destroy();
+});
+
+test("a call that takes longer than a body may take to arrive is answered, by every protocol", async () => {
+  let end = Promise.resolve();
+  await nats.worker({
+    get: async () => {
+      await end;
+      return {};
+    },
+    async *down() {
+      await end;
+      yield {};
+    },
+    do: async () => {
+      await end;
+      return {};
+    },
+  });
+  const { url } = await gateway({ limits: { bodyTimeoutMs: 200 } });
+  await postJson(`${url}${get}`, {});
+  end = new Promise((resolve) => setTimeout(resolve, 1_000));
+  const transports = (["1.1", "2"] as const).flatMap((httpVersion) => [
+    createConnectTransport({ baseUrl: url, httpVersion }),
+    createConnectTransport({ baseUrl: url, httpVersion, useHttpGet: true }),
+    createGrpcWebTransport({ baseUrl: url, httpVersion }),
+  ]);
+  await Promise.all(
+    [createGrpcTransport({ baseUrl: url }), ...transports].map(async (transport) => {
+      const client = createClient(TestService, transport);
+      await Promise.all([client.get({}), client.do({}), collect(client.down({}))]);
+    }),
+  );
+});
+
+test("what is no error for a client is logged, by whichever way the call goes, and tells it nothing", async () => {
+  const { url, logged } = await counted({
+    // No header can have it.
+    authenticate: () => ({ headers: { "x-user": "a secret\u20ac" } }),
+  });
+  for (const headers of [{}, { "connect-timeout-ms": "0060000" }]) {
+    const answer = await postJson(`${url}${get}`, {}, headers);
+    expect([answer.status, await answer.json()]).toEqual([
+      500,
+      { code: "internal", message: "internal error" },
+    ]);
+    expect(logged.splice(0).join()).toContain("a request failed: TypeError");
+  }
 });
 
 async function gzip(text: string): Promise<Uint8Array<ArrayBuffer>> {
