@@ -5,7 +5,7 @@ import { createConnectTransport } from "@connectrpc/connect-node";
 import { EncryptJWT, UnsecuredJWT } from "jose";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { TestService } from "../../runtime/test/gen/test/v1/test_pb.js";
-import { failureOf } from "../../runtime/test/support.js";
+import { failureOf, gate, until } from "../../runtime/test/support.js";
 import {
   type CookieSessionOptions,
   checkSameOrigin,
@@ -64,7 +64,7 @@ const json = { "content-type": "application/json" };
 test("the cookie is for this host and https only, and for no script; its page may call", async () => {
   const { url, setCookie, cookie, seen, session } = await started();
   expect(setCookie).toMatch(
-    /^__Host-jetrpc-session=[\w.-]+; Path=\/; Max-Age=43200; HttpOnly; SameSite=Lax; Secure$/,
+    /^__Host-jetrpc-session=[\w.-]+; Path=\/; Max-Age=604800; HttpOnly; SameSite=Lax; Secure$/,
   );
   // What the session holds is nobody's to read.
   const parts = cookie.split(".").map((part) => Buffer.from(part, "base64url").toString());
@@ -248,28 +248,96 @@ test("a session that is used is renewed, and ends with its lifetime", async () =
     const { statusCode, headers } = await ask();
     expect(statusCode).toBe(200);
     const [renewed] = headers["set-cookie"] as [string];
-    current = cookieOf(renewed);
+    current = `${cookie}; ${cookieOf(renewed)}`;
   }
   const last = await session.read(current);
   expect([last?.id, last?.createdAt]).toEqual([first?.id, first?.createdAt]);
   pass(0.6 * hour);
   expect((await ask()).statusCode).toBe(401);
+  // The first cookie is no sign that the session was used, under whichever name it comes.
+  const used = cookieOf(await session.create({ owner: "ada" }));
+  pass(2 * hour);
+  current = `${used}; ${used.replace("=", "-used=")}`;
+  expect((await ask()).statusCode).toBe(401);
   // One whose lifetime was made shorter ends, too.
   const lasting = cookieSession({ secrets: [secret] });
   const old = cookieOf(await lasting.create({ owner: "ada" }));
-  pass(6 * hour);
+  pass(1.5 * hour);
+  const again = await send(url, { ...json, cookie: old, origin: url });
+  expect(again.statusCode).toBe(200);
+  const kept = `${old}; ${cookieOf((again.headers["set-cookie"] as [string])[0])}`;
+  pass(1.5 * hour);
+  expect((await send(url, { ...json, cookie: kept, origin: url })).statusCode).toBe(200);
+  pass(3 * hour);
   expect((await send(url, { ...json, cookie: old, origin: url })).statusCode).toBe(401);
 });
 
-test("secrets are exchanged: an old one reads, and its cookies are renewed by the new one", async () => {
+test("secrets are exchanged: an old one reads its sessions on, and the new one renews them", async () => {
   const { cookie } = await started();
   const both = await started({ secrets: [otherSecret, secret] });
+  pass(7 * hour);
   const answer = await send(both.url, { ...json, cookie, origin: both.url });
   expect(answer.statusCode).toBe(200);
-  const [renewed] = answer.headers["set-cookie"] as [string];
-  const next = cookieSession({ secrets: [otherSecret] });
-  expect((await next.read(cookieOf(renewed)))?.identity.owner).toBe("ada");
-  expect(await next.read(cookie)).toBeUndefined();
+  const renewed = cookieOf((answer.headers["set-cookie"] as [string])[0]);
+  pass(7 * hour);
+  const read = async (...secrets: string[]) =>
+    (await cookieSession({ secrets }).read(`${renewed}; ${cookie}`))?.identity.owner;
+  expect(await read(otherSecret, secret)).toBe("ada");
+  expect(await read(secret)).toBeUndefined();
+  expect(await read(otherSecret)).toBeUndefined();
+});
+
+/** What a browser keeps of the cookies that it is sent. */
+function browser() {
+  const jar = new Map<string, string>();
+  return {
+    take(setCookies: readonly string[] = []) {
+      for (const each of setCookies) {
+        const [, name = "", value = ""] = /^([^=]+)=([^;]*)/.exec(each) ?? [];
+        jar.delete(name);
+        if (value !== "" && !each.includes("Max-Age=0;")) {
+          jar.set(name, value);
+        }
+      }
+    },
+    get cookie() {
+      return [...jar].map(([name, value]) => `${name}=${value}`).join("; ");
+    },
+  };
+}
+
+test("a session whose logout comes while a request is under way that renews it does not come back", async () => {
+  const { opened, open } = gate();
+  let running = 0;
+  await nats.worker({
+    get: async ({ text }) => {
+      running += 1;
+      await (text === "slow" && opened);
+      return {};
+    },
+  });
+  const session = cookieSession({ secrets: [secret] });
+  const { url } = await gateway({ authenticate: session });
+  const ada = browser();
+  ada.take([await session.create({ owner: "ada" })]);
+  const ask = (text = "") =>
+    send(url, { ...json, cookie: ada.cookie, origin: url }, { body: JSON.stringify({ text }) });
+  pass(7 * hour);
+  const slow = ask("slow");
+  await until(() => running === 1);
+  ada.take([session.end()]);
+  open();
+  const late = await slow;
+  expect([late.statusCode, late.headers["set-cookie"]]).toEqual([200, [expect.any(String)]]);
+  ada.take(late.headers["set-cookie"]);
+  expect((await ask()).statusCode).toBe(401);
+  expect(await session.read(ada.cookie)).toBeUndefined();
+  // Nor does it become part of the next one, which is of somebody else.
+  ada.take([await session.create({ owner: "eve" })]);
+  expect((await session.read(ada.cookie))?.identity.owner).toBe("eve");
+  pass(12 * hour + 1);
+  expect((await ask()).statusCode).toBe(401);
+  expect(running).toBe(1);
 });
 
 test("after a logout a copy of the cookie counts until it expires, unless a store refuses it", async () => {

@@ -406,6 +406,12 @@ test("floods of HTTP/2 end their connection, and no other", async () => {
   const { url, seen } = await counted({ limits: { headersTimeoutMs: 1_000 } });
   const repeated = (bytes: Buffer, times: number) => Buffer.concat(Array(times).fill(bytes));
   const stream = (i: number) => 2 * i + 1;
+  const resets = (code: number) =>
+    Buffer.concat(
+      Array.from({ length: 1_500 }, (_, i) =>
+        Buffer.concat([call(stream(i)), frame(3, 0, stream(i), Buffer.from([0, 0, 0, code]))]),
+      ),
+    );
   const floods: Record<string, Buffer> = {
     "headers that never end": Buffer.concat([
       frame(1, 0, 1, header(":method", "POST")),
@@ -418,9 +424,12 @@ test("floods of HTTP/2 end their connection, and no other", async () => {
     "half of some headers": frame(1, 0, 1, header(":method", "POST")),
     "settings without end": repeated(frame(4, 0, 0), 5_000),
     "pings without end": repeated(frame(6, 0, 0, Buffer.alloc(8)), 5_000),
-    "streams that are reset at once": Buffer.concat(
+    "streams that are reset at once": resets(8),
+    "streams that are reset at once, without an error": resets(0),
+    "streams that the other side has to reset": Buffer.concat(
       Array.from({ length: 1_500 }, (_, i) =>
-        Buffer.concat([call(stream(i)), frame(3, 0, stream(i), Buffer.from([0, 0, 0, 8]))]),
+        // It may take nothing more: an increment of 0 is an error.
+        Buffer.concat([call(stream(i)), frame(8, 0, stream(i), Buffer.alloc(4))]),
       ),
     ),
     "a frame that is too large": frame(0, 0, 1, Buffer.alloc(20_000)),

@@ -107,6 +107,36 @@ test("HTTP/2: a client that reads nothing of a download, or of a stream, loses i
   }
 });
 
+test("a call behind a large answer of its connection may take its time", async () => {
+  const { opened, open } = gate();
+  const begun = gate();
+  await nats.worker({
+    get: async ({ text }) => {
+      if (text === "slow") {
+        begun.open();
+        await opened;
+        return { text };
+      }
+      return { data: new Uint8Array(4_000_000) };
+    },
+  });
+  const { url } = await gateway({ limits: { writeTimeoutMs: 500 } });
+  const post = (body: string) =>
+    `POST /test.v1.TestService/Get HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nContent-Length: ${body.length}\r\n\r\n${body}`;
+  const raw = await RawConnection.open(url);
+  raw.socket.pause();
+  raw.write(post("{}") + post('{"text":"slow"}'));
+  await begun.opened;
+  raw.socket.resume();
+  await until(() => raw.bytes.length > 4_000_000);
+  const began = performance.now();
+  await until(() => performance.now() - began > 2_000);
+  open();
+  await until(async () => (await raw.statuses()).length === 2 || raw.socket.destroyed);
+  expect(await raw.statuses()).toEqual(["200", "200"]);
+  raw.socket.destroy();
+});
+
 test("a stream that waits for its worker is not taken for one that nobody reads", async () => {
   const go = gate();
   await nats.worker({
