@@ -41,7 +41,8 @@ export function tableOf(
     row
       .map((cell, column) => cut(cell, widths[column] ?? 0).padEnd(widths[column] ?? 0))
       .join("  ")
-      .trimEnd(),
+      .trimEnd()
+      .slice(0, width),
   );
 }
 

@@ -125,7 +125,7 @@ function refuseToAsk(cause: unknown): never {
     throw cause;
   }
   throw new ConnectError(
-    `these credentials may not ask workers for the schema (${rawMessage}): those of the role client may; or name it with --descriptors FILE, or a method in full where they may call it`,
+    `these credentials may not ask workers for the schema (${rawMessage}): those of the roles client, observer and operator may; or name it with --descriptors FILE, or a method in full where they may call it`,
     Code.PermissionDenied,
     undefined,
     undefined,

@@ -26,7 +26,8 @@ export function operatorFilter(filter: CallFilter | undefined): OperatorFilter {
   if (!filter) {
     return {};
   }
-  const { service, method, states, owner, callId, callIdPrefix, since, until, errorGroup } = filter;
+  const { service, method, states, owner, callId, callIdPrefix } = filter;
+  const { since, until, errorGroup, contains } = filter;
   if (method !== "" && service === "") {
     throw invalid("a method needs its service");
   }
@@ -42,6 +43,7 @@ export function operatorFilter(filter: CallFilter | undefined): OperatorFilter {
     ...(callIdPrefix !== "" && { callIdPrefix }),
     ...(since && { since: timestampDate(since) }),
     ...(until && { until: timestampDate(until) }),
+    ...(contains !== "" && { contains }),
   };
 }
 

@@ -25,6 +25,7 @@ import type { ActRecord, ServerView } from "./console-options.js";
 import { groupDeadLetters } from "./dead-letter-groups.js";
 import { delay } from "./delay.js";
 import {
+  type CallFilter,
   type CallName,
   type ConsoleService,
   Delivery,
@@ -98,6 +99,13 @@ export function consoleService({
       throw new ConnectError(target.schemaProblem, Code.Unavailable);
     }
     return { registry: schema.registry, masked: isMasked(userOf(context)) };
+  };
+  /** A filter of who only looks. Throws PermissionDenied for one that would tell what is hidden. */
+  const lookFilter = (filter: CallFilter | undefined, context: HandlerContext) => {
+    if (filter?.contains && isMasked(userOf(context))) {
+      throw requestsAreHidden();
+    }
+    return operatorFilter(filter);
   };
   const storyOf = async (name: CallName | undefined) => {
     const { service, method, owner, callId } = named(name);
@@ -215,10 +223,10 @@ export function consoleService({
       await sampler.lookNow();
       return {};
     },
-    async listCalls({ filter, pageSize, pageToken }) {
-      const wanted = operatorFilter(filter);
+    async listCalls({ filter, pageSize, pageToken }, context) {
+      const wanted = lookFilter(filter, context);
       await abilities.checkLook(filter?.service);
-      const { calls, nextPageToken, lookedBackTo } = await readMergedPage(
+      const { calls, nextPageToken, lookedBackTo, looked, unread } = await readMergedPage(
         target.operators(filter?.service),
         wanted,
         pageSize || 100,
@@ -230,6 +238,8 @@ export function consoleService({
         calls: group === "" ? all : all.filter(({ errorGroup }) => errorGroup === group),
         nextPageToken,
         ...timesOf({ lookedBackTo }),
+        looked,
+        unread,
       };
     },
     async countCalls({ service, windowSeconds }) {
@@ -306,7 +316,7 @@ export function consoleService({
     async checkRequest({ name, requestJson }, context) {
       if (isMasked(userOf(context))) {
         // Its answers would tell of the request that is there.
-        throw new ConnectError("requests are hidden from your role, read", Code.PermissionDenied);
+        throw requestsAreHidden();
       }
       const letter = await deadLetterOf(target, named(name));
       const { registry } = showOptions(context);
@@ -372,9 +382,10 @@ export function consoleService({
         }
       }
     },
-    async groupDeadLetters({ filter }) {
+    async groupDeadLetters({ filter }, context) {
+      const wanted = lookFilter(filter, context);
       await abilities.checkLook(filter?.service);
-      return await groupDeadLetters(target.operators(filter?.service), operatorFilter(filter));
+      return await groupDeadLetters(target.operators(filter?.service), wanted);
     },
     async listWorkers({ service }) {
       const workers = await view.findWorkers(target.connection);
@@ -406,6 +417,10 @@ export function consoleService({
 /** How a stream ends that would go on; who has left does not read it. */
 function consoleEnds(): ConnectError {
   return new ConnectError("the console ends", Code.Unavailable);
+}
+
+function requestsAreHidden(): ConnectError {
+  return new ConnectError("requests are hidden from your role, read", Code.PermissionDenied);
 }
 
 /** A name that is there. Throws InvalidArgument. */

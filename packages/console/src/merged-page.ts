@@ -13,6 +13,9 @@ export interface MergedPage {
   readonly calls: readonly FoundCall[];
   readonly nextPageToken: string;
   readonly lookedBackTo: Date | undefined;
+  /** Requests and entries of logs that were read, and those that could not be looked into. */
+  readonly looked: number;
+  readonly unread: number;
 }
 
 /** Where the list of a service goes on. */
@@ -43,7 +46,8 @@ export async function readMergedPage(
       const name = service.typeName;
       const cursor = cursors[name] ?? { token: "" };
       if (cursor.isOver) {
-        return { name, cursor, calls: [], next: undefined, backMs: Number.NEGATIVE_INFINITY };
+        const backMs = Number.NEGATIVE_INFINITY;
+        return { name, cursor, calls: [], next: undefined, backMs, looked: 0, unread: 0 };
       }
       const page = await operator.listCalls(filter, {
         pageSize,
@@ -55,7 +59,8 @@ export async function readMergedPage(
       const backMs = last
         ? Number.NEGATIVE_INFINITY
         : (page.lookedBackTo?.getTime() ?? page.calls.at(-1)?.at.getTime() ?? 0);
-      return { name, cursor, calls, next: page.nextPageToken, backMs };
+      const { looked, unread } = page;
+      return { name, cursor, calls, next: page.nextPageToken, backMs, looked, unread };
     }),
   );
   const backMs = Math.max(Number.NEGATIVE_INFINITY, ...pages.map((page) => page.backMs));
@@ -79,6 +84,8 @@ export async function readMergedPage(
     calls,
     nextPageToken: isOver ? "" : writeCursors(next),
     lookedBackTo: isOver || !Number.isFinite(lookedMs) ? undefined : new Date(lookedMs),
+    looked: pages.reduce((sum, page) => sum + page.looked, 0),
+    unread: pages.reduce((sum, page) => sum + page.unread, 0),
   };
 }
 

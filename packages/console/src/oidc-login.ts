@@ -122,7 +122,11 @@ export class OidcLogin implements Login {
     this.provider ??= this.askProvider();
     return this.provider.catch((cause: unknown) => {
       this.provider = undefined;
-      const text = `the provider at ${this.host} cannot be reached (${reasonOf(cause)})`;
+      const issuer = otherIssuer(cause);
+      const text =
+        issuer === undefined
+          ? `the provider at ${this.host} cannot be reached (${reasonOf(cause)})`
+          : `the provider at ${this.host} says that its issuer is ${issuer}, and not ${this.options.issuer}: start the console with \`--oidc-issuer ${issuer}\``;
       throw new ConnectError(text, Code.Unavailable, undefined, undefined, cause);
     });
   }
@@ -155,6 +159,22 @@ function nameOf({ email, preferred_username, name, sub }: IDToken): string {
     (each): each is string => typeof each === "string" && each !== "",
   );
   return first;
+}
+
+/** The issuer that a provider names where it is another one than was given. */
+function otherIssuer(error: unknown): string | undefined {
+  for (let cause = error; cause instanceof Error; cause = cause.cause as unknown) {
+    const { attribute, body } = (cause.cause ?? {}) as {
+      attribute?: unknown;
+      body?: { issuer?: unknown };
+    };
+    const issuer = attribute === "issuer" ? body?.issuer : undefined;
+    if (typeof issuer === "string" && URL.canParse(issuer)) {
+      const { pathname, origin, href } = new URL(issuer);
+      return pathname === "/" ? origin : href;
+    }
+  }
+  return undefined;
 }
 
 /** No more than a code: descriptions of providers may have anything. */

@@ -50,7 +50,7 @@ export async function bufBreaking(
 }
 
 /** The FileDescriptorSet of services and of all that their files import. */
-function imageOf(services: readonly DescService[]): Uint8Array {
+export function imageOf(services: readonly DescService[]): Uint8Array {
   const files = new Map<string, DescFile>();
   const add = (file: DescFile) => {
     if (!files.has(file.name)) {

@@ -10,6 +10,7 @@ import type { ConnectOptions } from "@jetrpc/runtime/node";
 import {
   type BulkAct,
   type CallFilter,
+  type CallPage,
   type CallStory,
   callStates,
   type ListedCall,
@@ -38,6 +39,7 @@ interface FilterOptions extends SessionOptions {
   owner?: string;
   id?: string;
   prefix?: string;
+  contains?: string;
   since?: string;
   until?: string;
 }
@@ -142,19 +144,24 @@ function addFilter(command: Command): Command {
       .option("--owner <owner>", "of this owner only")
       .option("--id <call-id>", "with this id only")
       .option("--prefix <text>", "whose id begins so")
+      .option(
+        "--contains <text>",
+        "with this text in request, result, error or id: reads them all, newest first",
+      )
       .option("--since <time>", "that ended or came then or later: a time, or 1h for the last hour")
       .option("--until <time>", "that ended or came before then"),
   );
 }
 
 function filterOf(options: FilterOptions, method?: DescMethod): CallFilter {
-  const { state, owner, id, prefix, since, until } = options;
+  const { state, owner, id, prefix, contains, since, until } = options;
   return {
     ...(state && { states: state }),
     ...(method && { method: method.name }),
     ...(owner !== undefined && { owner }),
     ...(id !== undefined && { callId: id }),
     ...(prefix !== undefined && { callIdPrefix: prefix }),
+    ...(contains !== undefined && { contains }),
     ...(since !== undefined && { since: timeOf(since, "--since", "ago") }),
     ...(until !== undefined && { until: timeOf(until, "--until", "ago") }),
   };
@@ -189,16 +196,27 @@ async function list(options: ListOptions): Promise<void> {
       throw new UsageError("--page is of one service: name it with --service");
     }
     const filter = filterOf(options, method);
+    const bar = new ProgressBar();
+    let isEnding: AbortSignal | undefined;
+    let [looked, unread] = [0, 0];
     const pages = await Promise.all(
       operators.map(async ({ service, operator }) => {
-        let page = await operator.listCalls(filter, { pageSize, pageToken: options.page });
-        // The server has looked at many calls of which none fits: nobody has to ask for the rest.
-        while (page.calls.length === 0 && page.nextPageToken !== undefined) {
-          page = await operator.listCalls(filter, { pageSize, pageToken: page.nextPageToken });
+        for (let pageToken = options.page; ; ) {
+          const page = await operator.listCalls(filter, { pageSize, pageToken });
+          looked += page.looked;
+          unread += page.unread;
+          // The server has looked at many calls of which none fits: nobody has to ask for the rest.
+          if (page.calls.length > 0 || page.nextPageToken === undefined || isEnding?.aborted) {
+            return { service: service.typeName, ...page };
+          }
+          // From here on it may take long: who ends it is told where it goes on.
+          isEnding ??= askedToEnd();
+          bar.show({ done: looked, total: 0, message: `messages looked at${backTo(page)}` });
+          pageToken = page.nextPageToken;
         }
-        return { service: service.typeName, ...page };
       }),
     );
+    bar.clear();
     const found = pages
       .flatMap(({ service, calls }) => calls.map((call) => ({ service, call })))
       .sort((a, b) => b.call.at.getTime() - a.call.at.getTime());
@@ -214,13 +232,32 @@ async function list(options: ListOptions): Promise<void> {
         found.map(({ service, call }) => rowOf(service, call)),
       );
     }
+    if (options.contains !== undefined) {
+      tellCost(looked, unread, options.json);
+    }
     for (const { service, nextPageToken, lookedBackTo } of pages) {
       if (nextPageToken !== undefined) {
         const to = lookedBackTo ? ` before ${lookedBackTo.toISOString()}` : "";
         tellMore(service, to, nextPageToken, options.json);
       }
     }
+    if (isEnding?.aborted) {
+      throw new Exit(ExitCode.interrupted);
+    }
   });
+}
+
+function backTo({ lookedBackTo }: CallPage): string {
+  return lookedBackTo ? `, back to ${lookedBackTo.toISOString()}` : "";
+}
+
+function tellCost(looked: number, unread: number, asJson: boolean | undefined): void {
+  if (asJson) {
+    host().stderr.write(`${JSON.stringify({ looked, unread })}\n`);
+  } else {
+    const rest = unread > 0 ? `; not into ${unread}, too large or of another schema` : "";
+    printLog(`looked into ${looked} requests, results and entries of logs${rest}`, false);
+  }
 }
 
 function tellMore(
@@ -501,9 +538,9 @@ async function cancel(id: string | undefined, options: ManyOptions): Promise<voi
 
 async function actOn(act: BulkAct, options: ManyOptions): Promise<void> {
   const { all, json, dryRun = false, resume } = options;
-  const { state, method: named, owner, id, prefix, since, until } = options;
-  refuseUnclear(all, [id, state, named, owner, prefix, since, until], {
-    filters: "--id, --method, --state, --owner, --prefix, --since or --until",
+  const { state, method: named, owner, id, prefix, contains, since, until } = options;
+  refuseUnclear(all, [id, state, named, owner, prefix, contains, since, until], {
+    filters: "--id, --method, --state, --owner, --prefix, --contains, --since or --until",
     list: "jetrpc calls list",
   });
   await withSession(options, async (connection, schema) => {

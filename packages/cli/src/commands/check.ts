@@ -7,10 +7,12 @@ import { ProgressBar } from "../call/progress-bar.js";
 import { bufBreaking } from "../check/buf-breaking.js";
 import { type CallCensus, takeCensus } from "../check/call-census.js";
 import { compareOptions } from "../check/compare-options.js";
+import { askAll, type Described, roundsOf, unseenSchemas } from "../check/described-schemas.js";
 import type { Verdict } from "../check/verdict.js";
 import { Exit, ExitCode } from "../exit-code.js";
 import { print, printJson } from "../output.js";
-import { BufMissing, describedSchema, loadSchema, type Schema } from "../schema.js";
+import type { RunningWorker } from "../running-workers.js";
+import { BufMissing, loadSchema, type Schema } from "../schema.js";
 import { addSessionOptions, type SessionOptions, withSession } from "../session.js";
 
 interface Options extends SessionOptions {
@@ -38,52 +40,59 @@ async function check(options: Options): Promise<void> {
   await withSession(
     options,
     async (connection, after) => {
-      const before = await oldSchema(connection, after, options);
-      const verdicts = [...removedServices(before, after, options)];
+      const described =
+        options.against === undefined ? await askWorkers(connection, after, options) : [];
+      const rounds =
+        options.against === undefined
+          ? roundsOf(described)
+          : [await loadSchema({ descriptors: options.against }, { anyService: true })];
+      const verdicts = new Map<string, Verdict>();
       const tell = (found: readonly Verdict[]) => {
-        verdicts.push(...found);
-        show(found, options.json);
+        // What two old schemas have in common is told once.
+        for (const each of found) {
+          const key = JSON.stringify(each);
+          if (!verdicts.has(key)) {
+            verdicts.set(key, each);
+            show(each, options.json);
+          }
+        }
       };
-      show(verdicts, options.json);
-      tell(await runRules(before, after, options));
       const stored = { queued: 0, scheduled: 0, dead: 0, ended: 0, large: 0 };
-      for (const service of after.services) {
-        const old = before.services.find(({ typeName }) => typeName === service.typeName);
-        tell(await checkService(connection, { old, service, before, after, stored }));
+      for (const [round, before] of rounds.entries()) {
+        tell(removedServices(before, after, options));
+        tell(await runRules(before, after, options));
+        for (const service of after.services) {
+          const old = before.services.find(({ typeName }) => typeName === service.typeName);
+          if (old || round === 0) {
+            const counts = round === 0 ? stored : { ...stored };
+            const deploy = { old, service, before, after, stored: counts };
+            tell(await checkService(connection, deploy));
+          }
+        }
       }
-      conclude(verdicts, stored, options.json);
+      tell(described.flatMap(unseenSchemas));
+      conclude([...verdicts.values()], stored, described, options.json);
     },
     { isSchemaNeeded: true },
   );
 }
 
-async function oldSchema(
+/** What the workers of each service describe. Throws Unavailable when none of any service runs. */
+async function askWorkers(
   connection: Connection,
-  { services, registry }: Schema,
-  { against, service }: Options,
-): Promise<Schema> {
-  if (against !== undefined) {
-    return await loadSchema({ descriptors: against }, { anyService: true });
-  }
-  const known: DescService[] = [];
-  let schema: Schema | undefined;
-  for (const { typeName } of services) {
-    try {
-      schema = await describedSchema(connection, [typeName]);
-      known.push(...schema.services);
-    } catch (cause) {
-      if (ConnectError.from(cause).code !== Code.Unavailable) {
-        throw cause;
-      }
-    }
-  }
+  { services }: Schema,
+  { service }: Options,
+): Promise<Described[]> {
+  const names = services.map(({ typeName }) => typeName);
+  const all = await Promise.all(names.map((name) => askAll(connection, name)));
+  const known = all.filter(({ schemas }) => schemas.length > 0);
   if (known.length === 0) {
     throw new ConnectError(
-      `no worker of ${(service ?? services.map(({ typeName }) => typeName)).join(", ")} answers: start one of the schema that runs now, or name its image with --against FILE`,
+      `no worker of ${(service ?? names).join(", ")} answers: start one of the schema that runs now, or name its image with --against FILE`,
       Code.Unavailable,
     );
   }
-  return { services: known, registry: schema?.registry ?? registry };
+  return known;
 }
 
 /** Only an image tells of services that the new schema lacks. */
@@ -189,13 +198,19 @@ async function checkService(
   return verdicts;
 }
 
-function show(verdicts: readonly Verdict[], asJson: boolean | undefined): void {
-  for (const verdict of verdicts) {
-    if (asJson) {
-      printJson(verdict);
-    } else {
-      print(lineOf(verdict));
-    }
+function versionsOf(workers: readonly RunningWorker[]): string[] {
+  return [...new Set(workers.map(({ version }) => version))].sort();
+}
+
+function plural(count: number, noun: string): string {
+  return `${count} ${noun}${count === 1 ? "" : "s"}`;
+}
+
+function show(verdict: Verdict, asJson: boolean | undefined): void {
+  if (asJson) {
+    printJson(verdict);
+  } else {
+    print(lineOf(verdict));
   }
 }
 
@@ -209,13 +224,26 @@ function lineOf({ level, rule, service, method, calls, example, message }: Verdi
 function conclude(
   verdicts: readonly Verdict[],
   stored: Deploy["stored"],
+  described: readonly Described[],
   asJson: boolean | undefined,
 ): void {
   const count = (level: Verdict["level"]) => verdicts.filter((each) => each.level === level).length;
   const [errors, warnings] = [count("error"), count("warning")];
   if (asJson) {
-    printJson({ safe: errors === 0, errors, warnings, stored });
+    const workers = described.map(({ service, workers, schemas }) => ({
+      ...{ service, workers: workers.length, versions: versionsOf(workers) },
+      schemas: schemas.length,
+    }));
+    const against = workers.length > 0 ? { described: workers } : {};
+    printJson({ safe: errors === 0, errors, warnings, stored, ...against });
   } else {
+    for (const { service, workers, schemas } of described) {
+      const by =
+        workers.length > 0
+          ? `${plural(workers.length, "worker")} (${versionsOf(workers).join(", ")})`
+          : "a worker that is too busy to be listed";
+      print(`compared with ${plural(schemas.length, "schema")} of ${service} that ${by} described`);
+    }
     const { queued, scheduled, dead, ended, large } = stored;
     print(
       `looked at the calls that are stored: ${queued} queued, ${scheduled} scheduled, ${dead} dead, ${ended} ended${large > 0 ? `; ${large} large messages were not decoded` : ""}`,

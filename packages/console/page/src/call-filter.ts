@@ -11,6 +11,8 @@ export interface ListFilter {
   owner: string;
   /** An id, or its beginning. */
   id: string;
+  /** What an id, an error, a request or a result has in it. */
+  text: string;
   /** `1h`, or a time. */
   since: string;
   until: string;
@@ -26,6 +28,7 @@ export function readFilter(query: URLSearchParams): ListFilter {
     states: query.getAll("state"),
     owner: text("owner"),
     id: text("id"),
+    text: text("text"),
     since: text("since"),
     until: text("until"),
     group: text("group"),
@@ -41,7 +44,7 @@ export function toQuery({
 
 /** The same for the server. The id is a beginning, unless the whole one is asked for. */
 export function filterOf(
-  { service, method, states, owner, id, since, until, group }: ListFilter,
+  { service, method, states, owner, id, text, since, until, group }: ListFilter,
   { isWholeId = false } = {},
 ): MessageInitShape<typeof CallFilterSchema> {
   return {
@@ -53,6 +56,7 @@ export function filterOf(
     ...(since && { since: timestampOf(timeOf(since)) }),
     ...(until && { until: timestampOf(timeOf(until)) }),
     errorGroup: group,
+    contains: text,
   } as MessageInitShape<typeof CallFilterSchema>;
 }
 
@@ -66,12 +70,13 @@ function timeOf(text: string): Date | undefined {
 
 /** A filter in words: "failed calls of PdfService.Split, of owner shop". */
 export function describeFilter(filter: Partial<ListFilter>): string {
-  const { service, method, states = [], owner, id, since, until, group } = filter;
+  const { service, method, states = [], owner, id, text, since, until, group } = filter;
   return [
     `${states.join(" and ").replace("cancelled", "canceled")} calls`.trim(),
     service && `of ${service}${method ? `.${method}` : ""}`,
     owner && `of owner ${owner}`,
     id && `whose id begins with ${id}`,
+    text && `that contain “${text}”`,
     since &&
       `since ${since.replace(/^(\d+)m$/, "$1 min").replace(/^(\d+) ?(min|h|d)$/, "$1 $2 ago")}`,
     until && `until ${until.replace("T", " ")}`,

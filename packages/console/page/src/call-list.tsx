@@ -1,29 +1,36 @@
 import { defaultRangeExtractor, useVirtualizer } from "@tanstack/react-virtual";
 import { type KeyboardEvent, useEffect, useRef, useState } from "react";
 import type { CallSummary } from "../../src/gen/jetrpc/console/v1/console_service_pb.js";
-import type { ListFilter } from "./call-filter.js";
+import { type ListFilter, toQuery } from "./call-filter.js";
 import { StateMark } from "./call-state.js";
 import { Empty } from "./empty.js";
 import { Failure } from "./failure.js";
 import { countText, plural } from "./format.js";
 import { Link } from "./link.js";
+import { pathWith } from "./location.js";
 import { callPath, shortService } from "./paths.js";
+import { useSession } from "./session.js";
 import { stateName } from "./states.js";
 import { Clock } from "./time.js";
 import { dateOf } from "./timestamps.js";
 import { keyOf, useCallList } from "./use-call-list.js";
 
+/** Requests and results that are looked into for a text before somebody is asked whether to go on. */
+const lookStep = 100_000;
+
 /** A list of calls. Only the rows in view are in the document, however many there are. */
 export function CallList({
   filter,
-  isLive,
+  isLive: wantsLive,
   isFiltered,
 }: {
   filter: ListFilter;
   isLive: boolean;
   isFiltered: boolean;
 }) {
-  const { calls, hasGap, pages, lookedBackTo } = useCallList(filter, isLive);
+  const list = useCallList(filter, wantsLive);
+  const { calls, hasGap, isLive, pages, lookedBackTo, looked } = list;
+  const [mostLooked, setMostLooked] = useState(lookStep);
   const body = useRef<HTMLDivElement>(null);
   const [here, setHere] = useState(0);
   const rowHeight = useRowHeight();
@@ -47,7 +54,9 @@ export function CallList({
   const items = rows.getVirtualItems();
   const last = items.at(-1)?.index ?? -1;
   const { hasNextPage, isFetchingNextPage, fetchNextPage, isError } = pages;
-  const wantsMore = hasNextPage && !isFetchingNextPage && !isError && last >= calls.length - 120;
+  const isPaused = filter.text !== "" && looked >= mostLooked && hasNextPage;
+  const isAtEnd = hasNextPage && !isFetchingNextPage && !isError && last >= calls.length - 120;
+  const wantsMore = isAtEnd && !isPaused;
   // A page may have few calls, or none, and others may follow.
   useEffect(() => {
     if (wantsMore) {
@@ -97,12 +106,8 @@ export function CallList({
       <div className="body" ref={body} onKeyDown={go}>
         {pages.isPending ? (
           <Waiting />
-        ) : calls.length === 0 && !hasNextPage ? (
-          <Empty title={isFiltered ? "No call fits" : "There are no calls yet"}>
-            {isFiltered
-              ? "Leave out a state, choose a longer time, or check the beginning of the id: it has to be exact, with capitals."
-              : "Calls of durable methods appear here when a client makes them: jetrpc call METHOD makes one."}
-          </Empty>
+        ) : calls.length === 0 ? (
+          <NoCall filter={filter} isFiltered={isFiltered} isOver={!hasNextPage} />
         ) : (
           <ul className="tall" style={{ height: rows.getTotalSize() }}>
             {items.map(({ index, key, start }) => (
@@ -127,14 +132,80 @@ export function CallList({
               ? `${plural(calls.length, "call")} so far${lookedBackTo && isFetchingNextPage ? ", looking further back…" : ""}`
               : plural(calls.length, "call"))}
         </span>
+        {filter.text && pages.isSuccess && <Cost {...list} />}
+        {isPaused && (
+          <button type="button" onClick={() => setMostLooked(looked + lookStep)}>
+            Look into {countText(lookStep)} more
+          </button>
+        )}
         {hasGap && (
           <span className="warn-text">
             Calls come faster than a list can follow: reload it to see those in between
           </span>
         )}
-        <span>{isLive ? "Live: what is new comes on top" : "Not live"}</span>
+        <span>
+          {isLive
+            ? "Live: what is new comes on top"
+            : filter.text
+              ? "Not live: each look reads all that calls hold"
+              : "Not live"}
+        </span>
       </footer>
     </section>
+  );
+}
+
+/** Stands where no call is, and says how one is found. */
+function NoCall({
+  filter,
+  isFiltered,
+  isOver,
+}: {
+  filter: ListFilter;
+  isFiltered: boolean;
+  isOver: boolean;
+}) {
+  const { masked } = useSession();
+  const { id, text } = filter;
+  if (!isFiltered) {
+    return isOver ? (
+      <Empty title="There are no calls yet">
+        Calls of durable methods appear here when a client makes them: jetrpc call METHOD makes one.
+      </Empty>
+    ) : (
+      <Waiting />
+    );
+  }
+  return (
+    <Empty title={isOver ? "No call fits" : "No call fits so far"}>
+      {id && !text && !masked && (
+        <>
+          No id begins with “{id}”.{" "}
+          <Link href={pathWith("/calls", toQuery({ ...filter, id: "", text: id }))}>
+            Look for “{id}” in requests, results, errors and ids
+          </Link>
+          .{" "}
+        </>
+      )}
+      {text
+        ? "The server keeps the request of a call that has not ended or has failed, and the result of one that succeeded. Leave out a state, choose a longer time, or look for a shorter text."
+        : "Leave out a state, choose a longer time, or check the beginning of the id: it has to be exact, with capitals."}
+    </Empty>
+  );
+}
+
+/** What a search in texts has cost so far, and what it could not see. */
+function Cost({ looked, unread, lookedBackTo }: ReturnType<typeof useCallList>) {
+  return (
+    <span>
+      Looked into {plural(looked, "message")}
+      {lookedBackTo && (
+        <>
+          , back to <Clock at={lookedBackTo} />
+        </>
+      )}
+      {unread > 0 && `; ${countText(unread)} too large or of another schema`}
+    </span>
   );
 }
 

@@ -8,7 +8,7 @@ import {
 } from "../../src/gen/jetrpc/console/v1/console_service_pb.js";
 import { ActButton } from "./act-button.js";
 import { AskDialog } from "./ask-dialog.js";
-import { StateMark } from "./call-state.js";
+import { openStates, StateMark } from "./call-state.js";
 import { CallTimeline } from "./call-timeline.js";
 import { consoleClient } from "./console-client.js";
 import { EditDialog } from "./edit-dialog.js";
@@ -51,7 +51,7 @@ function OneCall({ name }: { name: Named }) {
   const story = value?.story;
   const state = story && stateName(story.state);
   const isUnknown = error !== undefined && ConnectError.from(error).code === Code.NotFound;
-  const isOpen = state && ["scheduled", "queued", "running", "retrying"].includes(state);
+  const isOpen = state && openStates.includes(state);
   const done = (text: string) => {
     setTold(text);
     void again();

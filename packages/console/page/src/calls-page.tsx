@@ -7,6 +7,7 @@ import { CallList } from "./call-list.js";
 import { callStates, openStates, StateMark } from "./call-state.js";
 import { goTo, pathWith, usePlace } from "./location.js";
 import { MethodSelect } from "./method-select.js";
+import { useSession } from "./session.js";
 import { useTitle } from "./use-title.js";
 
 /** The calls that fit a filter. The filter is in the address: it can be shared. */
@@ -14,6 +15,7 @@ export function CallsPage() {
   useTitle("Calls");
   const { query } = usePlace();
   const filter = readFilter(query);
+  const { masked } = useSession();
   const [isLive, setLive] = useState(true);
   const [act, setAct] = useState<BulkAct>();
   const change = (part: Partial<ListFilter>) =>
@@ -53,7 +55,12 @@ export function CallsPage() {
               </ActButton>
             </>
           )}
-          <button type="button" aria-pressed={isLive} onClick={() => setLive(!isLive)}>
+          <button
+            type="button"
+            aria-pressed={isLive && filter.text === ""}
+            disabled={filter.text !== ""}
+            onClick={() => setLive(!isLive)}
+          >
             Live
           </button>
         </div>
@@ -66,6 +73,15 @@ export function CallsPage() {
           placeholder="invoice-42"
           onChange={(id) => change({ id })}
         />
+        {!masked && (
+          <Text
+            className="grows"
+            label="Text in request, result, error or id"
+            value={filter.text}
+            placeholder="4711, or ada@example.com"
+            onChange={(text) => change({ text })}
+          />
+        )}
         <MethodSelect
           service={filter.service}
           method={filter.method}

@@ -20,7 +20,10 @@ const briefMs = 10_000;
 
 /** A page with a stream of its own asks for it now and then: a browser has six connections for all its tabs. */
 export function useOverviewStream(hasOtherStream: boolean): Overview {
-  return useWatch("overview", hasOtherStream ? looks : watch, { round: Number(hasOtherStream) });
+  return useWatch("overview", hasOtherStream ? looks : watch, {
+    round: Number(hasOtherStream),
+    isBrief: hasOtherStream,
+  });
 }
 
 function watch(signal: AbortSignal): AsyncIterable<WatchOverviewResponse> {

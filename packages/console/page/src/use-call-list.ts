@@ -15,9 +15,11 @@ const pageSize = 1_000;
 
 /**
  * The calls that fit a filter, the newest first, as far as they were asked for. A live list asks
- * for its first page again and again, and puts what is new on top.
+ * for its first page again and again, and puts what is new on top; one that looks for a text does
+ * not, as each look reads all that calls hold.
  */
-export function useCallList(filter: ListFilter, isLive: boolean) {
+export function useCallList(filter: ListFilter, wantsLive: boolean) {
+  const isLive = wantsLive && filter.text === "";
   const key = ["calls", JSON.stringify(filter)];
   const pages = useInfiniteQuery({
     queryKey: key,
@@ -67,7 +69,17 @@ export function useCallList(filter: ListFilter, isLive: boolean) {
     }
     return withHead(known, heads.current, latest, whole.data?.calls ?? []);
   }, [known, head.data, whole.data]);
-  return { calls, hasGap, pages, lookedBackTo: dateOf(listed?.at(-1)?.lookedBackTo) };
+  const sum = (of: (page: ListCallsResponse) => number) =>
+    listed?.reduce((total, page) => total + of(page), 0) ?? 0;
+  return {
+    calls,
+    hasGap,
+    isLive,
+    pages,
+    lookedBackTo: dateOf(listed?.at(-1)?.lookedBackTo),
+    looked: sum((page) => page.looked),
+    unread: sum((page) => page.unread),
+  };
 }
 
 /** Each call once, in the order of the pages. */

@@ -1,23 +1,33 @@
 import { useEffect, useRef, useState } from "react";
 import { isLost } from "./error-text.js";
+import { takeSlot } from "./stream-slot.js";
 
 /** The last value of each stream: a page that is opened again has something to show at once. */
 const lastValues = new Map<string, unknown>();
 const mostKept = 20;
 
+/** Where other windows have all streams: how long one is open, and how long it is closed, in ms. */
+const turnMs = 500;
+const restMs = 2_000;
+
 /**
  * The latest value of a stream that tells of something again and again. It is opened anew after
- * it broke, and closed while nobody sees the page: a browser has few connections to one server.
- * `open` is given what is known; a stream that ends is over unless `goesOn` tells otherwise.
+ * it broke, and closed while nobody sees the page: a browser has few connections to one server. When
+ * other windows have all that may stay open, it is opened for a moment every 2 s. `open` is given what is known; a stream that ends is over unless `goesOn` tells otherwise. One that
+ * `isBrief` keeps no connection.
  */
 export function useWatch<T>(
   key: string,
   open: (signal: AbortSignal, known: T | undefined) => AsyncIterable<T>,
-  { goesOn = () => true, round = 0 }: { goesOn?: (value: T) => boolean; round?: number } = {},
+  {
+    goesOn = () => true,
+    round = 0,
+    isBrief = false,
+  }: { goesOn?: (value: T) => boolean; round?: number; isBrief?: boolean } = {},
 ): { value: T | undefined; error: unknown } {
   const [shown, setShown] = useState<{ key: string; value?: T; error?: unknown }>({ key });
-  const latest = useRef({ open, goesOn });
-  latest.current = { open, goesOn };
+  const latest = useRef({ open, goesOn, isBrief });
+  latest.current = { open, goesOn, isBrief };
 
   // biome-ignore lint/correctness/useExhaustiveDependencies: another round opens the stream anew
   useEffect(() => {
@@ -27,10 +37,16 @@ export function useWatch<T>(
       const { signal } = controller;
       let value = lastValues.get(key) as T | undefined;
       let failed = failures;
+      const turn = new AbortController();
+      const release = latest.current.isBrief ? () => undefined : await takeSlot();
       try {
-        for await (const next of latest.current.open(signal, value)) {
+        const ends = AbortSignal.any([signal, turn.signal]);
+        for await (const next of latest.current.open(ends, value)) {
           if (signal.aborted) {
             return;
+          }
+          if (!release) {
+            setTimeout(() => turn.abort(), turnMs);
           }
           failed = 0;
           value = next;
@@ -44,12 +60,18 @@ export function useWatch<T>(
         if (signal.aborted) {
           return;
         }
+        if (turn.signal.aborted) {
+          timer = setTimeout(() => void watch(controller, 0), restMs);
+          return;
+        }
         const known = lastValues.get(key) as T | undefined;
         setShown({ key, ...(known !== undefined && { value: known }), error });
         failed++;
         if (!isLost(error) && failed > 3) {
           return;
         }
+      } finally {
+        release?.();
       }
       timer = setTimeout(() => void watch(controller, failed), Math.min(250 * 2 ** failed, 3_000));
     };

@@ -1,5 +1,5 @@
 import type { ConnectError } from "@connectrpc/connect";
-import { BackwardReader } from "../link/backward-reader.js";
+import { type BackwardRange, BackwardReader } from "../link/backward-reader.js";
 import { type FirstOf, getBatch } from "../link/direct-batch.js";
 import { consumerInfo, streamInfo } from "../link/jetstream-admin.js";
 import type { Link } from "../link/link.js";
@@ -115,7 +115,7 @@ export function readPlace(
   service: ServiceBinding,
   place: Place,
   pattern: CallPattern,
-  range: PlaceRange,
+  range: PlaceRange & Pick<BackwardRange, "span" | "withPayloads">,
 ): BackwardReader {
   const stream = streamOf(service, place);
   const subject = subjectOf(service, place, pattern);

@@ -21,6 +21,10 @@ export interface BackwardRange {
   readonly first: number;
   /** True for a work queue: the server lets nobody else have a consumer there, so payloads come too. */
   readonly isQueue: boolean;
+  /** True where payloads of another stream are wanted, too. */
+  readonly withPayloads?: boolean | undefined;
+  /** `span` of a reader that came so far. Default: as many as are wanted. */
+  readonly span?: number | undefined;
 }
 
 /**
@@ -36,7 +40,7 @@ export class BackwardReader {
   /** When the last one of them was stored, in ms since 1970. */
   lookedBackToMs: number | undefined;
   /** Sequences of the next window; 0: as many as are wanted. */
-  private span = 0;
+  span: number;
   private growth = firstGrowth;
   /** Messages from `before` on, once that is known. */
   private newer: number | undefined;
@@ -46,6 +50,7 @@ export class BackwardReader {
     private readonly range: BackwardRange,
   ) {
     this.before = range.before;
+    this.span = range.span ?? 0;
   }
 
   /**
@@ -99,12 +104,12 @@ export class BackwardReader {
 
   private open(from: number, wanted: number): Promise<Reader> {
     const { link, range } = this;
-    const { stream, subject } = range;
-    if (range.isQueue) {
+    const { stream, subject, isQueue, withPayloads = false } = range;
+    if (isQueue) {
       return openQueue(link, stream, subject, from, Math.min(batch, 2 * wanted));
     }
-    const how = { headersOnly: true, mayShrink: true, readAhead: true, batch: headersBatch };
-    return openReader(link, stream, { subject, from, ...how });
+    const how = { mayShrink: true, readAhead: true, batch: headersBatch };
+    return openReader(link, stream, { subject, from, headersOnly: !withPayloads, ...how });
   }
 }
 

@@ -91,7 +91,7 @@ export async function actOnAll(
       return progress;
     }
     const page = selection.isOfOneId
-      ? { calls: await readOneId(link, service, selection), next: undefined }
+      ? await readOneId(link, service, selection)
       : await readPage(link, service, selection, cursors, stepSize);
     counts.matched += page.calls.length;
     const left = dryRun ? [] : [...page.calls];

@@ -15,6 +15,14 @@ export interface CallFilter {
   callId?: string | undefined;
   /** The beginning of the id. */
   callIdPrefix?: string | undefined;
+  /**
+   * A text in its id, its error, its request or its result, as their JSON shows values; capitals
+   * make no difference. The server keeps the request of a call that has not ended, or has failed,
+   * and the result of one that succeeded. Not looked into are bytes, files, responses of streams,
+   * and what is too large for a message. The server has no index of it: each call is read, newest
+   * first, with all that it holds.
+   */
+  contains?: string | undefined;
   /** `at` of the call is this or later: see {@link ListedCall.at}. */
   since?: Date | undefined;
   /** `at` of the call is before this. */
@@ -53,13 +61,14 @@ export class Selection {
   readonly pattern: CallPattern;
   readonly sinceMs: number | undefined;
   readonly untilMs: number | undefined;
+  readonly contains: string | undefined;
   /** What the pages of one list have in common. */
   readonly key: string;
   private readonly prefix: string;
 
   /** Throws InvalidArgument for what no call can be. */
   constructor(service: ServiceBinding, filter: CallFilter) {
-    const { states, method, owner, callId, callIdPrefix = "", since, until } = filter;
+    const { states, method, owner, callId, callIdPrefix = "", since, until, contains } = filter;
     const wrong = states?.find((state) => !callStates.includes(state));
     if (wrong !== undefined) {
       throw invalid(`there is no state "${wrong}": it is one of ${callStates.join(", ")}`);
@@ -71,13 +80,15 @@ export class Selection {
     this.prefix = callIdPrefix;
     this.sinceMs = timeOf("since", since);
     this.untilMs = timeOf("until", until);
+    this.contains = contains || undefined;
     this.pattern = {
       method: method === undefined ? undefined : durableMethod(service, method).desc.name,
       owner: owner === undefined ? undefined : checkOwner(owner),
       ...(callId === undefined ? sessionOf(callIdPrefix) : tokensOf(callId)),
     };
     const { sinceMs, untilMs, pattern } = this;
-    this.key = JSON.stringify([states ?? [], pattern, callIdPrefix, sinceMs, untilMs]);
+    const key = [states ?? [], pattern, callIdPrefix, sinceMs, untilMs];
+    this.key = JSON.stringify(contains ? [...key, contains] : key);
   }
 
   /** The places where such calls may lie. */

@@ -154,15 +154,19 @@ class ServiceOperator implements Operator {
     const { pageToken } = page;
     const known = pageToken ? readToken(selection, pageToken) : undefined;
     return await lookAs("list calls", async () => {
-      if (selection.isOfOneId) {
-        const calls = await readOneId(link, service, selection);
-        return { calls: calls.map((each) => new ListedCall(each)) };
-      }
-      const cursors = known ?? (await beginList(link, service, selection));
-      const found = await readPage(link, service, selection, cursors, pageSize);
-      const { calls, next, lookedBackToMs } = found;
+      const { calls, next, lookedBackToMs, looked, unread } = selection.isOfOneId
+        ? await readOneId(link, service, selection)
+        : await readPage(
+            link,
+            service,
+            selection,
+            known ?? (await beginList(link, service, selection)),
+            pageSize,
+          );
       return {
         calls: calls.map((each) => new ListedCall(each)),
+        looked,
+        unread,
         ...(next && { nextPageToken: writeToken(selection, next) }),
         ...(lookedBackToMs !== undefined && { lookedBackTo: new Date(lookedBackToMs) }),
       };

@@ -18,18 +18,23 @@ import type { Link } from "../link/link.js";
 import { until } from "../link/until.js";
 import type { ServiceBinding } from "../schema/binding.js";
 import type { PageOptions, Selection } from "./call-filter.js";
+import { TextSearch } from "./text-search.js";
 
 /** Messages that one page looks at, and how long it looks, in ms; about. */
 const lookLimit = 20_000;
 const lookMs = 700;
 
-/** Messages that are asked for at once, at most. */
+/** Messages that are asked for at once, at most: headers, and all of them. */
 const mostAtOnce = 4096;
+const mostWhole = 256;
 
 /** How far a list has come at a place, and where it began. */
 interface Cursor extends PlaceRange {
   /** Where logs ended when the list began. */
   readonly top: number;
+  /** Of a page that found few: how many messages it asked for at once, and in how many sequences. */
+  readonly wanted?: number;
+  readonly span?: number;
 }
 
 /** How far a list has come at each place. */
@@ -41,6 +46,9 @@ export interface PlacedPage {
   /** Undefined when nothing follows. */
   readonly next: Cursors | undefined;
   readonly lookedBackToMs: number | undefined;
+  /** Messages that were read, and those of them in which the text could not be looked for. */
+  readonly looked: number;
+  readonly unread: number;
 }
 
 /** Where a list begins: what comes later is not in it. */
@@ -107,8 +115,10 @@ export async function readPage(
       calls.push(found);
     }
   }
+  const unread = sources.reduce((sum, source) => sum + source.unread, 0);
+  const read = { calls, looked: looked(), unread };
   if (sources.every((source) => source.isEmpty && source.isOver)) {
-    return { calls, next: undefined, lookedBackToMs: undefined };
+    return { ...read, next: undefined, lookedBackToMs: undefined };
   }
   const stopped = sources.filter((source) => source.isEmpty && !source.isOver);
   const times = stopped.map((source) => source.lookedBackToMs ?? Number.POSITIVE_INFINITY);
@@ -117,7 +127,7 @@ export async function readPage(
   for (const source of sources) {
     next[source.place] = source.cursor;
   }
-  return { calls, next, lookedBackToMs: back || undefined };
+  return { ...read, next, lookedBackToMs: back || undefined };
 }
 
 function newestOf(sources: readonly Source[]): Source | undefined {
@@ -135,15 +145,21 @@ export async function readOneId(
   link: Link,
   service: ServiceBinding,
   selection: Selection,
-): Promise<PlacedCall[]> {
+): Promise<PlacedPage> {
   const all = new Map<string, PlacedCall>();
+  const search = searchOf(service, selection);
+  let looked = 0;
   // In the order in which a call goes through them, and back as a replay moves it: none is missed
   // that moves on meanwhile, and of one that is seen twice the later look counts.
   const order = [...places, "queue" as const].filter((each) => selection.places.includes(each));
   for (const place of order) {
     const found = await until(link, async () => {
       const messages = await lookAtPlace(link, service, place, selection.pattern);
-      const calls = messages.flatMap((message) => callAt(service, place, message) ?? []);
+      const calls = messages.flatMap((message) => {
+        const call = callAt(service, place, message);
+        return call && (search?.fits(call, message) ?? true) ? call : [];
+      });
+      looked += messages.length;
       return isOpenAt(place) ? withLogs(link, service, calls, Number.POSITIVE_INFINITY) : calls;
     });
     for (const call of found) {
@@ -151,7 +167,12 @@ export async function readOneId(
     }
   }
   const calls = [...all.values()].filter((call) => selection.fits(call));
-  return calls.sort((one, other) => other.atMs - one.atMs);
+  calls.sort((one, other) => other.atMs - one.atMs);
+  return { calls, next: undefined, lookedBackToMs: undefined, looked, unread: search?.unread ?? 0 };
+}
+
+function searchOf(service: ServiceBinding, { contains }: Selection): TextSearch | undefined {
+  return contains === undefined ? undefined : new TextSearch(service, contains);
 }
 
 const nameOf = ({ method, call }: PlacedCall) => `${method}.${call.suffix}`;
@@ -159,9 +180,10 @@ const nameOf = ({ method, call }: PlacedCall) => `${method}.${call.suffix}`;
 /** The calls of one place, the newest first. */
 class Source {
   isOver = false;
+  unread = 0;
   private buffer: PlacedCall[] = [];
   private readonly reader: BackwardReader;
-  private wanted = 0;
+  private wanted: number;
   /** Read and not completed: a look that failed is repeated. */
   private read: PlacedCall[] | undefined;
 
@@ -173,7 +195,13 @@ class Source {
     private readonly start: Cursor,
     private readonly logBefore: number,
   ) {
-    this.reader = readPlace(link, service, place, selection.pattern, start);
+    const { wanted = 0, span } = start;
+    this.wanted = wanted / 2;
+    this.reader = readPlace(link, service, place, selection.pattern, {
+      ...start,
+      span,
+      withPayloads: selection.contains !== undefined,
+    });
   }
 
   get isEmpty(): boolean {
@@ -195,8 +223,13 @@ class Source {
   /** Where the next page goes on. */
   get cursor(): Cursor {
     const [next] = this.buffer;
-    const before = next ? next.sequence + 1 : this.isOver ? this.start.first : this.reader.before;
-    return { ...this.start, before };
+    const { first, top } = this.start;
+    if (next || this.isOver) {
+      return { first, top, before: next ? next.sequence + 1 : first };
+    }
+    // The next page goes on as this one, or a slow server would never come to look at many.
+    const { before, span } = this.reader;
+    return { first, top, before, wanted: this.wanted, span: Math.min(span, before) };
   }
 
   take(): PlacedCall {
@@ -208,11 +241,15 @@ class Source {
     const { link, service, place, selection, reader } = this;
     const isOpen = isOpenAt(place);
     // Where few of many fit, the next look is a larger one.
-    const wanted = Math.min(mostAtOnce, Math.max(64, pageSize, 2 * this.wanted));
+    const search = searchOf(service, selection);
+    const most = search ? mostWhole : mostAtOnce;
+    const wanted = Math.min(most, Math.max(64, pageSize, 2 * this.wanted));
     this.read ??= await reader.next(wanted, (message) => {
       const call = callAt(service, place, message);
-      return call && (isOpen || selection.fits(call)) ? call : undefined;
+      const mayFit = call && (isOpen || selection.fits(call));
+      return mayFit && (search?.fits(call, message) ?? true) ? call : undefined;
     });
+    this.unread += search?.unread ?? 0;
     this.wanted = wanted;
     if (!this.read) {
       this.isOver = true;
@@ -248,7 +285,9 @@ export function readToken(selection: Selection, token: string): Cursors {
     const isWhole = Object.entries(cursors as Cursors).every(
       ([place, cursor]) =>
         places.includes(place as Place) &&
-        [cursor.first, cursor.before, cursor.top].every((each) => Number.isSafeInteger(each)),
+        [cursor.first, cursor.before, cursor.top, cursor.wanted ?? 0, cursor.span ?? 0].every(
+          (each) => Number.isSafeInteger(each) && each >= 0,
+        ),
     );
     if (key === selection.key && isWhole) {
       return cursors as Cursors;

@@ -89,6 +89,13 @@ export interface CallPage {
   readonly nextPageToken?: string | undefined;
   /** All calls whose `at` is later than this were looked at; undefined when all were. */
   readonly lookedBackTo?: Date | undefined;
+  /** Requests and entries of logs that were read for it. */
+  readonly looked: number;
+  /**
+   * With `contains`: how many of them could not be looked into, as they are too large for a message
+   * or not of this schema.
+   */
+  readonly unread: number;
 }
 
 function dateOf(ms: number | undefined): Date | undefined {

@@ -268,8 +268,8 @@ export function reader(service: ServiceBinding): Rights {
 }
 
 /**
- * Sees who works, how much waits and how streams are set, and neither requests nor results.
- * Not the bucket: the names of objects of direct calls are secrets.
+ * Sees who works, how much waits, how streams are set and what the schema is, and neither requests
+ * nor results. Not the bucket: the names of objects of direct calls are secrets.
  */
 export function observer(service: ServiceBinding): Rights {
   const { streams, consumers } = describeInfrastructure(service);
@@ -277,6 +277,7 @@ export function observer(service: ServiceBinding): Rights {
   return {
     publish: [
       "$SRV.>",
+      service.describeSubject,
       ...streams.map(({ name }) => api("STREAM.INFO", name)),
       // Consumers of other streams are of readers, and their names are secrets.
       ...queues.map(({ name }) => api("CONSUMER.LIST", name)),
