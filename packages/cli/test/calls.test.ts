@@ -74,6 +74,38 @@ test("who knows only an invoice number finds its call, corrects the request and 
   });
 });
 
+test("who knows only what a call is about finds it, and acts on all such calls", async () => {
+  const client = await shop.client(serviceOf(image));
+  for (const [callId, text] of [
+    ["x1", "wrong, for Ada"],
+    ["x2", "wrong, for Bob"],
+    ["x3", "5 for Ada"],
+  ] as const) {
+    await (await client.order.submit({ text }, { callId })).result().catch(() => undefined);
+  }
+  const failed = async () =>
+    linesOf(await shop.run(image, "calls", "list", "--state", "failed", "--json")).length;
+  await expect.poll(failed).toBe(2);
+
+  const list = await shop.run(image, "calls", "list", "--contains", "for ada");
+  expect(list.code).toBe(0);
+  // The result of the one that succeeded has it, too.
+  expect(list.stdout.match(/ x\d /g)).toEqual([" x3 ", " x1 "]);
+  expect(list.stderr).toMatch(
+    /^jetrpc: looked into \d+ requests, results and entries of logs\n$/,
+  );
+  const nobody = await shop.run(image, "calls", "list", "--contains", "Grace", "--json");
+  expect(nobody).toMatchObject({ code: 0, stdout: "" });
+  expect(JSON.parse(nobody.stderr)).toEqual({ looked: expect.any(Number), unread: 0 });
+  expect(JSON.parse(nobody.stderr).looked).toBeGreaterThanOrEqual(3);
+
+  isMended = true;
+  const replayed = await shop.run(image, "calls", "replay", "--contains", "for bob", "--json");
+  expect(linesOf(replayed)).toMatchObject([{ act: "replay", matched: 1, done: 1 }]);
+  expect(await shop.run(image, "calls", "follow", "x2")).toMatchObject({ code: 0 });
+  await expect.poll(failed).toBe(1);
+});
+
 test("pages follow each other; a stream is followed from a message on", async () => {
   const client = await shop.client(serviceOf(image));
   for (const id of ["a", "b", "c"]) {

@@ -92,6 +92,12 @@ describe("calls", () => {
     expect(await ids({ callId: "a-1" })).toEqual(["a-1"]);
     expect(await ids({ service, method: "Picky" })).toEqual(["waits"]);
     expect(await ids({ owner: "acme" })).toEqual([]);
+    expect(await ids({ contains: "NO INVOICE" })).toEqual(["bad-1"]);
+    expect(await ids({ contains: "WAIT" })).toEqual(["waits"]);
+    expect(await page.listCalls({ filter: { contains: "waits" } })).toMatchObject({
+      looked: expect.any(Number),
+      unread: 0,
+    });
     expect(await ids({ since: timestampFromDate(new Date(Date.now() + 60_000)) })).toEqual([]);
     const refused = async (filter: object) => (await failureOf(page.listCalls({ filter }))).code;
     expect(await refused({ method: "Do" })).toBe(Code.InvalidArgument);
@@ -522,6 +528,20 @@ test("values are hidden from the role read alone, where that is asked for", asyn
   const check = { name: nameOf("call"), requestJson: "{}" };
   expect((await failureOf(as(reader).checkRequest(check))).code).toBe(Code.PermissionDenied);
   expect((await as(actor).checkRequest(check)).problems).toEqual([]);
+  // Whether something is found tells what is there.
+  const filter = { contains: "iban" };
+  for (const looks of [as(reader).listCalls({ filter }), as(reader).groupDeadLetters({ filter })]) {
+    expect((await failureOf(looks)).code).toBe(Code.PermissionDenied);
+  }
+  const dryRun = { act: BulkAct.REPLAY, filter, dryRun: true };
+  const counts = async () => {
+    for await (const each of as(reader).actOnCalls(dryRun)) {
+      return each;
+    }
+    return undefined;
+  };
+  expect((await failureOf(counts())).code).toBe(Code.PermissionDenied);
+  expect((await as(actor).listCalls({ filter })).calls).toHaveLength(1);
   const ada = await as(actor).getCall({ name: nameOf("call") });
   expect(JSON.parse(ada.story?.request?.json ?? "").text).toBe("iban-42");
   expect(ada.story?.metadata).toContainEqual(

@@ -185,6 +185,31 @@ test("two tabs of a browser log in at once", async () => {
   }
 });
 
+test("logins that nobody ends make room for others", async () => {
+  const { its, url } = await startWith(ada);
+  const begin = async () => (await send(`${url}/login`)).headers;
+  const finish = async ({ location = "" }: { location?: string }, cookie: string) =>
+    (await send(its.authorize(location).href, { headers: { cookie } })).status;
+  const oldest = await begin();
+  for (let count = 0; count < 1_000; count += 50) {
+    await Promise.all(Array.from({ length: 50 }, begin));
+  }
+  const newest = await begin();
+  expect(await finish(oldest, cookieOf(oldest))).toBe(403);
+  expect(await finish(newest, cookieOf(newest))).toBe(303);
+});
+
+test("a provider of another issuer is told, with the right one", async () => {
+  const { its, url } = await startWith(ada);
+  const given = its.issuer;
+  its.issuer = `${given}/realms/staff`;
+  const { status, text } = await send(`${url}/login`);
+  expect(status).toBe(503);
+  expect(text).toContain(`says that its issuer is ${given}/realms/staff, and not ${given}`);
+  its.issuer = given;
+  expect((await send(`${url}/login`)).status).toBe(303);
+});
+
 test("a provider that is away is told, and asked again", async () => {
   const { its, url } = await startWith(ada);
   its.isDown = true;

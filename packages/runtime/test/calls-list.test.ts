@@ -135,6 +135,75 @@ describe("a list of calls", () => {
     expect(await ids(owner, { callIdPrefix: made.id.slice(0, 8) })).toEqual([`b/${made.id}`]);
   });
 
+  test("finds a text in ids, errors, requests and results, and tells what it could not look into", async () => {
+    const worker = await nats.worker({
+      do: ({ text }) => {
+        if (text.includes("4711")) {
+          throw new ConnectError("the address has no @", Code.InvalidArgument);
+        }
+        return { text: "receipt R-77" };
+      },
+    });
+    const client = await nats.client();
+    await (await client.do.submit({ text: "about shoes" }, { callId: "good" })).result();
+    await failureOf((await client.do.submit({ text: "Invoice 4711" }, { callId: "bad" })).result());
+    await worker.drain();
+    await client.do.submit({ text: "invoice 4712" }, { callId: "later", notBefore: later() });
+    await client.urgent.submit({ text: "INVOICE 4713" }, { callId: "queued", priority: "high" });
+    // An object has it.
+    const large = `${"x".repeat(1_100_000)} invoice 4714`;
+    await client.urgent.submit({ text: large }, { callId: "large" });
+    const self = await operator();
+    await until(async () => (await ids(self, { states: ["failed"] })).length > 0);
+    const found = async (contains: string, more: CallFilter = {}) =>
+      (await ids(self, { contains, ...more })).sort();
+    expect(await found("invoice 471")).toEqual(["_/bad", "_/later", "_/queued"]);
+    expect(await found("invoice 471", { states: ["failed"] })).toEqual(["_/bad"]);
+    expect(await found("invoice 471", { callId: "later" })).toEqual(["_/later"]);
+    expect(await found("invoice 471", { callId: "good" })).toEqual([]);
+    expect(await found("r-77")).toEqual(["_/good"]);
+    expect(await found("GOO")).toEqual(["_/good"]);
+    expect(await found("has no @")).toEqual(["_/bad"]);
+    // The server keeps no request of a call that succeeded.
+    expect(await found("shoes")).toEqual([]);
+
+    const page = await self.listCalls({ contains: "invoice 471" }, { pageSize: 1 });
+    expect(page).toMatchObject({ looked: expect.any(Number), unread: 1 });
+    expect(page.looked).toBeGreaterThanOrEqual(5);
+    expect((await self.listCalls({})).unread).toBe(0);
+    const pageToken = page.nextPageToken;
+    expect(await failureOf(self.listCalls({ contains: "other" }, { pageToken }))).toMatchObject({
+      code: Code.InvalidArgument,
+    });
+    expect(await self.actOnCalls("cancel", { contains: "invoice 471" })).toMatchObject({
+      matched: 2,
+      done: 2,
+    });
+    expect((await self.showCall({ method: "urgent", callId: "large" })).state).toBe("queued");
+  });
+
+  test("goes on as wide as the page before it was, and no page depends on that", async () => {
+    const client = await nats.client();
+    const expected: string[] = [];
+    for (let n = 0; n < 30; n++) {
+      await client.urgent.submit({ text: "" }, { callId: `n-${n}` });
+      expected.unshift(`_/n-${n}`);
+    }
+    const self = await operator();
+    const { nextPageToken = "" } = await self.listCalls({}, { pageSize: 1 });
+    for (const [wanted, span] of [
+      [64, 1],
+      [4096, 10_000_000],
+    ]) {
+      const [key, cursors] = JSON.parse(Buffer.from(nextPageToken, "base64url").toString());
+      Object.assign(cursors.queue, { wanted, span });
+      const pageToken = Buffer.from(JSON.stringify([key, cursors])).toString("base64url");
+      const { calls } = await self.listCalls({}, { pageSize: 1000, pageToken });
+      const found = calls.map(({ owner, callId }) => `${owner}/${callId}`);
+      expect(found).toEqual(expected.slice(1));
+    }
+  });
+
   test("is for an observer that may read, who may change nothing; another one is told who may", async () => {
     const client = await nats.client();
     await client.urgent.submit({ text: "q" }, { callId: "q" });
