@@ -91,9 +91,7 @@ test("who knows only what a call is about finds it, and acts on all such calls",
   expect(list.code).toBe(0);
   // The result of the one that succeeded has it, too.
   expect(list.stdout.match(/ x\d /g)).toEqual([" x3 ", " x1 "]);
-  expect(list.stderr).toMatch(
-    /^jetrpc: looked into \d+ requests, results and entries of logs\n$/,
-  );
+  expect(list.stderr).toMatch(/^jetrpc: looked into \d+ requests, results and entries of logs\n$/);
   const nobody = await shop.run(image, "calls", "list", "--contains", "Grace", "--json");
   expect(nobody).toMatchObject({ code: 0, stdout: "" });
   expect(JSON.parse(nobody.stderr)).toEqual({ looked: expect.any(Number), unread: 0 });

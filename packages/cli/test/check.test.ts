@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { Code, ConnectError } from "@jetrpc/runtime";
 import { beforeAll, beforeEach, expect, test } from "vitest";
+import { unseenSchemas } from "../src/check/described-schemas.js";
 import { jetrpc, linesOf, serviceOf, useShop } from "./support.js";
 
 const shop = useShop();
@@ -133,7 +134,9 @@ test.each<[string, [string, string][], string[]]>([
 ])("%s is safe to deploy", async (label, changes, rules) => {
   const outcome = await check(imageOf(label, ...changes));
   expect(outcome).toMatchObject({ code: 0, stderr: "", rules });
-  expect(outcome.verdict).toEqual({ safe: true, errors: 0, warnings: rules.length, stored: all });
+  const counts = { safe: true, errors: 0, warnings: rules.length, stored: all };
+  const described = [{ service: name, workers: 1, versions: ["0.0.0"], schemas: 1 }];
+  expect(outcome.verdict).toEqual({ ...counts, described });
 });
 
 test.each<[string, [string, string][], string[]]>([
@@ -205,6 +208,7 @@ test("a retention that drops results is not safe, and the verdict is told in wor
   expect(
     stdout,
   ).toBe(`error    bank.v1.BankService: result_retention shrinks from 1d to 1s (results that are dropped) [option-shrinks, 2 calls]
+compared with 1 schema of bank.v1.BankService that 1 worker (0.0.0) described
 looked at the calls that are stored: 1 queued, 1 scheduled, 1 dead, 2 ended
 not safe to deploy: errors: 1, warnings: 0
 `);
@@ -214,4 +218,34 @@ test("an image is compared with", async () => {
   const image = imageOf("less time", ["seconds: 60", "seconds: 30"]);
   const against = await check(image, "--against", before);
   expect(against).toMatchObject({ code: 1, rules: ["error option-shrinks 2"] });
+});
+
+test("workers of two versions are all asked, and what breaks one of them is told", async () => {
+  const short = imageOf("short, runs", ["seconds: 60", "seconds: 30"]);
+  const handler = () => ({});
+  await shop.worker(serviceOf(short, name), { rate: handler } as never, { version: "2.0.0" });
+  const outcome = await check(short);
+  // Less time than the first version gave: the second one alone would say that nothing changes.
+  expect(outcome).toMatchObject({ code: 1, rules: ["error option-shrinks 2"] });
+  expect(outcome.verdict).toMatchObject({
+    stored: all,
+    described: [{ service: name, workers: 2, versions: ["0.0.0", "2.0.0"], schemas: 2 }],
+  });
+});
+
+test("a worker whose schema nobody has seen is named", async () => {
+  const worker = { service: name, id: "w-2", version: "2.0.0", status: "SERVING" };
+  const method = { name: "Open", kind: "unary", delivery: "durable" };
+  const figures = { running: 0, slots: 1, calls: 0, errors: 0, averageMs: 0 };
+  const described = {
+    service: name,
+    schemas: [serviceOf(before, name)],
+    workers: [
+      { ...worker, methods: [{ ...method, ...figures }] },
+      { ...worker, id: "w-1", methods: [{ ...method, name: "Pay", ...figures }] },
+    ],
+  };
+  expect(unseenSchemas(described)).toMatchObject([
+    { level: "warning", rule: "schema-unseen", message: expect.stringContaining("w-2") },
+  ]);
 });

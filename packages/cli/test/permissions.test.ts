@@ -81,7 +81,7 @@ test.each([
 
 test("an operator and an observer run the command; what they may not do is said with the role that may", async () => {
   const image = shop.project.image();
-  const users = { admin: "administrator", op: "operator", eye: "observer" };
+  const users = { admin: "administrator", op: "operator", eye: "observer", hand: "worker" };
   shop.project.write(
     "roles.json",
     JSON.stringify({
@@ -96,13 +96,15 @@ test("an operator and an observer run the command; what they may not do is said 
   const file = join(folder, "roles.json");
   const { stdout: config } = await shop.run(image, "permissions", "--users", file, "--keys", keys);
   await using server = await startNats({ config });
-  const as = (name: string, ...args: string[]) => {
+  const envOf = (name: string) => {
     const lines = readFileSync(join(keys, `${name}.env`), "utf8")
       .trim()
       .split("\n");
-    const env = Object.fromEntries(lines.map((line) => line.split("=", 2)));
+    return Object.fromEntries(lines.map((line) => line.split("=", 2)));
+  };
+  const as = (name: string, ...args: string[]) => {
     const JETRPC_DESCRIPTORS = image;
-    return jetrpc(args, { env: { ...env, NATS_URL: server.url, JETRPC_DESCRIPTORS } });
+    return jetrpc(args, { env: { ...envOf(name), NATS_URL: server.url, JETRPC_DESCRIPTORS } });
   };
   expect(await as("admin", "apply")).toMatchObject({ code: 0 });
   const call = await as("ada", "call", "Order", '{"text": "1"}', "--submit", "--id", "o-1");
@@ -144,4 +146,21 @@ test("an operator and an observer run the command; what they may not do is said 
   });
   // A client looks after its own calls.
   expect((await as("ada", "calls", "cancel", "o-1")).stdout).toMatch(/^canceled .* o-1\n$/);
+
+  // Without an image an observer asks a worker for the schema.
+  const env = envOf("hand");
+  const seed = new TextEncoder().encode(env["NATS_NKEY_SEED"] as string);
+  const connection = await connect({
+    inboxPrefix: env["NATS_INBOX_PREFIX"] ?? "",
+    nats: { servers: server.url, authenticator: nkeyAuthenticator(seed) },
+  });
+  const service = serviceOf(image, "shop.v1.ShopService");
+  await startWorker(service, { order: () => ({}) } as never, connection);
+  try {
+    const none = { ...envOf("eye"), NATS_URL: server.url };
+    const top = await jetrpc(["top", "--once"], { env: none });
+    expect(top.stdout).toMatch(/Order +\? +0 +0 +\?/);
+  } finally {
+    await connection.close();
+  }
 });
