@@ -15,6 +15,12 @@ const usage = `npm run bench:gateway -- [options]
   --followers N    followers of calls at once, three times over (default 1000)
   --json FILE      writes the rows as JSON`;
 
+/** A heap that did not get smaller for so long, in ms, is what is left. */
+const steadyMs = 3_000;
+
+/** How long to wait for that, in ms. */
+const maxSettleMs = 60_000;
+
 /** What the gateway held, in bytes after a collection, as `--json` writes it. */
 interface Row {
   readonly after: string;
@@ -63,8 +69,24 @@ async function measure(
       return ((await varz.json()) as { subscriptions: number }).subscriptions;
     };
     const rows: Row[] = [];
+    const memory = async () => (await gateway.ask("memory")) as NodeJS.MemoryUsage;
+    /** Waits until the gateway has let go of what it is going to let go of. */
+    const settled = async () => {
+      const until = performance.now() + maxSettleMs;
+      let least = (await memory()).heapUsed;
+      for (let since = performance.now(); performance.now() < until; ) {
+        await new Promise((resolve) => setTimeout(resolve, 100));
+        const { heapUsed } = await memory();
+        if (heapUsed < least * 0.98) {
+          least = heapUsed;
+          since = performance.now();
+        } else if (performance.now() > since + steadyMs) {
+          return;
+        }
+      }
+    };
     const look = async (after: string) => {
-      const { heapUsed, rss } = (await gateway.ask("memory")) as NodeJS.MemoryUsage;
+      const { heapUsed, rss } = await memory();
       const row = { after, heap: heapUsed, rss, subscriptions: await subscriptions() };
       report(JSON.stringify(row));
       rows.push(row);
@@ -79,15 +101,11 @@ async function measure(
       await look(`${done} calls`);
     }
     for (let round = 1; round <= 3; round++) {
-      const before = await subscriptions();
       const crowd = new Child("followers", "followers-process.js", [address, `${followers}`]);
       await crowd.next();
       await look(`${followers} followers, ${round}`);
       await crowd.stop();
-      const until = performance.now() + 10_000;
-      while ((await subscriptions()) > before && performance.now() < until) {
-        await new Promise((resolve) => setTimeout(resolve, 100));
-      }
+      await settled();
       await look(`they were cut, ${round}`);
     }
     return rows;
