@@ -38,8 +38,9 @@ async function large() {
 async function download(url: string): Promise<string> {
   await worker(BlobService, { copy: () => ({ file: blobOf(bytes(24_000_000)) }) });
   const answer = await postJson(`${url}/test.v1.BlobService/Copy`, {});
-  const { file } = (await answer.json()) as { file: Record<string, string> };
-  const { object, ...fields } = file;
+  const response = (await answer.json()) as { file: Record<string, string> };
+  expect(answer.status, JSON.stringify(response)).toBe(200);
+  const { object, ...fields } = response.file;
   return `/blobs/test.v1.BlobService/${object}?${new URLSearchParams(fields)}`;
 }
 

@@ -63,6 +63,8 @@ export class CallStore<M> {
   private frame: ReturnType<typeof setTimeout> | undefined;
   private lookMs = firstLookMs;
   private hasHeard = false;
+  /** How often something new was heard. */
+  private news = 0;
 
   private readonly reading = new SharedWait((signal) => this.read(signal));
   private readonly reports = new SharedWait((signal) => this.report(signal));
@@ -99,12 +101,16 @@ export class CallStore<M> {
 
   /** Looks how far the call is. */
   async look(signal?: AbortSignal): Promise<void> {
+    const { news } = this;
     try {
       const status = await this.call.status({ signal });
       if (this.hasEnded || signal?.aborted) {
         return;
       }
-      const { state, progress, error } = status;
+      const { progress, error } = status;
+      // What was heard while the answer was on its way is newer than a call that waits.
+      const isOlder = this.news > news && stillStates.has(status.state);
+      const state = isOlder ? "running" : status.state;
       this.change({
         state,
         status,
@@ -208,6 +214,7 @@ export class CallStore<M> {
   private heard(isNew: boolean): void {
     const state = this.known("state");
     this.hasHeard ||= isNew;
+    this.news += isNew ? 1 : 0;
     const isWaiting = stillStates.has(state);
     this.change(isNew && isWaiting ? { state: "running", error: undefined } : {});
   }

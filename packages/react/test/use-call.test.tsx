@@ -86,6 +86,38 @@ test("a streamed call is queued, runs, and succeeds; its messages appear as they
   expect(result.current.state).toBe("succeeded");
 });
 
+test("an answer that is older than a message does not say that the call waits", async () => {
+  const client = await nats.client();
+  const { id } = await client.count.submit({});
+  const asked = gate();
+  const answer = gate();
+  const attach = (callId: string) => {
+    const call = client.count.attach(callId);
+    const status = async () => {
+      const queued = await call.status();
+      asked.open();
+      await answer.opened;
+      return queued;
+    };
+    return Object.assign(Object.create(call), { status });
+  };
+  const method = Object.assign(Object.create(client.count), { attach });
+  const { result } = renderHook(() => useCall(method as TestClient["count"], id), strict);
+  await asked.opened;
+  const go = gate();
+  await nats.worker({
+    async *count() {
+      yield {};
+      await go.opened;
+    },
+  });
+  await waitFor(() => expect(result.current.messages.length).toBe(1), patiently);
+  answer.open();
+  await waitFor(() => expect(result.current.state).not.toBe("loading"), patiently);
+  expect(result.current.state).toBe("running");
+  go.open();
+});
+
 test("types are those of the method", () => {
   const look = (client: TestClient) => ({
     streaming: useCall(client.count, "id"),
