@@ -42,7 +42,7 @@ const long = [
   "packages/console/test/many-calls.test.ts",
   "packages/gateway/test/{blob-memory,hostile,kills}.test.ts",
   "packages/protoc-gen-jetrpc/test/{hostile,publics}.test.ts",
-  `packages/runtime/test/{${["attempts", "bulk-replay", "concurrency", "edges", "forgotten", "healing", "large-direct", "large-results"].join()}}.test.ts`,
+  `packages/runtime/test/{${["accounts", "attempts", "bulk-replay", "concurrency", "edges", "forgotten", "healing", "large-direct", "large-response", "large-results"].join()}}.test.ts`,
   "packages/testing/test/find-nats-server.test.ts",
   "services/image/test/{memory,models}.test.ts",
   "services/pdf/test/{isolation,memory}.test.ts",
@@ -78,11 +78,11 @@ const server = { deps: { external: [/\/dist\/.*\.js$/] } };
 
 export default defineConfig({
   test: {
-    // Servers, workers and compilers are started: two cores take their time, and most
-    // tests wait for something.
+    // Servers, workers and compilers are started: two cores take their time.
     testTimeout: 300_000,
     hookTimeout: 300_000,
-    maxWorkers: 4,
+    // Half of their time tests wait for something: three files at once keep a core busy.
+    maxWorkers: 6,
     expect: { poll: { timeout: 120_000 } },
     // Node 20 has no WebSocket without it.
     execArgv: "WebSocket" in globalThis ? [] : ["--experimental-websocket"],

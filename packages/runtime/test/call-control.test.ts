@@ -559,12 +559,12 @@ describe("load", () => {
 });
 
 describe("submitAll()", () => {
-  test("submits ten thousand, with an answer for each, in order", async () => {
+  test("submits thousands, with an answer for each, in order", async () => {
     await nats.worker({ do: (request) => ({ index: request.count }) }, { concurrency: 100 });
     const client = await nats.client();
     let read = 0;
     function* requests() {
-      for (let count = 0; count < 10_000; count++) {
+      for (let count = 0; count < 3_000; count++) {
         read++;
         yield { count };
       }
@@ -573,11 +573,11 @@ describe("submitAll()", () => {
     for await (const { call, error } of client.do.submitAll(requests())) {
       expect(error).toBeUndefined();
       expect(read - i).toBeLessThanOrEqual(257);
-      if (i++ % 1_000 === 0) {
+      if (i++ % 500 === 0) {
         expect((await call?.result())?.index).toBe(i - 1);
       }
     }
-    expect(i).toBe(10_000);
+    expect(i).toBe(3_000);
   });
 
   test("tells which ones were refused", async () => {

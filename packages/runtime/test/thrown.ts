@@ -52,8 +52,8 @@ export const thrown: readonly Thrown[] = [
     /^half .\.$/,
   ],
   [
-    "a detail of 2 MB",
-    () => withDetails(1, 2_000_000),
+    "a detail of 1.1 MB",
+    () => withDetails(1, 1_100_000),
     /^details \(left out: 1 of 1 details, for their size\)$/,
   ],
   [
