@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { promisify } from "node:util";
 import { Code, ConnectError } from "@jetrpc/runtime";
 import { beforeEach, expect, test } from "vitest";
+import { until } from "../../runtime/test/support.js";
 import { jetrpc, linesOf, serviceOf, useShop } from "./support.js";
 
 const shop = useShop();
@@ -35,6 +36,8 @@ test("who knows only an invoice number finds its call, corrects the request and 
   await expect(call.result()).rejects.toMatchObject({ code: Code.InvalidArgument });
   const other = await client.order.submit({ text: "5" }, { callId: "invoice-43" });
   await other.result();
+  // Its worker stores the dead letter after the end that its caller hears.
+  await until(async () => (await shop.run(image, "dead", "list")).stdout.includes("invoice-42"));
 
   const list = await shop.run(image, "calls", "list", "--prefix", "invoice-4");
   expect(list).toMatchObject({ code: 0, stderr: "" });
@@ -152,6 +155,7 @@ test("calls are ended and replayed by filter, after a dry run", async () => {
   for (const id of ["d-1", "d-2"]) {
     const call = await client.order.submit({ text: "wrong" }, { callId: id });
     await expect(call.result()).rejects.toMatchObject({ code: Code.InvalidArgument });
+    await until(async () => (await shop.run(image, "dead", "list")).stdout.includes(id));
   }
   isMended = true;
   const replayed = await shop.run(image, "calls", "replay", "--method", "Order");

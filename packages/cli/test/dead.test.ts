@@ -1,5 +1,6 @@
 import { Code, ConnectError } from "@jetrpc/runtime";
 import { beforeEach, expect, test } from "vitest";
+import { until } from "../../runtime/test/support.js";
 import { linesOf, serviceOf, useShop } from "./support.js";
 
 const shop = useShop();
@@ -24,6 +25,8 @@ async function fail(method: "order" | "refund", callId: string): Promise<void> {
   const client = await shop.client(serviceOf(image));
   const call = await client[method].submit({ text: "luck" }, { callId });
   await expect(call.result()).rejects.toMatchObject({ code: Code.InvalidArgument });
+  // Its worker stores the dead letter after the end that its caller hears.
+  await until(async () => (await left()).includes(callId));
 }
 
 async function left(...filter: string[]): Promise<unknown[]> {

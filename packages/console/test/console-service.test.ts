@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { timestampFromDate } from "@bufbuild/protobuf/wkt";
 import { apiTokens, createApiToken, hashApiToken } from "@jetrpc/gateway";
 import { blobOf, Code, ConnectError, createClient } from "@jetrpc/runtime";
+import { createOperator } from "@jetrpc/runtime/operator";
 import { typesOf } from "@jetrpc/runtime/schema";
 import { createVideoClient, VideoService } from "@jetrpc-examples/video-v1-client";
 import { describe, expect, test } from "vitest";
@@ -51,6 +52,13 @@ async function ended(self: TestClient, texts: readonly string[]): Promise<void> 
     const call = await self.do.submit({ text }, { callId: text });
     await call.result().catch(() => undefined);
   }
+  await buried(texts.filter((text) => /^(bad|odd)/.test(text)).length);
+}
+
+/** Waits for so many dead letters: a worker stores one after the end that the caller hears. */
+async function buried(count: number): Promise<void> {
+  const operator = createOperator(await nats.connect(), TestService);
+  await until(async () => (await collect(operator.deadLetters())).length === count);
 }
 
 /** The first state of an overview that is as it is wanted. */
@@ -309,6 +317,7 @@ describe("dead letters", () => {
       texts.map((text) => test.do.submit({ text }, { callId: text })),
     );
     await Promise.all(calls.map((call) => call.result().catch(() => undefined)));
+    await buried(texts.length);
     const { running, client: page } = await client();
     const request = { act: BulkAct.DISCARD, filter: { service } };
     let resumeToken = "";

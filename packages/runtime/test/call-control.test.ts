@@ -230,9 +230,9 @@ describe("status()", () => {
 
   test("shows a first attempt that takes its time as running", async () => {
     const go = gate();
-    await nats.worker({ do: () => go.opened.then(() => ({})) });
     const call = await (await nats.client()).do.submit({});
     expect((await call.status()).state).toBe("queued");
+    await nats.worker({ do: () => go.opened.then(() => ({})) });
     const status = await reaches(call, "running");
     expect(status.attempts).toMatchObject([{ attempt: 1, startedAt: expect.any(Date) }]);
     go.open();
