@@ -5,7 +5,7 @@ import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
-import type { DescMessage } from "@bufbuild/protobuf";
+import { create, type DescMessage, toBinary } from "@bufbuild/protobuf";
 import {
   blobOf,
   Code,
@@ -17,6 +17,8 @@ import {
   startWorker,
 } from "@jetrpc/runtime";
 import { connect } from "@jetrpc/runtime/node";
+import { planService } from "@jetrpc/runtime/operator";
+import { bindService } from "@jetrpc/runtime/schema";
 import { type NatsServer, startNats } from "@jetrpc/testing";
 import { serviceOf } from "../packages/cli/test/support.js";
 
@@ -143,6 +145,23 @@ export class Billing implements AsyncDisposable {
 
   get client(): InvoiceClient {
     return createClient<InvoiceClient>(this.service, this.connection as Connection);
+  }
+
+  /** Stores requests of SendInvoice as clients would, in a fraction of the time. */
+  async storeRequests(count: number, request: object): Promise<void> {
+    const connection = this.connection as Connection;
+    await (await planService(connection, this.service)).apply();
+    const { prefix } = bindService(this.service);
+    const schema = this.service.method["sendInvoice"]?.input as DescMessage;
+    const payload = toBinary(schema, create(schema, request as never));
+    const { nats } = connection;
+    for (let from = 0; from < count; from += 1_000) {
+      for (let n = from + 1; n < from + 1_000; n++) {
+        nats.publish(`${prefix}.queue.SendInvoice._._.n-${n}`, payload);
+      }
+      // Answered when all before it are stored.
+      await nats.request(`${prefix}.queue.SendInvoice._._.n-${from}`, payload, { timeout: 60_000 });
+    }
   }
 
   /** Starts a worker, whose address book is strict. */

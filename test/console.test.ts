@@ -147,6 +147,49 @@ describe.skipIf(!hasChromium)("jetrpc console, in a browser", { timeout: 3 * pat
       .waitFor();
   });
 
+  test("who knows only what a call is about finds it by its request, its error or its result", async () => {
+    const submit = async (request: object) =>
+      await billing.client.sendInvoice.submit({ customer: "Ada", lines, ...request } as never);
+    const failed = await submit({ number: "8811", email: "grace.example.com" });
+    await failed.result().catch(() => undefined);
+    await (await submit({ number: "8812", email: "grace@example.com" })).result();
+    const page = await open("/");
+    await page.getByRole("heading", { name: "Overview" }).waitFor();
+    await page.keyboard.press("/");
+    await page.keyboard.type("8811");
+    await page.keyboard.press("Enter");
+    await page.getByText("No id begins with “8811”").waitFor();
+    await page.getByRole("link", { name: "Look for “8811” in requests" }).press("Enter");
+    const rows = page.locator(".list .row");
+    await rows.filter({ hasText: failed.id }).getByText("Failed").waitFor();
+    await page.getByText(/^Looked into [\d,]+ messages/).waitFor();
+    expect(new URL(page.url()).search).toBe("?text=8811");
+    expect(await rows.count()).toBe(1);
+    expect(await button(page, "Live").isDisabled()).toBe(true);
+
+    // The request of the one that succeeded is gone, and its result tells.
+    await page.getByLabel("Text in request").fill("grace");
+    await page.getByText("2 calls", { exact: true }).waitFor();
+    await page.getByLabel("Text in request").fill("nobody");
+    await page.getByText("No call fits", { exact: true }).waitFor();
+    await expectAccessible(page, "/calls?text=nobody");
+  });
+
+  test("a link with a time means the same in another time zone", async () => {
+    const path = "/calls?until=2026-11-26T22%3A30%3A00.000Z";
+    for (const [timezoneId, shown] of [
+      ["Asia/Tokyo", "2026-11-27T07:30"],
+      ["America/New_York", "2026-11-26T17:30"],
+    ] as const) {
+      const page = await open(path, { timezoneId });
+      const field = page.getByLabel("Until");
+      await field.waitFor();
+      expect(await field.inputValue()).toBe(shown);
+      await field.fill(shown.replace(":30", ":31"));
+      await page.waitForURL("**/calls?until=2026-11-26T22%3A31%3A00.000Z");
+    }
+  });
+
   test("dead letters are counted first, then replayed and discarded by their error", async () => {
     const count = 30;
     for (let number = 0; number < count; number++) {
@@ -193,12 +236,12 @@ describe.skipIf(!hasChromium)("jetrpc console, in a browser", { timeout: 3 * pat
     expect(await button(page, "Cancel…").count()).toBe(0);
   });
 
-  test("five windows that each watch something leave a connection for all else", async () => {
+  test("eight windows that each watch something leave a connection for all else", async () => {
     await billing.client.printStatements.submit({ month: 10, pages: 40 } as never, {
       callId: "watched",
     });
     const context = await newContext({ storageState: session });
-    for (let window = 0; window < 5; window++) {
+    for (let window = 0; window < 8; window++) {
       const page = await context.newPage();
       await page.goto(`${shown.url}${callPath("watched", "PrintStatements")}`);
       await state(page, "Running");
@@ -315,6 +358,20 @@ describe.skipIf(!hasChromium)("jetrpc console, in a browser", { timeout: 3 * pat
     await page.keyboard.press("Home");
     await page.locator(".list .row:focus").getByText("1 of 100,000").waitFor({ state: "attached" });
     expect(await rows.count()).toBeLessThan(100);
+  });
+
+  test("a search in the texts of many calls says how far it is, and asks before it goes on", async () => {
+    await using other = await Billing.start();
+    await other.storeRequests(60_000, { number: "1", ...good });
+    const console = await other.startConsole();
+    const page = await (await newContext()).newPage();
+    await page.goto(console.address);
+    await page.getByRole("heading", { name: "Overview" }).waitFor();
+    await page.goto(`${console.url}/calls?text=nobody`);
+    await page.getByText("No call fits so far").waitFor();
+    await button(page, "Look into 50,000 more").click();
+    await page.getByText("No call fits", { exact: true }).waitFor();
+    await page.getByText(/^Looked into 60,000 messages/).waitFor();
   });
 
   test("a lost server is told on the page, which goes on by itself", async () => {

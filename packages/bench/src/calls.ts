@@ -7,6 +7,7 @@ import { startNats } from "@jetrpc/testing";
 import { headers, type NatsConnection } from "@nats-io/transport-node";
 import { round3 } from "./figures.js";
 import { BenchService } from "./gen/bench/v1/bench_pb.js";
+import { makeOrder, writeOrder } from "./order.js";
 import { readCpu } from "./process-watch.js";
 import { formatColumns } from "./report.js";
 import { readNumber, readNumbers, runCommand } from "./settings.js";
@@ -25,7 +26,7 @@ const queuedOf = 50;
 
 /** Stores calls as the protocol says: what workers and clients would have written. */
 async function fill(nats: NatsConnection, prefix: string, method: string, count: number) {
-  const payload = new Uint8Array(128);
+  const payload = writeOrder(makeOrder());
   for (let n = 0; n < count; n++) {
     const owner = n % 10 === 0 ? "acme" : "_";
     const call = `${method}.${owner}._.invoice-${n}`;
@@ -57,12 +58,23 @@ async function measure(count: number, rounds: number): Promise<string[][]> {
   const connection = await connect({ nats: { servers: server.url } });
   await (await planService(connection, BenchService)).apply();
   const service = bindService(BenchService);
-  const method = [...service.methods.values()].find(({ delivery }) => delivery === "durable");
-  const name = method?.desc.name ?? "";
+  const name = "EchoOrderDurably";
   await fill(connection.nats, service.prefix, name, count);
   const operator = createOperator(connection, BenchService);
   const middle = `invoice-${Math.floor(count / 2) - (Math.floor(count / 2) % 100) + 2}`;
   const page = (filter: CallFilter) => async () => (await operator.listCalls(filter)).calls.length;
+  /** Looks through all pages, and returns how many messages that were. */
+  const all = (filter: CallFilter) => async () => {
+    let looked = 0;
+    for (let pageToken: string | undefined; ; ) {
+      const found = await operator.listCalls(filter, { pageToken });
+      looked += found.looked;
+      pageToken = found.nextPageToken;
+      if (!pageToken) {
+        return looked;
+      }
+    }
+  };
   const asks: [string, () => Promise<number>][] = [
     ["all, first page of 100", page({})],
     ["queued", page({ states: ["queued"] })],
@@ -71,6 +83,9 @@ async function measure(count: number, rounds: number): Promise<string[][]> {
     ["canceled, a tenth of a percent", page({ states: ["cancelled"] })],
     ["an id, of any method and owner", page({ callId: middle })],
     ["the beginning of an old id", page({ callIdPrefix: "invoice-77" })],
+    ["a text that the newest have", page({ contains: "analytical engine" })],
+    ["a text that none has, a page", page({ contains: "nobody" })],
+    ["a text that none has, of all", all({ contains: "nobody" })],
     ["counts, of 20,000 headers", async () => (await operator.countCalls()).length],
     [
       "counts of all that is kept",

@@ -79,7 +79,7 @@ export function describeFilter(filter: Partial<ListFilter>): string {
     text && `that contain “${text}”`,
     since &&
       `since ${since.replace(/^(\d+)m$/, "$1 min").replace(/^(\d+) ?(min|h|d)$/, "$1 $2 ago")}`,
-    until && `until ${until.replace("T", " ")}`,
+    until && `until ${until.replace("T", " ").replace(/(:00\.000)?Z$/, " UTC")}`,
     group && "with this error",
   ]
     .filter(Boolean)

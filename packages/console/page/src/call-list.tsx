@@ -16,7 +16,7 @@ import { dateOf } from "./timestamps.js";
 import { keyOf, useCallList } from "./use-call-list.js";
 
 /** Requests and results that are looked into for a text before somebody is asked whether to go on. */
-const lookStep = 100_000;
+const lookStep = 50_000;
 
 /** A list of calls. Only the rows in view are in the document, however many there are. */
 export function CallList({

@@ -103,8 +103,8 @@ export function CallsPage() {
           Until
           <input
             type="datetime-local"
-            value={filter.until}
-            onChange={(event) => change({ until: event.target.value })}
+            value={localTime(filter.until)}
+            onChange={(event) => change({ until: utcTime(event.target.value) })}
           />
         </label>
         <fieldset className="chips">
@@ -155,6 +155,20 @@ export function CallsPage() {
       )}
     </>
   );
+}
+
+/** A time of the address, which means the same in all time zones, as a field has it; and back. */
+function localTime(text: string): string {
+  const time = new Date(text);
+  const minutes = time.getTimezoneOffset();
+  return Number.isNaN(minutes)
+    ? ""
+    : new Date(time.getTime() - minutes * 60_000).toISOString().slice(0, 16);
+}
+
+function utcTime(text: string): string {
+  const time = new Date(text);
+  return Number.isNaN(time.getTime()) ? "" : time.toISOString();
 }
 
 /** A field that tells after a pause: each change asks the server. */
