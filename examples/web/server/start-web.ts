@@ -15,14 +15,17 @@ export interface Web extends AsyncDisposable {
   readonly url: string;
   readonly nats: NatsServer;
   readonly gateway: GatewayProcess;
+  /** Those of PDFs. */
   readonly workers: readonly WorkerProcess[];
+  /** The one of images. It comes a few seconds later: its models are loaded meanwhile. */
+  readonly imageWorker: WorkerProcess;
 }
 
 /** Options of {@link startWeb}. */
 export interface WebOptions {
   /** Port of the page; 0 for any that is free. */
   port: number;
-  /** Environment of the workers, of which there are two. Default: that of this process. */
+  /** Environment of the workers, of which there are three. Default: that of this process. */
   env?: NodeJS.ProcessEnv;
 }
 
@@ -44,13 +47,17 @@ export async function startWeb({ port, env = {} }: WebOptions): Promise<Web> {
       add(await startWorker(nats.url, { env })),
       add(await startWorker(nats.url, { env })),
     ];
+    const imageEnv = { IMAGE_DEVICE: "cpu", IMAGE_PROCESSES: "1", ...env };
+    const imageWorker = add(
+      await startWorker(nats.url, { service: "image", waits: true, env: imageEnv }),
+    );
     const page = add(await startPage(port));
     const gateway = add(
       new GatewayProcess({ NATS_URL: nats.url, WEB_SECRET: page.secret, WEB_ORIGIN: page.url }),
     );
     await gateway.start();
     page.gateway = gateway.url;
-    return { url: page.url, nats, gateway, workers, [Symbol.asyncDispose]: end };
+    return { url: page.url, nats, gateway, workers, imageWorker, [Symbol.asyncDispose]: end };
   } catch (error) {
     await end();
     throw error;

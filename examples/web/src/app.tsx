@@ -71,7 +71,7 @@ function Login({ choose, failure }: { choose: (user: string) => void; failure: s
   return (
     <main className="login">
       <h1 className="brand">Folio</h1>
-      <p className="hint">Pages and text of your PDF documents, side by side.</p>
+      <p className="hint">Your documents and their text, side by side.</p>
       {failure && <p role="alert">{failure}</p>}
       <h2>Who are you?</h2>
       <div className="users">

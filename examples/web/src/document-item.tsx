@@ -1,28 +1,57 @@
-import { useCall } from "@jetrpc/react";
-import type { PdfClient } from "@jetrpc-examples/pdf-v1-client";
-import type { SentDocument } from "./documents.js";
+import { type FollowedState, useCall } from "@jetrpc/react";
+import { addressOf, type SentDocument, type SentImage, type SentPdf } from "./documents.js";
+import type { Session } from "./session.js";
 import { stateText } from "./state-text.js";
 
-/**
- * A line of the list. It looks at its call from time to time and keeps no stream open: over
- * HTTP/1.1 a browser has six connections for all of its tabs.
- */
-export function DocumentItem({
-  pdf,
-  document: { id, name, pages, bytes },
+/** A line looks at its call from time to time and keeps no stream open: over HTTP/1.1 a browser has six connections for all of its tabs. */
+const options = { messages: false, progress: false };
+
+interface ItemProps<D> {
+  session: Session;
+  document: D;
+  isShown: boolean;
+}
+
+/** A line of the list. */
+export function DocumentItem({ document, ...props }: ItemProps<SentDocument>) {
+  return document.kind === "image" ? (
+    <ImageItem document={document} {...props} />
+  ) : (
+    <PdfItem document={document} {...props} />
+  );
+}
+
+function PdfItem({ session, document, isShown }: ItemProps<SentPdf>) {
+  const { state } = useCall(session.pdf.renderPages, document.id, options);
+  const { pages } = document;
+  const size = `${pages} ${pages === 1 ? "page" : "pages"}`;
+  return <Item document={document} size={size} state={state} isShown={isShown} />;
+}
+
+function ImageItem({ session, document, isShown }: ItemProps<SentImage>) {
+  const { state } = useCall(session.image.readText, document.id, options);
+  const size = `${document.width} × ${document.height}`;
+  return <Item document={document} size={size} state={state} isShown={isShown} />;
+}
+
+function Item({
+  document,
+  size,
+  state,
   isShown,
 }: {
-  pdf: PdfClient;
   document: SentDocument;
+  /** How large it is, besides its bytes. */
+  size: string;
+  state: FollowedState;
   isShown: boolean;
 }) {
-  const { state } = useCall(pdf.renderPages, id, { messages: false, progress: false });
   return (
     <li>
-      <a href={`#/${id}`} aria-current={isShown ? "page" : undefined}>
-        <span className="name">{name}</span>
+      <a href={`#${addressOf(document)}`} aria-current={isShown ? "page" : undefined}>
+        <span className="name">{document.name}</span>
         <span className="hint">
-          {pages} {pages === 1 ? "page" : "pages"}, {megabytes(bytes)}
+          {size}, {megabytes(document.bytes)}
         </span>
         <span className="state" data-state={state}>
           {stateText(state)}

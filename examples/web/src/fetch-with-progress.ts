@@ -1,14 +1,26 @@
-/** Is told how many bytes of a large request the server has not got yet, of how many. */
-export type OnUpload = (sent: number, total: number) => void;
+/** Is told how many bytes were sent of one request. */
+type OnUpload = (bytes: number) => void;
 
 /** Requests that are larger are sent so that their upload can be watched, in bytes. */
 const watchedBytes = 64 * 1024;
 
-let listener: OnUpload | undefined;
+let listener: (() => OnUpload) | undefined;
 
-/** Lets a listener watch the large requests that are sent until `work` has ended. */
-export async function watchUploads<T>(onUpload: OnUpload, work: () => Promise<T>): Promise<T> {
-  listener = onUpload;
+/** Tells a listener how many bytes were sent in large requests, all together, until `work` has ended. */
+export async function watchUploads<T>(
+  onSent: (bytes: number) => void,
+  work: () => Promise<T>,
+): Promise<T> {
+  let before = 0;
+  let latest = 0;
+  listener = () => {
+    before += latest;
+    latest = 0;
+    return (bytes) => {
+      latest = bytes;
+      onSent(before + bytes);
+    };
+  };
   try {
     return await work();
   } finally {
@@ -22,10 +34,10 @@ export async function fetchWithProgress(
   init: RequestInit = {},
 ): Promise<Response> {
   const { body } = init;
-  const onUpload = listener;
-  if (!onUpload || !(body instanceof Uint8Array) || body.byteLength < watchedBytes) {
+  if (!listener || !(body instanceof Uint8Array) || body.byteLength < watchedBytes) {
     return fetch(input, init);
   }
+  const onUpload = listener();
   return new Promise((resolve, reject) => {
     const request = new XMLHttpRequest();
     request.open(init.method ?? "POST", String(input));
@@ -33,7 +45,7 @@ export async function fetchWithProgress(
       request.setRequestHeader(name, value);
     });
     request.responseType = "arraybuffer";
-    request.upload.onprogress = ({ loaded, total }) => onUpload(loaded, total);
+    request.upload.onprogress = ({ loaded }) => onUpload(loaded);
     request.onload = () => {
       const headers = new Headers();
       for (const line of request

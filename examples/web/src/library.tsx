@@ -1,28 +1,33 @@
-import { useEffect, useRef, useState } from "react";
+import { ImageService } from "@jetrpc-examples/image-v1-client";
+import { type ReactNode, useEffect, useRef, useState } from "react";
 import { DocumentItem } from "./document-item.js";
-import { type SentDocument, useDocuments } from "./documents.js";
-import { Reader } from "./reader.js";
+import { addressOf, documentAt, type SentDocument, useDocuments } from "./documents.js";
+import { ImageReader } from "./image-reader.js";
+import { PdfReader } from "./pdf-reader.js";
 import { type Session, users } from "./session.js";
 import { useHash } from "./use-hash.js";
+import { useIsServed } from "./use-is-served.js";
 import { type Upload, useUpload } from "./use-upload.js";
 
 /** A user's documents, and the one that is read. */
 export function Library({ session, leave }: { session: Session; leave: () => void }) {
-  const { user, pdf } = session;
-  const shown = useHash();
+  const { user, pdf, image } = session;
+  const shown = documentAt(useHash());
   const { documents, change } = useDocuments(user);
-  const { upload, send, forget } = useUpload(pdf, (document) => {
+  const { upload, send, forget } = useUpload(session, (document) => {
     change((before) => [document, ...before]);
-    location.hash = `/${document.id}`;
+    location.hash = addressOf(document);
   });
+  const takesImages = useIsServed(session, ImageService.typeName);
+  const taken = takesImages ? "a PDF or an image" : "a PDF";
   const remove = ({ id }: SentDocument) => {
     change((before) => before.filter((document) => document.id !== id));
     location.hash = "/";
   };
   const isSending = upload?.sent !== undefined;
-  const document = documents.find(({ id }) => id === shown);
+  const document = documents.find(({ id }) => id === shown?.id);
   return (
-    <div className="app" data-reading={shown !== ""}>
+    <div className="app" data-reading={shown !== undefined}>
       <header className="bar">
         <a className="brand" href="#/">
           Folio
@@ -38,7 +43,9 @@ export function Library({ session, leave }: { session: Session; leave: () => voi
         </p>
       </header>
       <aside className="side">
-        <DropZone send={send} isBusy={isSending} />
+        <DropZone send={send} isBusy={isSending} takesImages={takesImages}>
+          Add {taken}
+        </DropZone>
         {upload && <UploadNote upload={upload} forget={forget} />}
         <nav aria-labelledby="documents">
           <h2 id="documents">Your documents</h2>
@@ -47,26 +54,34 @@ export function Library({ session, leave }: { session: Session; leave: () => voi
             {documents.map((document) => (
               <DocumentItem
                 key={document.id}
-                pdf={pdf}
+                session={session}
                 document={document}
-                isShown={document.id === shown}
+                isShown={document.id === shown?.id}
               />
             ))}
           </ul>
         </nav>
       </aside>
       <main className="main">
-        {shown ? (
-          <Reader key={shown} pdf={pdf} id={shown} document={document} remove={remove} />
+        {shown === undefined ? (
+          <Empty hasDocuments={documents.length > 0} taken={taken} />
+        ) : shown.kind === "image" ? (
+          <ImageReader
+            key={shown.id}
+            image={image}
+            id={shown.id}
+            document={document}
+            remove={remove}
+          />
         ) : (
-          <Empty hasDocuments={documents.length > 0} />
+          <PdfReader key={shown.id} pdf={pdf} id={shown.id} document={document} remove={remove} />
         )}
       </main>
     </div>
   );
 }
 
-function Empty({ hasDocuments }: { hasDocuments: boolean }) {
+function Empty({ hasDocuments, taken }: { hasDocuments: boolean; taken: string }) {
   return (
     <div className="empty">
       <svg viewBox="0 0 120 90" aria-hidden="true">
@@ -76,14 +91,24 @@ function Empty({ hasDocuments }: { hasDocuments: boolean }) {
       </svg>
       <h1>{hasDocuments ? "Choose a document" : "Nothing to read yet"}</h1>
       <p className="hint">
-        Drop a PDF anywhere on this page. Its pages appear here as they are made, with their text
-        beside them to select and to search.
+        Drop {taken} anywhere on this page. It appears here as it is read, with its text beside it
+        to select and to search.
       </p>
     </div>
   );
 }
 
-function DropZone({ send, isBusy }: { send: (file: File) => void; isBusy: boolean }) {
+function DropZone({
+  send,
+  isBusy,
+  takesImages,
+  children,
+}: {
+  send: (file: File) => void;
+  isBusy: boolean;
+  takesImages: boolean;
+  children: ReactNode;
+}) {
   const [isOver, setIsOver] = useState(false);
   const take = useRef(send);
   useEffect(() => {
@@ -116,7 +141,7 @@ function DropZone({ send, isBusy }: { send: (file: File) => void; isBusy: boolea
     <label className="drop" data-over={isOver} data-busy={isBusy}>
       <input
         type="file"
-        accept="application/pdf,.pdf"
+        accept={`application/pdf,.pdf${takesImages ? ",image/*" : ""}`}
         disabled={isBusy}
         onChange={({ target }) => {
           const [file] = target.files ?? [];
@@ -127,7 +152,7 @@ function DropZone({ send, isBusy }: { send: (file: File) => void; isBusy: boolea
           target.value = "";
         }}
       />
-      <strong>{isOver ? "Drop it here" : "Add a PDF"}</strong>
+      <strong>{isOver ? "Drop it here" : children}</strong>
       <span className="hint">Choose a file, or drop one on the page</span>
     </label>
   );

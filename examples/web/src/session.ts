@@ -1,5 +1,6 @@
 import type { ClientConnection } from "@jetrpc/runtime";
 import { connectGateway } from "@jetrpc/web";
+import { createImageClient, type ImageClient } from "@jetrpc-examples/image-v1-client";
 import { createPdfClient, type PdfClient } from "@jetrpc-examples/pdf-v1-client";
 import { watchedFetch } from "./connection-state.js";
 
@@ -7,7 +8,10 @@ import { watchedFetch } from "./connection-state.js";
 export interface Session {
   readonly user: string;
   readonly pdf: PdfClient;
+  readonly image: ImageClient;
   readonly connection: ClientConnection;
+  /** Whether a worker takes calls of a service; undefined when that cannot be told now. */
+  isServed(service: string): Promise<boolean | undefined>;
 }
 
 export const users = [
@@ -30,7 +34,24 @@ export async function logIn(user: string): Promise<Session> {
     },
     fetch: watchedFetch,
   });
-  return { user, connection, pdf: createPdfClient(connection) };
+  return {
+    user,
+    connection,
+    pdf: createPdfClient(connection),
+    image: createImageClient(connection),
+    async isServed(service) {
+      const answer = await fetch(`${gateway}/grpc.health.v1.Health/Check`, {
+        method: "POST",
+        headers: { "Content-Type": "application/json", Authorization: `Bearer ${token}` },
+        body: JSON.stringify({ service }),
+      }).catch(() => undefined);
+      if (answer?.status === 404) {
+        // It never had a worker.
+        return false;
+      }
+      return answer?.ok ? (await answer.json()).status === "SERVING" : undefined;
+    },
+  };
 }
 
 async function ask(user: string): Promise<{ gateway: string; token: string }> {

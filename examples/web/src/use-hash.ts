@@ -1,12 +1,12 @@
 import { useSyncExternalStore } from "react";
 
-/** The part of the address behind #: the document that is shown. */
+/** The part of the address from # on: it names the document that is shown. */
 export function useHash(): string {
   return useSyncExternalStore(
     (listener) => {
       addEventListener("hashchange", listener);
       return () => removeEventListener("hashchange", listener);
     },
-    () => location.hash.replace(/^#\/?/, ""),
+    () => location.hash,
   );
 }

@@ -1,8 +1,11 @@
-import { ImageFormat, type PdfClient } from "@jetrpc-examples/pdf-v1-client";
+import { blobOf } from "@jetrpc/runtime";
+import { ImageFormat } from "@jetrpc-examples/image-v1-client";
+import { ImageFormat as PageFormat } from "@jetrpc-examples/pdf-v1-client";
 import { useState } from "react";
-import type { SentDocument } from "./documents.js";
+import type { SentDocument, SentImage, SentPdf } from "./documents.js";
 import { failureText } from "./failure-text.js";
 import { watchUploads } from "./fetch-with-progress.js";
+import type { Session } from "./session.js";
 
 /** A file on its way. */
 export interface Upload {
@@ -12,38 +15,64 @@ export interface Upload {
   readonly failure: string | undefined;
 }
 
-const largestMegabytes = 40;
+/** Largest files, in MB: what the workers grant. */
+const largestMegabytes = { pdf: 40, image: 25 };
 
 /** Pictures of pages are this fine: enough for a screen. */
 const dotsPerInch = 96;
 
+/** Pixels of the longer side of the picture of an image: enough for a screen. */
+const previewPixels = 1_600;
+
+/** Each file is sent to be looked at, and with each of two calls. */
+const timesSent = 3;
+
 /** Sends documents, one at a time, and submits the calls for each. */
-export function useUpload(pdf: PdfClient, onSent: (document: SentDocument) => void) {
+export function useUpload(session: Session, onSent: (document: SentDocument) => void) {
   const [upload, setUpload] = useState<Upload>();
 
   const send = async (file: File) => {
+    const kind = file.type.startsWith("image/") ? "image" : "pdf";
     const show = (sent: number) => setUpload({ name: file.name, sent, failure: undefined });
     show(0);
     try {
-      if (file.size > largestMegabytes * 1e6) {
-        throw new Error(`It has more than ${largestMegabytes} MB.`);
+      if (file.size > largestMegabytes[kind] * 1e6) {
+        throw new Error(`It has more than ${largestMegabytes[kind]} MB.`);
       }
-      const document = new Uint8Array(await file.arrayBuffer());
-      const id = crypto.randomUUID();
-      // It is sent three times: the server keeps a copy for each call.
-      let part = 0;
-      const watched = <T>(work: () => Promise<T>) =>
-        watchUploads((sent, total) => show((part + sent / total) / 3), work).finally(() => part++);
-      // Answered at once: a bad file is told before anything is stored.
-      const { pageCount } = await watched(() => pdf.getInfo({ document }));
-      await watched(() => pdf.extractText.submit({ document }, { callId: id }));
-      const request = { document, dpi: dotsPerInch, format: ImageFormat.WEBP };
-      await watched(() => pdf.renderPages.submit(request, { callId: id }));
+      const submit = kind === "image" ? submitImage : submitPdf;
+      const document = await watchUploads<SentDocument>(
+        (bytes) => show(Math.min(1, bytes / (timesSent * file.size))),
+        () => submit(session, file),
+      );
       setUpload(undefined);
-      onSent({ id, name: file.name, bytes: file.size, pages: pageCount });
+      onSent(document);
     } catch (error) {
-      setUpload({ name: file.name, sent: undefined, failure: failureText(error) });
+      setUpload({ name: file.name, sent: undefined, failure: failureText(error, kind) });
     }
   };
   return { upload, send, forget: () => setUpload(undefined) };
+}
+
+/** The bytes are a field of each request. */
+async function submitPdf({ pdf }: Session, file: File): Promise<SentPdf> {
+  const document = new Uint8Array(await file.arrayBuffer());
+  // Answered at once: a bad file is told before anything is stored.
+  const { pageCount: pages } = await pdf.getInfo({ document });
+  const id = crypto.randomUUID();
+  await pdf.extractText.submit({ document }, { callId: id });
+  const request = { document, dpi: dotsPerInch, format: PageFormat.WEBP };
+  await pdf.renderPages.submit(request, { callId: id });
+  return { kind: "pdf", id, name: file.name, bytes: file.size, pages };
+}
+
+/** The bytes are a Blob, which goes up in parts, and goes on after a cut. */
+async function submitImage({ image }: Session, file: File): Promise<SentImage> {
+  const bytes = new Uint8Array(await file.arrayBuffer());
+  const { width, height } = await image.getInfo({ image: bytes });
+  const id = crypto.randomUUID();
+  const blob = () => blobOf(() => file.stream(), { contentType: file.type, fileName: file.name });
+  await image.readText.submit({ file: blob() }, { callId: id });
+  const preview = { width: previewPixels, height: previewPixels, format: ImageFormat.WEBP };
+  await image.convert.submit({ file: blob(), ...preview }, { callId: id });
+  return { kind: "image", id, name: file.name, bytes: file.size, width, height };
 }

@@ -18,7 +18,7 @@ export function followCall<M>(
 ): () => void {
   const stores = followed.get(method) ?? new Map<string, CallStore<unknown>>();
   followed.set(method, stores);
-  const store = stores.get(callId) ?? new CallStore(method.attach(callId));
+  const store = stores.get(callId) ?? new CallStore(attachTo(method, callId));
   stores.set(callId, store);
   const leave = store.add(listener, options);
   return () => {
@@ -30,6 +30,17 @@ export function followCall<M>(
       }
     });
   };
+}
+
+/** Throws nothing where React would take the whole page away: an id may come from its address. */
+function attachTo<M>(method: Attachable<M>, callId: string): AnyCall<M> {
+  try {
+    return method.attach(callId);
+  } catch (error) {
+    const fail = () => Promise.reject(error);
+    const progress = () => ({ [Symbol.asyncIterator]: () => ({ next: fail }) });
+    return { id: callId, status: fail, result: fail, progress, cancel: fail };
+  }
 }
 
 /** What is known of a call; the same object until something changes. */

@@ -1,5 +1,5 @@
 import type { DescMessage, MessageInitShape } from "@bufbuild/protobuf";
-import type { Call, ConnectError, Durable, SubmitOptions } from "@jetrpc/runtime";
+import { type Call, ConnectError, type Durable, type SubmitOptions } from "@jetrpc/runtime";
 import { useCallback, useMemo, useRef, useState } from "react";
 
 /** Submits calls of a method, and shows how far the last submission is. */
@@ -64,8 +64,9 @@ export function useSubmit<I extends DescMessage, C extends Call>(
         const call = await method.submit(request, options);
         show({ isSubmitting: false, callId: call.id });
         return call;
-      } catch (error) {
-        show({ isSubmitting: false, error: error as ConnectError });
+      } catch (thrown) {
+        // That of a file which cannot be read any more is another one.
+        show({ isSubmitting: false, error: ConnectError.from(thrown) });
         return undefined;
       }
     },

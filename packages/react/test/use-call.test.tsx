@@ -1,12 +1,17 @@
 import { Code, ConnectError, createClient } from "@jetrpc/runtime";
 import { act, render, renderHook, screen, waitFor } from "@testing-library/react";
-import { StrictMode } from "react";
+import { StrictMode, Suspense } from "react";
 import { hydrateRoot } from "react-dom/client";
 import { renderToString } from "react-dom/server";
 import { expect, expectTypeOf, test, vi } from "vitest";
 import type { Response } from "../../runtime/test/gen/test/v1/test_pb.js";
 import { TestService } from "../../runtime/test/gen/test/v1/test_pb.js";
-import { gate, useNats as provideNats, type TestClient } from "../../runtime/test/support.js";
+import {
+  gate,
+  useNats as provideNats,
+  type TestClient,
+  until,
+} from "../../runtime/test/support.js";
 import { type StreamingCallView, useCall } from "../src/index.js";
 import { watchReact } from "./react.js";
 
@@ -44,6 +49,36 @@ function Count({ name, method, id }: Followed & { name: string }) {
       {name} {messages.length}
     </p>
   );
+}
+
+interface Hold {
+  isHeld: boolean;
+  readonly promise: Promise<void>;
+  release(): void;
+}
+
+function hold(): Hold {
+  let resolve = () => {};
+  const promise = new Promise<void>((its) => {
+    resolve = its;
+  });
+  const held: Hold = {
+    isHeld: true,
+    promise,
+    release() {
+      held.isHeld = false;
+      resolve();
+    },
+  };
+  return held;
+}
+
+/** Suspends while it is held. */
+function Slow({ held }: { held: Hold }) {
+  if (held.isHeld) {
+    throw held.promise;
+  }
+  return null;
 }
 
 function Call({ method, id }: Followed) {
@@ -281,6 +316,53 @@ test("an unknown id is NotFound, whatever of it is looked at", async () => {
   await unknown({});
   await unknown({ messages: false });
   await unknown({ messages: false, progress: false });
+});
+
+test("an impossible id is told, and takes nothing of the page away", async () => {
+  const client = await nats.client();
+  for (const id of ["no id", ""]) {
+    const { result } = follow(client, id);
+    await waitFor(() => expect(result.current.state).toBe("unknown"), patiently);
+    expect(result.current.error?.code).toBe(Code.InvalidArgument);
+    await expect(result.current.cancel()).rejects.toMatchObject({ code: Code.InvalidArgument });
+  }
+});
+
+test("a component beside one that suspends follows once, and shows the end", async () => {
+  const client = await nats.client();
+  const go = gate();
+  await nats.worker({
+    async *count() {
+      yield { text: "a" };
+      await go.opened;
+      yield { text: "b" };
+    },
+  });
+  const attach = vi.fn(client.count.attach);
+  const method = Object.assign(client.count.bind(null), client.count, { attach });
+  const { id } = await method.submit({});
+  const page = (held: Hold) => (
+    <StrictMode>
+      <Suspense fallback="wait">
+        <Count name="one" method={method} id={id} />
+        <Slow held={held} />
+      </Suspense>
+    </StrictMode>
+  );
+  const first = hold();
+  const { rerender } = render(page(first));
+  expect(screen.getByText("wait")).toBeTruthy();
+  await act(async () => first.release());
+  await screen.findByText("one 1", {}, patiently);
+  // It is hidden, and shown again when the call has ended.
+  const second = hold();
+  rerender(page(second));
+  expect(screen.getByText("wait")).toBeTruthy();
+  go.open();
+  await until(async () => (await client.count.attach(id).status()).state === "succeeded");
+  await act(async () => second.release());
+  await screen.findByText("one 2", {}, patiently);
+  expect(attach).toHaveBeenCalledTimes(1);
 });
 
 test("a call that cannot be followed for a while is unknown until it can be again", async () => {

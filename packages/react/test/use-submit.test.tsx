@@ -90,6 +90,19 @@ test("another method begins anew: the id of a call says nothing of calls of that
   expect(result.current.callId).toBe("two");
 });
 
+test("a file that cannot be read any more is an error like others", async () => {
+  const client = await nats.client();
+  const submit = () =>
+    Promise.reject(new DOMException("The requested file could not be read", "NotReadableError"));
+  const method = Object.assign(client.do.bind(null), client.do, { submit });
+  const { result } = renderHook(() => useSubmit(method), { wrapper: StrictMode });
+  expect(await act(() => result.current.submit({}))).toBeUndefined();
+  expect(result.current.error).toMatchObject({
+    code: Code.Unknown,
+    rawMessage: "The requested file could not be read",
+  });
+});
+
 test("a submission that failed is made again; one whose component is gone does no harm", async () => {
   const client = await nats.client();
   await nats.worker({ do: ({ text }) => ({ text }) });

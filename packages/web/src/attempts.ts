@@ -1,5 +1,6 @@
 import { Code, ConnectError } from "@connectrpc/connect";
-import { lossOf } from "./connection-lost.js";
+import { connectionLost, lossOf } from "./connection-lost.js";
+import type { Reach } from "./reach.js";
 import { onWake } from "./wake.js";
 
 /** Longest pause between two attempts, in ms, and the first one. */
@@ -26,6 +27,11 @@ export interface Persistence {
   /** Ends them, with the reason. */
   readonly signal: AbortSignal;
   /**
+   * Given where a gateway answers at once: who never did, and is silent, is none that can be
+   * reached. Default: silence is patience, as of a call that takes its time.
+   */
+  readonly reach?: Reach | undefined;
+  /**
    * Decides whether an error that the gateway sent is passed on, though the code is Unavailable.
    * Default: after 30 s.
    */
@@ -43,7 +49,13 @@ export interface Persistence {
  */
 export async function* attempts<T>(
   open: (signal: AbortSignal, count: number) => AsyncIterable<T>,
-  { signal, isFinal, silenceMs = defaultSilenceMs, suspectMs = defaultSuspectMs }: Persistence,
+  {
+    signal,
+    reach,
+    isFinal,
+    silenceMs = defaultSilenceMs,
+    suspectMs = defaultSuspectMs,
+  }: Persistence,
 ): AsyncGenerator<T, void, undefined> {
   const beganAt = Date.now();
   let refusedSince: number | undefined;
@@ -56,7 +68,7 @@ export async function* attempts<T>(
     const attempt = new Attempt(signal, silenceMs, suspectMs);
     try {
       for await (const item of open(attempt.signal, count)) {
-        failures = 0;
+        attempt.hasGiven = true;
         refusedSince = undefined;
         attempt.rest();
         yield item;
@@ -67,6 +79,9 @@ export async function* attempts<T>(
       signal.throwIfAborted();
       const error = ConnectError.from(thrown);
       if (attempt.isGivenUp) {
+        if (attempt.wasSilent && reach?.isReached === false && !isOffline()) {
+          throw connectionLost(reach.url, error, false);
+        }
         continue;
       }
       const loss = lossOf(error);
@@ -82,6 +97,10 @@ export async function* attempts<T>(
         if (!mayPass(error) || (await (isFinal ?? isBelieved)(error))) {
           throw error;
         }
+      }
+      // One that ends as soon as it has begun, time and again, is not hurried after.
+      if (attempt.hasGiven && attempt.ageMs >= longestPause(failures - 1)) {
+        failures = 0;
       }
       await pause(failures++, error, signal);
     } finally {
@@ -104,10 +123,16 @@ export async function attempt<T>(
   throw new ConnectError("an attempt gave nothing", Code.Internal);
 }
 
-/** True when a part of an answer came. */
-function isCut(error: ConnectError): boolean {
-  return error.rawMessage === "missing EndStreamResponse";
+/** True when a part of an answer came, and its end as if it were whole: some proxies do so. */
+function isCut({ rawMessage }: ConnectError): boolean {
+  return cuts.has(rawMessage);
 }
+
+/** What Connect says then. */
+const cuts: ReadonlySet<string> = new Set([
+  "missing EndStreamResponse",
+  "protocol error: incomplete envelope",
+]);
 
 /** True when the browser knows that it reaches nobody. */
 function isOffline(): boolean {
@@ -123,8 +148,7 @@ function mayPass({ code, metadata }: ConnectError): boolean {
 /** Waits before a further attempt, longer each time, and no longer than until something wakes it. */
 function pause(failures: number, { metadata }: ConnectError, signal: AbortSignal): Promise<void> {
   const asked = Number(metadata.get("retry-after") ?? 0) * 1_000 || 0;
-  const longest = Math.min(firstPauseMs * 2 ** failures, longestPauseMs);
-  const ms = Math.max(asked, longest * (0.5 + 0.5 * Math.random()));
+  const ms = Math.max(asked, longestPause(failures) * (0.5 + 0.5 * Math.random()));
   return new Promise((resolve) => {
     const go = () => {
       clearTimeout(timer);
@@ -138,9 +162,18 @@ function pause(failures: number, { metadata }: ConnectError, signal: AbortSignal
   });
 }
 
+/** The longest pause after so many failures, in ms. */
+function longestPause(failures: number): number {
+  return Math.min(firstPauseMs * 2 ** failures, longestPauseMs);
+}
+
 /** One attempt, which is given up when it is silent for too long. */
 class Attempt {
   isGivenUp = false;
+  /** True when it was given up because of its silence alone. */
+  wasSilent = false;
+  hasGiven = false;
+  private readonly beganAt = Date.now();
   private readonly controller = new AbortController();
   private readonly stopListening: () => void;
   private timer: ReturnType<typeof setTimeout> | undefined;
@@ -164,10 +197,17 @@ class Attempt {
     return this.controller.signal;
   }
 
+  get ageMs(): number {
+    return Date.now() - this.beganAt;
+  }
+
   /** The reader waits for more. */
   listen(): void {
     this.heardAt = Date.now();
-    this.timer = setTimeout(() => this.giveUp(), this.silenceMs);
+    this.timer = setTimeout(() => {
+      this.wasSilent = true;
+      this.giveUp();
+    }, this.silenceMs);
   }
 
   /** The reader has something to do. */

@@ -170,6 +170,10 @@ async function* partsOf(
   let start = 0;
   let filled = 0;
   for await (const chunk of source) {
+    if (!(chunk instanceof Uint8Array)) {
+      const text = `the source of a Blob gave a ${typeof chunk}: it must give Uint8Arrays`;
+      throw new ConnectError(text, Code.InvalidArgument);
+    }
     for (let at = 0; at < chunk.length; ) {
       if (filled === partBytes) {
         yield { bytes: buffer, start, isLast: false };

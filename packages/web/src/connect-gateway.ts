@@ -6,6 +6,7 @@ import { GatewayBlobs } from "./gateway-blobs.js";
 import { createCaller } from "./gateway-caller.js";
 import { GatewayCalls } from "./gateway-calls.js";
 import { gatewayFetch, type TokenSource } from "./gateway-fetch.js";
+import { checkAddress, Reach } from "./reach.js";
 import { Waits } from "./wait.js";
 
 /** Options of {@link connectGateway}. */
@@ -34,21 +35,23 @@ export interface GatewayConnectionOptions {
  * sent before the first call. `url` is the address of the gateway, `https://api.example.com`; a
  * page of the gateway's own origin may give a path, or nothing.
  *
- * Throws InvalidArgument for impossible options.
+ * Throws InvalidArgument for what is no address, and for impossible options.
  */
 export function connectGateway(
   url = "/",
   { interceptors = [], defaultTimeoutMs, ...http }: GatewayConnectionOptions = {},
 ): ClientConnection {
+  checkAddress(url);
   checkTimeoutMs(defaultTimeoutMs, "defaultTimeoutMs");
   const waits = new Waits();
   let resolveClosed: (value: undefined) => void = () => undefined;
   const closed = new Promise<undefined>((resolve) => {
     resolveClosed = resolve;
   });
-  const fetch = gatewayFetch(http);
+  const reach = new Reach(url);
+  const fetch = gatewayFetch(http, reach);
   const transport = createConnectTransport({ baseUrl: url, useBinaryFormat: true, fetch });
-  const calls = new GatewayCalls(transport, waits, new GatewayBlobs(url, fetch, waits));
+  const calls = new GatewayCalls(transport, waits, new GatewayBlobs(url, fetch, waits), reach);
   const caller = createCaller({ http: transport, calls, waits, interceptors, defaultTimeoutMs });
   return connectionOf(caller, {
     closed,

@@ -16,10 +16,18 @@ export function connectionLost(url: string, cause: unknown, isReached = true): C
   const origin = originOf(url);
   const text = isReached
     ? `the connection to ${origin} is lost: ${reasonOf(cause)}`
-    : `${origin} cannot be reached: ${reasonOf(cause)}. Check that this is the address of a gateway that runs, and that its cors names this page`;
+    : `${origin} cannot be reached: ${reasonOf(cause)}. Check that this is the address of a gateway that runs, and that its cors names this page${insecureHint(url)}`;
   const error = new ConnectError(text, Code.Unavailable, undefined, undefined, cause);
   losses.set(error, { isReached, isStrange: false });
   return error;
+}
+
+/** Browsers do not say why they refuse it. */
+function insecureHint(url: string): string {
+  const { location } = globalThis as { location?: { readonly protocol: string } };
+  return location?.protocol === "https:" && url.startsWith("http:")
+    ? "; this page came by https, and browsers let it call https only"
+    : "";
 }
 
 /** Codes of answers of something between here and a gateway, which has decided about the request. */
@@ -35,8 +43,7 @@ const passing: ReadonlySet<number> = new Set([408, 425, 429]);
 /** The error of a response that no gateway has sent. */
 export function strangeAnswer(url: string, response: Response, isReached: boolean): ConnectError {
   const { status, headers } = response;
-  const type = headers.get("content-type") ?? "no content type";
-  const says = `${originOf(url)} answers ${status} (${type}), which is not from a gateway`;
+  const says = `${originOf(url)} answers ${whatOf(response)}, which is not from a gateway`;
   const decided = decisions[status];
   if (decided !== undefined) {
     return new ConnectError(`${says}: see what is in front of it`, decided);
@@ -55,6 +62,14 @@ export function strangeAnswer(url: string, response: Response, isReached: boolea
   return error;
 }
 
+function whatOf({ type, status, headers }: Response): string {
+  // A browser does not tell where it leads.
+  const location = headers.get("location") ?? (type === "opaqueredirect" ? "elsewhere" : undefined);
+  return location === undefined
+    ? `${status} (${headers.get("content-type") ?? "no content type"})`
+    : `with a redirect to ${location}`;
+}
+
 /** How the connection was lost, for an error that says so. */
 export function lossOf(error: ConnectError): Loss | undefined {
   return losses.get(error);
@@ -70,6 +85,7 @@ function reasonOf(error: unknown): string {
     return String(error);
   }
   // That of Node's fetch says nothing by itself.
-  const { message, cause } = error;
+  const { cause } = error;
+  const message = error instanceof ConnectError ? error.rawMessage : error.message;
   return cause instanceof Error ? `${message}: ${reasonOf(cause)}` : message;
 }

@@ -24,6 +24,7 @@ import { callStatus } from "./call-status.js";
 import { lossOf } from "./connection-lost.js";
 import type { GatewayBlobs } from "./gateway-blobs.js";
 import { CallPriority, CallService } from "./gen/jetrpc/v1/call_service_pb.js";
+import type { Reach } from "./reach.js";
 import { SharedStreams } from "./shared-streams.js";
 import type { WaitLimits, Waits } from "./wait.js";
 
@@ -56,6 +57,7 @@ export class GatewayCalls {
     private readonly transport: Transport,
     private readonly waits: Waits,
     private readonly blobs: GatewayBlobs,
+    private readonly reach: Reach,
   ) {}
 
   /** Stores a call. Errors: see {@link Durable.submit}. */
@@ -227,7 +229,7 @@ export class GatewayCalls {
   ): Promise<T> {
     const wait = this.waits.begin(limits);
     try {
-      return await work({ signal: wait.signal });
+      return await work({ signal: wait.signal, reach: this.reach });
     } finally {
       wait.end();
     }

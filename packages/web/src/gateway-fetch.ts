@@ -1,6 +1,7 @@
 import { Code, ConnectError } from "@connectrpc/connect";
 import { codeFromString } from "@connectrpc/connect/protocol-connect";
 import { connectionLost, strangeAnswer } from "./connection-lost.js";
+import type { Reach } from "./reach.js";
 
 /** A token, or what gives one: it is asked first when it is needed, and again when the gateway refuses its last one. */
 export type TokenSource = string | (() => string | Promise<string>);
@@ -18,13 +19,11 @@ export interface FetchOptions {
  * no response comes, and lets that be read where a response ends too early; throws strangeAnswer()
  * for a response that no gateway has sent.
  */
-export function gatewayFetch({
-  token,
-  credentials,
-  fetch: send = (...request) => globalThis.fetch(...request),
-}: FetchOptions): typeof globalThis.fetch {
+export function gatewayFetch(
+  { token, credentials, fetch: send = (...request) => globalThis.fetch(...request) }: FetchOptions,
+  reach: Reach,
+): typeof globalThis.fetch {
   let latest: Promise<string> | undefined;
-  let isReached = false;
   const ask = (source: () => string | Promise<string>): Promise<string> => {
     const asked = (async () => source())();
     latest = asked;
@@ -34,19 +33,21 @@ export function gatewayFetch({
     });
     return asked;
   };
-  const open = async (url: string, init: RequestInit, bearer: string | undefined) => {
+  const open = (url: string, init: RequestInit, bearer: string | undefined) => {
     const headers = new Headers(init.headers);
     if (bearer !== undefined) {
       headers.set("Authorization", `Bearer ${bearer}`);
     }
-    const request = { ...init, headers, ...(credentials && { credentials }) };
-    const response = await orLost(url, init.signal, () => send(url, request), isReached);
-    return response.body ? guarded(url, init.signal, response, response.body) : response;
+    // Who follows a redirect sends a GET for a POST, and no token to another origin.
+    const redirect = "manual" as const;
+    const request = { ...init, headers, redirect, ...(credentials && { credentials }) };
+    return orLost(url, init.signal, () => send(url, request), reach.isReached);
   };
   const openWithToken = async (url: string, init: RequestInit) => {
     if (typeof token !== "function") {
       return open(url, init, token);
     }
+    const bearerOf = (asked: Promise<string>) => orAborted(init.signal, bearer(asked));
     const used = latest ?? ask(token);
     const response = await open(url, init, await bearerOf(used));
     if (!isRefused(response)) {
@@ -59,12 +60,12 @@ export function gatewayFetch({
   return async (input, init = {}) => {
     const url = String(input);
     const response = await openWithToken(url, init);
-    const its = await ofGateway(response, init.method);
+    const its = await ofGateway(url, init, response);
     if (!its) {
       await response.body?.cancel().catch(() => undefined);
-      throw strangeAnswer(url, response, isReached);
+      throw strangeAnswer(url, response, reach.isReached);
     }
-    isReached = true;
+    reach.isReached = true;
     return its;
   };
 }
@@ -72,25 +73,27 @@ export function gatewayFetch({
 /** Types of the answers of a gateway to calls in binary. */
 const ownTypes = /^application\/(?:connect\+)?proto(?:;|$)/i;
 
-/** The same response; undefined when no gateway has sent it, but a proxy, or another server. */
+/**
+ * The same response, which tells that the connection is lost; undefined when no gateway has sent
+ * it, but a proxy, or another server.
+ */
 async function ofGateway(
+  url: string,
+  { method = "GET", signal }: RequestInit,
   response: Response,
-  method: string | undefined,
 ): Promise<Response | undefined> {
-  const { ok, status, statusText, headers } = response;
+  const { ok, status, statusText, headers, body } = response;
   const type = headers.get("content-type") ?? "";
   // A Blob may be of any type; its digest tells whether it is one.
-  const isBlob = headers.has("upload-offset") || (ok && (method ?? "GET") === "GET");
-  if (isBlob || ownTypes.test(type)) {
-    return response;
+  const isBlob = headers.has("upload-offset") || (ok && method === "GET");
+  const isJson = /^application\/json(?:;|$)/i.test(type);
+  if (isBlob || ownTypes.test(type) || (!ok && isJson && method === "HEAD")) {
+    return body ? guarded(url, signal, response, body) : response;
   }
-  if (ok || !/^application\/json(?:;|$)/i.test(type)) {
+  if (ok || !isJson) {
     return undefined;
   }
-  if (method === "HEAD") {
-    return response;
-  }
-  const text = await response.text();
+  const text = await orLost(url, signal, () => response.text());
   return hasCode(text) ? new Response(text, { status, statusText, headers }) : undefined;
 }
 
@@ -109,7 +112,7 @@ function isRefused({ headers }: Response): boolean {
   return headers.has("www-authenticate");
 }
 
-async function bearerOf(asked: Promise<string>): Promise<string> {
+async function bearer(asked: Promise<string>): Promise<string> {
   try {
     return await asked;
   } catch (cause) {
@@ -124,6 +127,18 @@ async function bearerOf(asked: Promise<string>): Promise<string> {
     error.cause = cause;
     throw error;
   }
+}
+
+/** Waits no longer than until the signal fires: who gives tokens may hang. */
+function orAborted<T>(signal: AbortSignal | null | undefined, work: Promise<T>): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const abort = () => reject(signal?.reason);
+    signal?.addEventListener("abort", abort);
+    void work.then(resolve, reject).then(() => signal?.removeEventListener("abort", abort));
+    if (signal?.aborted) {
+      abort();
+    }
+  });
 }
 
 async function orLost<T>(

@@ -171,6 +171,43 @@ test("the same call that is submitted twice at once is one call, and neither fai
   }
 });
 
+test("files of any size arrive, those that are as large as parts too", async () => {
+  await serveCopies();
+  const client = clientOf(await web.connection("the gateway"));
+  const part = 4 * 1024 * 1024;
+  for (const size of [0, 1, part - 1, part, part + 1, 2 * part]) {
+    const bytes = randomBytes(size);
+    const file = new File([bytes], "any.bin");
+    const { file: copy } = await client.copy({ file: blobOf(() => file.stream()) });
+    expect(copy?.size).toBe(BigInt(size));
+    expect(await sumOf(openBlob(copy))).toBe(sum(bytes));
+  }
+});
+
+test("a file that cannot be read any more, and what is no file, are told", async () => {
+  const client = clientOf(await web.connection("the gateway"));
+  // As a browser says it of a file that was changed after it was chosen.
+  const changed = new DOMException("The requested file could not be read", "NotReadableError");
+  const unreadable = () =>
+    new ReadableStream<Uint8Array>({
+      pull: () => {
+        throw changed;
+      },
+    });
+  await expect(client.copy.submit({ file: blobOf(unreadable) })).rejects.toBe(changed);
+  const texts = () => new Blob(["text"]).stream().pipeThrough(new TextDecoderStream());
+  for (const source of [
+    texts,
+    async function* () {
+      yield new ArrayBuffer(8);
+    },
+  ]) {
+    const error = await failureOf(client.copy.submit({ file: blobOf(source as never) }));
+    expect(error.code).toBe(Code.InvalidArgument);
+    expect(error.rawMessage).toContain("it must give Uint8Arrays");
+  }
+});
+
 test("an upload that stood still goes on", async () => {
   await serveCopies();
   const { url } = await web.gateway({ limits: { bodyTimeoutMs: 200 } });

@@ -99,6 +99,34 @@ test("a thousand messages arrive once and in order, through a restart of NATS an
   expect(got).toEqual(Array.from({ length: 1_000 }, (_, index) => index));
 });
 
+test("messages go on where a proxy ended the response as if it were whole", async () => {
+  await web.worker({
+    async *count({ count }) {
+      for (let index = 0; index < count; index++) {
+        yield { index, text: "x".repeat(100) };
+      }
+    },
+  });
+  const { url } = await web.gateway();
+  let cuts = 0;
+  const client = web.clientOf(url, {
+    fetch: async (input, init) => {
+      const response = await fetch(input, init);
+      if (!String(input).endsWith("/Messages") || cuts === 3) {
+        return response;
+      }
+      cuts++;
+      // Not where a message ends.
+      const body = new Uint8Array(await response.arrayBuffer()).slice(0, 250 * cuts);
+      return new Response(body, response);
+    },
+  });
+  const call = await client.count.submit({ count: 20 });
+  const got = await collect(call);
+  expect(got.map(({ index }) => index)).toEqual(Array.from({ length: 20 }, (_, index) => index));
+  expect(cuts).toBe(3);
+});
+
 test("progress goes on after a restart of the gateway, and ends with the call", async () => {
   const steps = [gate(), gate(), gate()];
   await web.worker({
@@ -260,6 +288,74 @@ test("a token is asked for again when the gateway refuses it, once for all who w
   ];
   expect(errors.map(({ code }) => code)).toEqual(errors.map(() => Code.Unauthenticated));
   expect(mayHaveRun(errors[0])).toBe(false);
+});
+
+test("waits end by time and signal though whoever gives tokens hangs", async () => {
+  const client = web.clientOf("http://127.0.0.1:1", { token: () => new Promise(() => undefined) });
+  expect((await failureOf(client.do({}, { timeoutMs: 50 }))).code).toBe(Code.DeadlineExceeded);
+  expect((await failureOf(client.get({}, { timeoutMs: 50 }))).code).toBe(Code.DeadlineExceeded);
+  for (const look of [
+    (signal: AbortSignal) => client.get({}, { signal }),
+    (signal: AbortSignal) => collect(client.down({}, { signal })),
+    (signal: AbortSignal) => client.do.attach("one").result({ signal }),
+    (signal: AbortSignal) => collect(client.count.attach("one").messages({ signal })),
+  ]) {
+    const leaving = new AbortController();
+    const left = failureOf(look(leaving.signal));
+    leaving.abort();
+    expect((await left).code).toBe(Code.Canceled);
+  }
+});
+
+test("a token that expires in the middle of a follow is replaced, and the follow goes on", async () => {
+  const go = gate();
+  await web.worker({
+    async *count() {
+      yield { index: 0 };
+      await go.opened;
+      yield { index: 1 };
+    },
+  });
+  const tunnel = await openTunnel();
+  let valid = "first";
+  const { url } = await web.gateway({
+    authenticate: ({ headers }) =>
+      headers.get("authorization") === `Bearer ${valid}` ? { owner: "ada" } : undefined,
+  });
+  tunnel.leadTo(url);
+  const client = web.clientOf(tunnel.url, { token: () => valid });
+  const call = await client.count.submit({});
+  const got: number[] = [];
+  for await (const { index } of call) {
+    got.push(index);
+    if (index === 0) {
+      valid = "second";
+      tunnel.cut();
+      go.open();
+    }
+  }
+  expect(got).toEqual([0, 1]);
+});
+
+test("one that looks at a call ends with its own error, and others go on", async () => {
+  const go = gate();
+  await web.worker({
+    do: async () => {
+      await go.opened;
+      throw permanent(new ConnectError("no disk", Code.FailedPrecondition));
+    },
+  });
+  const { url } = await web.gateway();
+  const client = web.clientOf(url);
+  const { id } = await client.do.submit({});
+  const waiting = Array.from({ length: 1_000 }, () => failureOf(client.do.attach(id).result()));
+  const leaving = new AbortController();
+  const left = failureOf(client.do.attach(id).result({ signal: leaving.signal }));
+  leaving.abort();
+  expect((await left).code).toBe(Code.Canceled);
+  go.open();
+  const errors = await Promise.all(waiting);
+  expect(new Set(errors.map(({ code }) => code))).toEqual(new Set([Code.FailedPrecondition]));
 });
 
 test("however many look at a call, one request follows it, until the last of them has left", async () => {

@@ -1,10 +1,11 @@
 import { once } from "node:events";
 import { createServer, type RequestListener } from "node:http";
 import type { AddressInfo } from "node:net";
-import { blobOf, Code, createClient, mayHaveRun } from "@jetrpc/runtime";
+import { blobOf, Code, type ConnectError, createClient, mayHaveRun } from "@jetrpc/runtime";
 import { expect, onTestFinished, test, vi } from "vitest";
 import { BlobService } from "../../runtime/test/gen/test/v1/blob_pb.js";
 import { collect, failureOf, gate, type TestClient } from "../../runtime/test/support.js";
+import { connectGateway } from "../src/index.js";
 import { openTunnel } from "./open-tunnel.js";
 import { useWeb } from "./support.js";
 
@@ -89,6 +90,83 @@ test.for([
   }
   // Each has asked once.
   expect(requests).toBe(waits.length);
+});
+
+test.for([
+  ["api.example.com", "write https://api.example.com"],
+  ["localhost:8080", "it begins with https:// or http://"],
+  ["file:///srv/gateway", "it begins with https:// or http://"],
+  ["wss://nats.example.com", "connect to NATS by createConnection()"],
+  ["https://ada:secret@api.example.com", "leave out user and password"],
+  ["https://api.example.com/?tenant=1", "leave out what begins with ?"],
+] as const)("%s is refused before anything is sent", ([url, mend]) => {
+  const error = (() => {
+    try {
+      connectGateway(url);
+    } catch (error) {
+      return error as ConnectError;
+    }
+    return undefined;
+  })();
+  expect(error?.code).toBe(Code.InvalidArgument);
+  expect(error?.rawMessage).toContain(mend);
+  expect(error?.rawMessage).not.toContain("secret");
+});
+
+test("paths are addresses for a page, also while a server renders it", () => {
+  for (const url of ["/", "/api", "./api", "", undefined]) {
+    expect(connectGateway(url).transport).toBeDefined();
+  }
+});
+
+test("a gateway below a path is called there, with and without a slash at its end", async () => {
+  const paths: string[] = [];
+  const url = await serve((request, response) => {
+    paths.push(request.url as string);
+    response.writeHead(404, { "content-type": "text/html" }).end();
+  });
+  for (const prefix of [`${url}/api`, `${url}/api/`]) {
+    await failureOf(web.clientOf(prefix).get({}));
+    const upload = createClient<{ copy: TestClient["do"] }>(BlobService, web.connectionOf(prefix));
+    await failureOf(upload.copy({ file: blobOf(new Uint8Array(3)) } as object));
+  }
+  for (const path of [paths[0], paths[2]]) {
+    expect(path).toBe("/api/test.v1.TestService/Get");
+  }
+  for (const path of [paths[1], paths[3]]) {
+    expect(path).toMatch(/^\/api\/blobs\/test\.v1\.BlobService\/Copy\/[\w-]+\/0$/);
+  }
+});
+
+test("a redirect is told at once, and where it leads", async () => {
+  let requests = 0;
+  const url = await serve((_request, response) => {
+    requests++;
+    response.writeHead(302, { location: "https://login.example.com/sign-in" }).end();
+  });
+  const client = web.clientOf(url);
+  const upload = createClient<{ copy: TestClient["do"] }>(BlobService, web.connectionOf(url));
+  const file = { file: blobOf(new Uint8Array(3)) } as object;
+  const waits = [client.do.submit({}), client.get({}), upload.copy(file)];
+  for (const error of await Promise.all(waits.map(failureOf))) {
+    expect(error.code).toBe(Code.Unavailable);
+    expect(error.rawMessage).toBe(
+      `${url} answers with a redirect to https://login.example.com/sign-in, which is not from a gateway: check the address, and what is in front of it`,
+    );
+  }
+  expect(requests).toBe(3);
+});
+
+test("a page that came by https is told why it reaches nothing by http", async () => {
+  vi.stubGlobal("location", { protocol: "https:" });
+  onTestFinished(() => void vi.unstubAllGlobals());
+  const hint = "browsers let it call https only";
+  const client = (url: string) =>
+    web.clientOf(url, { fetch: () => Promise.reject(new TypeError("Failed to fetch")) });
+  expect((await failureOf(client("http://api.example.com").get({}))).rawMessage).toContain(hint);
+  expect((await failureOf(client("https://api.example.com").get({}))).rawMessage).not.toContain(
+    hint,
+  );
 });
 
 test("what is in front of a gateway and refuses is believed, and named", async () => {

@@ -1,0 +1,41 @@
+import type { CallView } from "@jetrpc/react";
+
+/** How far the work on a document is. */
+export function WorkProgress({
+  call,
+  text,
+  label,
+  made,
+  total,
+  isDone,
+}: {
+  call: CallView;
+  text: string;
+  /** What is counted. */
+  label: string;
+  made: number;
+  /** 0 while it is not known. */
+  total: number;
+  isDone: boolean;
+}) {
+  const { state, status } = call;
+  const isAlone = state === "queued" && status?.workers === 0;
+  const attempts = status?.attempts.length ?? 0;
+  return (
+    <div className="progress" data-state={state}>
+      <p role="status">
+        {isAlone ? "No worker is there. The document waits, and is read when one comes" : text}
+        {attempts > 1 && !isDone && (
+          <span className="hint"> A worker was lost, and another one goes on.</span>
+        )}
+      </p>
+      {!isDone && state !== "cancelled" && (
+        <progress
+          aria-label={label}
+          max={total || 1}
+          {...(state !== "queued" && { value: made })}
+        />
+      )}
+    </div>
+  );
+}
