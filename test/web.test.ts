@@ -15,6 +15,9 @@ const fixtures = join(import.meta.dirname, "../services/pdf/fixtures");
 /** Pages of a document that takes its time: something can happen meanwhile. */
 const longPages = 120;
 const short = join(fixtures, "three-pages.pdf");
+const images = join(import.meta.dirname, "../services/image/fixtures");
+/** An image of seven lines of text. */
+const photo = join(images, "photo.jpg");
 
 /** The machine may be busy with all other tests, in ms. */
 const patienceMs = 150_000;
@@ -80,6 +83,12 @@ describe.skipIf(!hasChromium)("examples/web, in a browser", { timeout: 2 * patie
 
   const choose = (page: Page, file: string | typeof long) =>
     page.getByLabel("Add a PDF").setInputFiles(file);
+
+  /** Chooses an image, once the page takes them. */
+  async function chooseImage(page: Page, file: string | typeof long): Promise<void> {
+    await page.getByLabel("Add a PDF or an image").waitFor({ state: "attached" });
+    await choose(page, file);
+  }
 
   /** The numbers of the pages whose pictures are there. */
   const pagesOf = (page: Page) =>
@@ -181,6 +190,79 @@ describe.skipIf(!hasChromium)("examples/web, in a browser", { timeout: 2 * patie
     await page.getByText("None yet.").waitFor();
   });
 
+  test("an image is shown, its lines appear beside it, are selected, and found", async () => {
+    const page = await openAs("Ada");
+    await chooseImage(page, photo);
+    await page.getByText(/^7 lines, all read/).waitFor();
+    const picture = page.getByRole("img", { name: "photo.jpg" });
+    await expect
+      .poll(() => picture.evaluate((image) => (image as HTMLImageElement).naturalWidth))
+      .toBeGreaterThan(100);
+    const lines = page.getByRole("list", { name: "Lines of text" }).getByRole("listitem");
+    const texts = await lines.allTextContents();
+    expect(texts[0]).toBe("The harbour of a small town");
+    expect(texts.at(-1)).toContain("Invoice No. 2024-1187");
+
+    const line = lines.first();
+    await line.selectText();
+    expect(await page.evaluate(() => String(getSelection()))).toContain(texts[0]);
+
+    await page.getByLabel("Search the text").fill("HARBOUR");
+    await page.getByText("1 in 1 line").waitFor();
+    expect(await line.locator("mark").textContent()).toBe("harbour");
+    // The line is framed in the picture, in its upper half.
+    const frame = await page.locator(".frames polygon").boundingBox();
+    const around = await picture.boundingBox();
+    expect(frame && around && frame.y > around.y).toBe(true);
+    expect(frame && around && frame.y + frame.height < around.y + around.height / 2).toBe(true);
+
+    // It is in the list, and comes back by its address.
+    await page.reload();
+    await page.getByText(/^7 lines, all read/).waitFor();
+    await page.getByRole("link", { name: "photo.jpg" }).getByText("Done").waitFor();
+    const grace = await openAs("Grace", page.context(), `/${new URL(page.url()).hash}`);
+    await grace.getByRole("alert").getByText("no such document of yours").waitFor();
+  });
+
+  test("an image goes on when its worker is killed; without one, the page takes PDFs only", async () => {
+    const page = await openAs("Ada");
+    await chooseImage(page, join(images, "scan.jpg"));
+    await page.getByRole("listitem").filter({ hasText: "harbour" }).waitFor();
+    await web.imageWorker.restart();
+    await page.getByText(/^7 lines, all read/).waitFor();
+    const lines = page.getByRole("list", { name: "Lines of text" }).getByRole("listitem");
+    expect(await lines.count()).toBe(7);
+
+    await web.imageWorker.kill();
+    await page.getByText("Add a PDF", { exact: true }).waitFor();
+    await choose(page, photo);
+    await page.getByRole("alert").getByText("cannot be reached").waitFor();
+    await web.imageWorker.restart();
+    await page.getByText("Add a PDF or an image").waitFor();
+  });
+
+  test("a bad image is told, and why", async () => {
+    const page = await openAs("Ada");
+    const alert = page.getByRole("alert");
+    const garbage = {
+      name: "garbage.png",
+      mimeType: "image/png",
+      buffer: Buffer.alloc(100_000, 7),
+    };
+    await chooseImage(page, garbage);
+    await alert.getByText("garbage.png").waitFor();
+    expect(await alert.textContent()).toContain("not an image that can be read, or it is damaged");
+    await page.getByRole("button", { name: "Dismiss" }).click();
+    await page.getByText("None yet.").waitFor();
+
+    // Only who reads its pixels sees that it ends too early.
+    const whole = await readFile(photo);
+    const half = { name: "half.jpg", mimeType: "image/jpeg", buffer: whole.subarray(0, 40_000) };
+    await chooseImage(page, half);
+    await alert.getByText("or it is damaged").waitFor();
+    await page.getByRole("link", { name: "half.jpg" }).getByText("Failed").waitFor();
+  });
+
   test("a user does not see the calls of another one, not even by their address", async () => {
     const ada = await openAs("Ada");
     await choose(ada, short);
@@ -215,6 +297,13 @@ describe.skipIf(!hasChromium)("examples/web, in a browser", { timeout: 2 * patie
       await page.getByLabel("Search the text").fill("page");
       await expectAccessible(page);
       await page.setViewportSize({ width: 1280, height: 800 });
+      await expectAccessible(page);
+      await chooseImage(page, photo);
+      await page.getByText(/^7 lines, all read/).waitFor();
+      await page.getByLabel("Search the text").fill("box");
+      await page.locator("mark").first().waitFor();
+      await expectAccessible(page);
+      await page.setViewportSize({ width: 320, height: 640 });
       await expectAccessible(page);
 
       // By keyboard alone, from the list back to the document.

@@ -52,9 +52,9 @@ export async function startWorker(
   const worker: WorkerProcess = {
     pid: child.pid as number,
     ready,
-    kill: () => end("SIGKILL"),
+    kill: () => (next ? next.kill() : end("SIGKILL")),
     async restart() {
-      await (next ?? worker).kill();
+      await worker.kill();
       next = await startWorker(url, options);
     },
     async [Symbol.asyncDispose]() {
