@@ -40,8 +40,14 @@ async function counted(options: GatewayOptions = {}) {
     /** Nothing reached a worker, and the gateway answers all the same. */
     async unharmed() {
       expect(seen.calls).toBe(0);
-      const answer = await postJson(`${url}${get}`, { text: "well" });
-      expect(await answer.json()).toEqual({ text: "well" });
+      let answer: unknown;
+      // Whom a busy machine makes slow is sent away, too.
+      await until(async () => {
+        const response = await postJson(`${url}${get}`, { text: "well" }).catch(() => undefined);
+        answer = await response?.json();
+        return response?.status === 200;
+      });
+      expect(answer).toEqual({ text: "well" });
       expect(seen.calls).toBe(1);
       seen.calls = 0;
     },
@@ -451,7 +457,7 @@ test("floods of HTTP/2 end their connection, and no other", async () => {
       true,
     ]);
   }
-  expect((await postJson(`${url}${get}`, {})).status).toBe(200);
+  await until(async () => (await postJson(`${url}${get}`, {})).status === 200);
 });
 
 test("headers of HTTP/2 that are too large end their request", async () => {

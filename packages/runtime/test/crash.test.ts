@@ -50,7 +50,7 @@ describe("kill -9 of the worker", () => {
   });
 
   test("by the call itself, again and again, ends the call and blocks nobody", async () => {
-    const workers = [await startProcess(), await startProcess(), await startProcess()];
+    const workers = await Promise.all([1, 2, 3].map(() => startProcess()));
     const client = await nats.client();
     const poison = client.do({ text: "poison" });
     poison.catch(() => undefined);
