@@ -1,3 +1,4 @@
+import { setTimeout } from "node:timers/promises";
 import { Code, ConnectError } from "@jetrpc/runtime";
 import type { CallCounts } from "@jetrpc/runtime/operator";
 import { Command } from "commander";
@@ -23,7 +24,7 @@ export function topCommand(): Command {
 }
 
 /** A durable method, and what it does. What an observer may not see is absent. */
-interface Row {
+export interface Row {
   readonly service: string;
   readonly method: string;
   readonly queued: number;
@@ -104,36 +105,53 @@ function seenOf({ scheduled, queued, failed: dead, recent, oldestQueuedAt }: Cal
   };
 }
 
-function tableFor(rows: readonly Row[], width?: number): string[] {
-  const rate = (value: number | undefined) =>
-    value === undefined ? "?" : value === 0 ? "0" : value.toPrecision(2);
-  return tableOf(
-    [
-      "METHOD",
-      "LATER",
-      "QUEUED",
-      "OLDEST",
-      "RUNNING",
-      "DEAD",
-      "IN/S",
-      "OUT/S",
-      "FAIL/S",
-      "WORKERS",
-    ],
-    rows.map((row) => [
-      `${row.service}.${row.method}`,
-      `${row.scheduled ?? "?"}`,
-      `${row.queued}`,
-      row.oldestMs === undefined ? "" : showAge(row.oldestMs),
-      `${row.running}`,
-      `${row.dead ?? "?"}`,
-      rate(row.acceptedPerSecond),
-      rate(row.endedPerSecond),
-      rate(row.failedPerSecond),
-      `${row.workers > 0 ? row.workers : "no worker"}${row.paused ? ", paused" : ""}`,
-    ]),
-    width,
-  );
+const rate = (value: number | undefined) =>
+  value === undefined ? "?" : value === 0 ? "0" : value.toPrecision(2);
+
+/** The columns after the method; a narrow terminal shows those of the first ranks. */
+const columns: readonly { title: string; rank: number; cell: (row: Row) => string }[] = [
+  { title: "LATER", rank: 9, cell: ({ scheduled }) => `${scheduled ?? "?"}` },
+  { title: "QUEUED", rank: 1, cell: ({ queued }) => `${queued}` },
+  {
+    title: "OLDEST",
+    rank: 5,
+    cell: ({ oldestMs }) => (oldestMs === undefined ? "" : showAge(oldestMs)),
+  },
+  { title: "RUNNING", rank: 2, cell: ({ running }) => `${running}` },
+  { title: "DEAD", rank: 3, cell: ({ dead }) => `${dead ?? "?"}` },
+  { title: "IN/S", rank: 8, cell: ({ acceptedPerSecond }) => rate(acceptedPerSecond) },
+  { title: "OUT/S", rank: 6, cell: ({ endedPerSecond }) => rate(endedPerSecond) },
+  { title: "FAIL/S", rank: 7, cell: ({ failedPerSecond }) => rate(failedPerSecond) },
+  {
+    title: "WORKERS",
+    rank: 4,
+    cell: ({ workers, paused }) =>
+      `${workers > 0 ? workers : "no worker"}${paused ? ", paused" : ""}`,
+  },
+];
+
+/** Without a width all of it; else names are shortened first, then columns are left out. */
+export function tableFor(rows: readonly Row[], width = Number.POSITIVE_INFINITY): string[] {
+  const draw = (most: number, nameOf: (row: Row) => string, limit?: number) => {
+    const shown = columns.filter(({ rank }) => rank <= most);
+    return tableOf(
+      ["METHOD", ...shown.map(({ title }) => title)],
+      rows.map((row) => [nameOf(row), ...shown.map(({ cell }) => cell(row))]),
+      limit,
+    );
+  };
+  const fits = (lines: readonly string[]) => lines.every((line) => line.length <= width);
+  const full = draw(columns.length, ({ service, method }) => `${service}.${method}`);
+  if (fits(full)) {
+    return full;
+  }
+  for (let most = columns.length; most > 1; most--) {
+    const lines = draw(most, ({ method }) => method);
+    if (fits(lines)) {
+      return lines;
+    }
+  }
+  return draw(1, ({ method }) => method, width);
 }
 
 /** `43s`, `7m`, `3h`, `2d`. */
@@ -156,6 +174,9 @@ async function watch(operators: readonly ServiceOperator[], intervalMs: number):
   const asked = askedToEnd();
   const quit = new AbortController();
   const end = AbortSignal.any([asked, quit.signal]);
+  const ended = new Promise<undefined>((resolve) => {
+    end.addEventListener("abort", () => resolve(undefined), { once: true });
+  });
   const onKey = (key: Buffer) => {
     // q, Ctrl-C, Escape.
     if (["q", "\u0003", "\u001b"].includes(key.toString())) {
@@ -167,8 +188,13 @@ async function watch(operators: readonly ServiceOperator[], intervalMs: number):
   stdout.write("\x1b[?1049h\x1b[?25l");
   try {
     while (!end.aborted) {
-      const rows = await look(operators);
-      const columns = stdout.columns || 80;
+      // A server that does not answer keeps nobody here.
+      const rows = await Promise.race([look(operators), ended]);
+      if (!rows) {
+        break;
+      }
+      // A line that fills its row would lose its last character to what erases the rest.
+      const columns = (stdout.columns || 80) - 1;
       const height = stdout.rows || 24;
       const time = new Date().toISOString().slice(11, 19);
       const lines = [
@@ -192,17 +218,6 @@ async function watch(operators: readonly ServiceOperator[], intervalMs: number):
   }
 }
 
-function pause(ms: number, end: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    if (end.aborted) {
-      resolve();
-      return;
-    }
-    const timer = setTimeout(resolve, ms);
-    const stop = () => {
-      clearTimeout(timer);
-      resolve();
-    };
-    end.addEventListener("abort", stop, { once: true });
-  });
+async function pause(ms: number, end: AbortSignal): Promise<void> {
+  await setTimeout(ms, undefined, { signal: end }).catch(() => undefined);
 }

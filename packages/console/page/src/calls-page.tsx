@@ -16,6 +16,9 @@ export function CallsPage() {
   const { query } = usePlace();
   const filter = readFilter(query);
   const { masked } = useSession();
+  const { service, owner, since, until } = filter;
+  // On a phone what is seldom used is folded, and nothing that counts is.
+  const [isUnfolded, setUnfolded] = useState([service, owner, since, until].some(Boolean));
   const [isLive, setLive] = useState(true);
   const [act, setAct] = useState<BulkAct>();
   const change = (part: Partial<ListFilter>) =>
@@ -82,31 +85,44 @@ export function CallsPage() {
             onChange={(text) => change({ text })}
           />
         )}
-        <MethodSelect
-          service={filter.service}
-          method={filter.method}
-          onChange={(service, method) => change({ service, method, group: "" })}
-        />
-        <Text label="Owner" value={filter.owner} onChange={(owner) => change({ owner })} />
-        <label>
-          Since
-          <select value={filter.since} onChange={(event) => change({ since: event.target.value })}>
-            <option value="">any time</option>
-            <option value="15m">15 minutes ago</option>
-            <option value="1h">1 hour ago</option>
-            <option value="24h">24 hours ago</option>
-            <option value="7d">7 days ago</option>
-            {/^\d{4}-/.test(filter.since) && <option value={filter.since}>{filter.since}</option>}
-          </select>
-        </label>
-        <label>
-          Until
-          <input
-            type="datetime-local"
-            value={localTime(filter.until)}
-            onChange={(event) => change({ until: utcTime(event.target.value) })}
+        <button
+          type="button"
+          className="unfold"
+          aria-expanded={isUnfolded}
+          onClick={() => setUnfolded(!isUnfolded)}
+        >
+          {isUnfolded ? "Fewer filters" : "More filters"}
+        </button>
+        <div className={isUnfolded ? "more" : "more folded"}>
+          <MethodSelect
+            service={filter.service}
+            method={filter.method}
+            onChange={(service, method) => change({ service, method, group: "" })}
           />
-        </label>
+          <Text label="Owner" value={filter.owner} onChange={(owner) => change({ owner })} />
+          <label>
+            Since
+            <select
+              value={filter.since}
+              onChange={(event) => change({ since: event.target.value })}
+            >
+              <option value="">any time</option>
+              <option value="15m">15 minutes ago</option>
+              <option value="1h">1 hour ago</option>
+              <option value="24h">24 hours ago</option>
+              <option value="7d">7 days ago</option>
+              {/^\d{4}-/.test(filter.since) && <option value={filter.since}>{filter.since}</option>}
+            </select>
+          </label>
+          <label>
+            Until
+            <input
+              type="datetime-local"
+              value={localTime(filter.until)}
+              onChange={(event) => change({ until: utcTime(event.target.value) })}
+            />
+          </label>
+        </div>
         <fieldset className="chips">
           <legend className="hidden">States</legend>
           {Object.keys(callStates).map((state) => {

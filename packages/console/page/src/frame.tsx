@@ -115,13 +115,8 @@ function FindCall() {
         }}
       >
         <label>
-          <span className="hidden">Find a call by its id, or the beginning of it</span>
-          <input
-            name="id"
-            type="search"
-            placeholder="Find a call by id  ( / )"
-            autoComplete="off"
-          />
+          <span className="hidden">Find a call by the beginning of its id, or by a text</span>
+          <input name="id" type="search" placeholder="Find a call  ( / )" autoComplete="off" />
         </label>
       </form>
     </search>
