@@ -1,15 +1,12 @@
-import { existsSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { createRequire } from "node:module";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { connect } from "@jetrpc/runtime/node";
 import { createPdfClient } from "@jetrpc-examples/pdf-v1-client";
-import { type Browser, type BrowserContext, chromium, type Page } from "playwright-core";
+import type { Browser, BrowserContext, Page } from "playwright-core";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { startWeb, type Web } from "../examples/web/server/start-web.js";
-
-/** Debian's. CI has it. */
-const chromiumPath = "/usr/bin/chromium";
+import { hasChromium, launchChromium } from "./chromium.js";
 
 const fixtures = join(import.meta.dirname, "../services/pdf/fixtures");
 /** Pages of a document that takes its time: something can happen meanwhile. */
@@ -22,7 +19,8 @@ const photo = join(images, "photo.jpg");
 /** The machine may be busy with all other tests, in ms. */
 const patienceMs = 150_000;
 
-const hasChromium = existsSync(chromiumPath) || process.env["CI"] !== undefined;
+/** Of a page. */
+declare const DataTransfer: new () => { readonly items: { add(file: File): void } };
 
 describe.skipIf(!hasChromium)("examples/web, in a browser", { timeout: 2 * patienceMs }, () => {
   let web: Web;
@@ -34,18 +32,7 @@ describe.skipIf(!hasChromium)("examples/web, in a browser", { timeout: 2 * patie
   beforeAll(async () => {
     web = await startWeb({ port: 0, env: { PDF_THREADS: "1" } });
     long = { name: "demo.pdf", mimeType: "application/pdf", buffer: await firstPages(web) };
-    browser = await chromium.launch({
-      executablePath: chromiumPath,
-      args: [
-        "--no-sandbox",
-        "--disable-gpu",
-        "--disable-quic",
-        "--no-first-run",
-        "--disable-background-networking",
-        "--disable-component-update",
-        "--disable-sync",
-      ],
-    });
+    browser = await launchChromium();
   });
   afterEach(async () => {
     for (const context of contexts.splice(0)) {
@@ -88,6 +75,20 @@ describe.skipIf(!hasChromium)("examples/web, in a browser", { timeout: 2 * patie
   async function chooseImage(page: Page, file: string | typeof long): Promise<void> {
     await page.getByLabel("Add a PDF or an image").waitFor({ state: "attached" });
     await choose(page, file);
+  }
+
+  /** Drops a file of this machine onto a page. */
+  async function dropImage(page: Page, path: string): Promise<void> {
+    await page.getByLabel("Add a PDF or an image").waitFor({ state: "attached" });
+    const file = { name: basename(path), bytes: [...(await readFile(path))] };
+    const dataTransfer = await page.evaluateHandle(({ name, bytes }) => {
+      const transfer = new DataTransfer();
+      transfer.items.add(new File([Uint8Array.from(bytes)], name, { type: "image/jpeg" }));
+      return transfer;
+    }, file);
+    await page.dispatchEvent("body", "dragover", { dataTransfer });
+    await page.getByText("Drop it here").waitFor();
+    await page.dispatchEvent("body", "drop", { dataTransfer });
   }
 
   /** The numbers of the pages whose pictures are there. */
@@ -192,11 +193,13 @@ describe.skipIf(!hasChromium)("examples/web, in a browser", { timeout: 2 * patie
 
   test("an image is shown, its lines appear beside it, are selected, and found", async () => {
     const page = await openAs("Ada");
-    await chooseImage(page, photo);
+    await dropImage(page, photo);
     await page.getByText(/^7 lines, all read/).waitFor();
     const picture = page.getByRole("img", { name: "photo.jpg" });
     await expect
-      .poll(() => picture.evaluate((image) => (image as HTMLImageElement).naturalWidth))
+      .poll(() =>
+        picture.evaluate((image) => (image as unknown as { naturalWidth: number }).naturalWidth),
+      )
       .toBeGreaterThan(100);
     const lines = page.getByRole("list", { name: "Lines of text" }).getByRole("listitem");
     const texts = await lines.allTextContents();
@@ -205,7 +208,7 @@ describe.skipIf(!hasChromium)("examples/web, in a browser", { timeout: 2 * patie
 
     const line = lines.first();
     await line.selectText();
-    expect(await page.evaluate(() => String(getSelection()))).toContain(texts[0]);
+    expect(await page.evaluate("String(getSelection())")).toContain(texts[0]);
 
     await page.getByLabel("Search the text").fill("HARBOUR");
     await page.getByText("1 in 1 line").waitFor();

@@ -51,6 +51,11 @@ function Count({ name, method, id }: Followed & { name: string }) {
   );
 }
 
+/** A line of a list. */
+function State({ method, id }: Required<Followed>) {
+  return useCall(method, id, { messages: false, progress: false }).state;
+}
+
 interface Hold {
   isHeld: boolean;
   readonly promise: Promise<void>;
@@ -277,6 +282,32 @@ test("components that look at the same call share one follower, which ends with 
   expect(signals.map((signal) => signal.aborted)).toEqual([false, false]);
   hook.unmount();
   await vi.waitFor(() => expect(signals[1]?.aborted).toBe(true), patiently);
+});
+
+test("a thousand calls that nobody looks at any more are let go and forgotten", async () => {
+  const client = await nats.client();
+  const signals: AbortSignal[] = [];
+  const attach = vi.fn((id: string) => ({
+    ...client.count.attach(id),
+    // Nothing is ever heard of it.
+    status: ({ signal }: { signal: AbortSignal }) => {
+      signals.push(signal);
+      return new Promise((_, reject) => signal.addEventListener("abort", reject));
+    },
+  }));
+  const method = Object.assign(client.count.bind(null), client.count, { attach });
+  const ids = Array.from({ length: 1_000 }, (_, number) => `call-${number}`);
+  const lines = ids.map((id) => (
+    <State key={id} method={method as never as TestClient["count"]} id={id} />
+  ));
+  for (const times of [1, 2]) {
+    const { unmount } = render(<div>{lines}</div>);
+    await waitFor(() => expect(signals.length).toBe(times * ids.length), patiently);
+    unmount();
+    await waitFor(() => expect(signals.every(({ aborted }) => aborted)).toBe(true), patiently);
+    // What was known of them is gone: it is asked for anew.
+    expect(attach).toHaveBeenCalledTimes(times * ids.length);
+  }
 });
 
 test("without an id it is idle; with another id it shows another call", async () => {
