@@ -129,11 +129,17 @@ async function explain(program) {
   const { metafile } = await bundle(program, {
     plugins: [withoutLate],
     alias: Object.fromEntries([
-      ...["node", "operator", "schema", "jetrpc/v1/options_pb.js", "jetrpc/v1/blob_pb.js"].map(
-        (name) =>
-          name.endsWith(".js")
-            ? [`@jetrpc/runtime/${name}`, join(src, "gen", name.replace(/js$/, "ts"))]
-            : entry(name),
+      ...[
+        "node",
+        "caller",
+        "operator",
+        "schema",
+        "jetrpc/v1/options_pb.js",
+        "jetrpc/v1/blob_pb.js",
+      ].map((name) =>
+        name.endsWith(".js")
+          ? [`@jetrpc/runtime/${name}`, join(src, "gen", name.replace(/js$/, "ts"))]
+          : entry(name),
       ),
       ["@jetrpc/runtime", join(src, "index.ts")],
     ]),

@@ -1,10 +1,12 @@
+import { spawn } from "node:child_process";
+import { once } from "node:events";
 import { readFile } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { basename, join } from "node:path";
 import { connect } from "@jetrpc/runtime/node";
 import { createPdfClient } from "@jetrpc-examples/pdf-v1-client";
 import type { Browser, BrowserContext, Page } from "playwright-core";
-import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
+import { afterAll, afterEach, beforeAll, describe, expect, onTestFinished, test } from "vitest";
 import { startWeb, type Web } from "../examples/web/server/start-web.js";
 import { hasChromium, launchChromium } from "./chromium.js";
 
@@ -282,6 +284,31 @@ describe.skipIf(!hasChromium)("examples/web, in a browser", { timeout: 2 * patie
     await again.getByText("3 pages, all there").waitFor();
   });
 
+  test("npm run web prints the address of the page, and ends what it has started", async () => {
+    const main = join(import.meta.dirname, "../examples/web/server/main.ts");
+    const child = spawn(process.execPath, ["--import", "tsx", main], {
+      env: { ...process.env, PORT: "0" },
+      stdio: ["ignore", "pipe", "inherit"],
+    });
+    onTestFinished(() => void child.kill("SIGKILL"));
+    let printed = "";
+    child.stdout.on("data", (data) => {
+      printed += data;
+    });
+    await expect.poll(() => printed).toMatch(/^Open +http\S+\n/m);
+    const url = /^Open +(\S+)/m.exec(printed)?.[1] ?? "";
+    expect(await (await fetch(url)).text()).toContain("<title>Folio</title>");
+    const pids = [...printed.matchAll(/pid (\d+)(?: and (\d+))?/g)].flatMap(([, ...its]) => its);
+    expect(pids.filter(Boolean).length).toBe(4);
+
+    const exited = once(child, "exit");
+    child.kill("SIGTERM");
+    expect(await exited).toEqual([0, null]);
+    for (const pid of pids.filter(Boolean)) {
+      expect(() => process.kill(Number(pid), 0)).toThrow("ESRCH");
+    }
+  });
+
   test.for(["light", "dark"] as const)(
     "nobody is kept out, and nothing is cut off on a phone: %s",
     async (colorScheme) => {
@@ -308,6 +335,7 @@ describe.skipIf(!hasChromium)("examples/web, in a browser", { timeout: 2 * patie
       await expectAccessible(page);
       await page.setViewportSize({ width: 320, height: 640 });
       await expectAccessible(page);
+      await page.setViewportSize({ width: 1280, height: 800 });
 
       // By keyboard alone, from the list back to the document.
       await page.getByRole("link", { name: "Folio" }).focus();

@@ -32,6 +32,7 @@ export function ImageReader({
   const { words, setWords, wanted, found, foundIn, isFoundIn } = useSearch(lines);
   const total = progress?.total ?? 0;
   const isDone = state === "succeeded";
+  const size = document?.kind === "image" ? document : undefined;
   let text = stateText(state);
   if (isDone) {
     text = lines.length === 0 ? "There is no text" : `${countText(lines.length, "line")}, all read`;
@@ -70,15 +71,19 @@ export function ImageReader({
             {preview.result ? (
               <div className="framed">
                 <Picture picture={preview.result} alt={document?.name ?? "The image"} />
-                {document?.kind === "image" && (
-                  <Frames size={document} lines={lines.filter((_, index) => isFoundIn(index))} />
+                {size && (
+                  <Frames size={size} lines={lines.filter((_, index) => isFoundIn(index))} />
                 )}
               </div>
             ) : (
-              <span className="blank" aria-hidden="true" />
+              <span
+                className="blank"
+                style={size && { aspectRatio: `${size.width} / ${size.height}` }}
+                aria-hidden="true"
+              />
             )}
           </div>
-          <ol className="text" aria-label="Lines of text">
+          <ol className="text lines" aria-label="Lines of text">
             {lines.map(({ line, text }) => (
               <li key={line}>
                 <MarkedText text={text} wanted={wanted} />

@@ -40,7 +40,8 @@ export async function logIn(user: string): Promise<Session> {
     pdf: createPdfClient(connection),
     image: createImageClient(connection),
     async isServed(service) {
-      const answer = await fetch(`${gateway}/grpc.health.v1.Health/Check`, {
+      // It shows the page that the gateway is there again, too.
+      const answer = await watchedFetch(`${gateway}/grpc.health.v1.Health/Check`, {
         method: "POST",
         headers: { "Content-Type": "application/json", Authorization: `Bearer ${token}` },
         body: JSON.stringify({ service }),

@@ -33,7 +33,7 @@ export function WorkProgress({
         <progress
           aria-label={label}
           max={total || 1}
-          {...(state !== "queued" && { value: made })}
+          {...(state !== "queued" && total > 0 && { value: made })}
         />
       )}
     </div>
