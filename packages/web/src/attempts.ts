@@ -79,7 +79,7 @@ export async function* attempts<T>(
       signal.throwIfAborted();
       const error = ConnectError.from(thrown);
       if (attempt.isGivenUp) {
-        if (attempt.wasSilent && reach?.isReached === false && !isOffline()) {
+        if (attempt.wasSilent && reach?.isInVain && !isOffline()) {
           throw connectionLost(reach.url, error, false);
         }
         continue;

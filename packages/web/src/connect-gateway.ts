@@ -2,11 +2,12 @@ import { Code, ConnectError, type Interceptor } from "@connectrpc/connect";
 import { createConnectTransport } from "@connectrpc/connect-web";
 import type { ClientConnection } from "@jetrpc/runtime";
 import { checkTimeoutMs, connectionOf } from "@jetrpc/runtime/caller";
+import { checkGatewayAddress } from "./gateway-address.js";
 import { GatewayBlobs } from "./gateway-blobs.js";
 import { createCaller } from "./gateway-caller.js";
 import { GatewayCalls } from "./gateway-calls.js";
 import { gatewayFetch, type TokenSource } from "./gateway-fetch.js";
-import { checkAddress, Reach } from "./reach.js";
+import { Reach } from "./reach.js";
 import { Waits } from "./wait.js";
 
 /** Options of {@link connectGateway}. */
@@ -41,7 +42,7 @@ export function connectGateway(
   url = "/",
   { interceptors = [], defaultTimeoutMs, ...http }: GatewayConnectionOptions = {},
 ): ClientConnection {
-  checkAddress(url);
+  checkGatewayAddress(url);
   checkTimeoutMs(defaultTimeoutMs, "defaultTimeoutMs");
   const waits = new Waits();
   let resolveClosed: (value: undefined) => void = () => undefined;

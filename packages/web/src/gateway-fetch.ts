@@ -41,21 +41,22 @@ export function gatewayFetch(
     // Who follows a redirect sends a GET for a POST, and no token to another origin.
     const redirect = "manual" as const;
     const request = { ...init, headers, redirect, ...(credentials && { credentials }) };
-    return orLost(url, init.signal, () => send(url, request), reach.isReached);
+    reach.isTried = true;
+    return orLost(url, init.signal, () => send(url, request), reach);
   };
   const openWithToken = async (url: string, init: RequestInit) => {
     if (typeof token !== "function") {
       return open(url, init, token);
     }
-    const bearerOf = (asked: Promise<string>) => orAborted(init.signal, bearer(asked));
+    const given = (asked: Promise<string>) => orAborted(init.signal, tokenOf(asked));
     const used = latest ?? ask(token);
-    const response = await open(url, init, await bearerOf(used));
+    const response = await open(url, init, await given(used));
     if (!isRefused(response)) {
       return response;
     }
     await response.body?.cancel().catch(() => undefined);
     // Others may have asked meanwhile.
-    return open(url, init, await bearerOf(latest === used || !latest ? ask(token) : latest));
+    return open(url, init, await given(latest === used || !latest ? ask(token) : latest));
   };
   return async (input, init = {}) => {
     const url = String(input);
@@ -112,7 +113,7 @@ function isRefused({ headers }: Response): boolean {
   return headers.has("www-authenticate");
 }
 
-async function bearer(asked: Promise<string>): Promise<string> {
+async function tokenOf(asked: Promise<string>): Promise<string> {
   try {
     return await asked;
   } catch (cause) {
@@ -145,14 +146,14 @@ async function orLost<T>(
   url: string,
   signal: AbortSignal | null | undefined,
   work: () => Promise<T>,
-  isReached = true,
+  reach?: Reach,
 ): Promise<T> {
   try {
     return await work();
   } catch (cause) {
     throw signal?.aborted || cause instanceof ConnectError
       ? cause
-      : connectionLost(url, cause, isReached);
+      : connectionLost(url, cause, reach?.isReached);
   }
 }
 

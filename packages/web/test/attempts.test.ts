@@ -79,15 +79,20 @@ async function ask(
 }
 
 test("who never answers is none that can be reached; who has answered before is waited for", async () => {
-  const { error, tries } = await ask({ reach: new Reach(url) });
+  const inVain = new Reach(url);
+  inVain.isTried = true;
+  const { error, tries } = await ask({ reach: inVain });
   expect(tries).toBe(1);
   expect(error?.code).toBe(Code.Unavailable);
   expect(error?.rawMessage).toMatch(
     /^https:\/\/api\.example\.com cannot be reached: the connection was silent\. Check that/,
   );
   const reached = new Reach(url);
+  reached.isTried = true;
   reached.isReached = true;
   expect(await ask({ reach: reached })).toEqual({ error: undefined, tries: 6 });
+  // Nothing was sent yet: whoever gives the token hangs.
+  expect(await ask({ reach: new Reach(url) })).toEqual({ error: undefined, tries: 6 });
   // A call may take its time.
   expect(await ask({})).toEqual({ error: undefined, tries: 6 });
 });
