@@ -49,7 +49,7 @@ export function isInForeground(): boolean {
 }
 
 /** What Linux says of a process: its state, parent, process group, session, terminal, that one's group, and more. */
-function statOf(pid: number): string[] {
+export function statOf(pid: number): string[] {
   const stat = readFileSync(`/proc/${pid}/stat`, "latin1");
   // Before them is the name in parentheses, which may hold anything.
   return stat.slice(stat.lastIndexOf(")") + 2).split(" ");

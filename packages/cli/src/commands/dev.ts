@@ -1,26 +1,21 @@
 import { existsSync } from "node:fs";
-import { connect as connectTcp } from "node:net";
-import { resolve } from "node:path";
-import { setTimeout as delay } from "node:timers/promises";
 import { Code, ConnectError } from "@jetrpc/runtime";
-import { readEnvironment } from "@jetrpc/runtime/node";
-import type { NatsServer } from "@jetrpc/testing";
 import { Command } from "commander";
 import { findCallers, isAlive } from "../callers.js";
 import { applySchema } from "../dev/apply-schema.js";
-import { type BufFiles, readBufFiles } from "../dev/buf-files.js";
+import { claimFolder } from "../dev/claim-folder.js";
 import { DevOutput, wantsColours } from "../dev/dev-output.js";
+import { type DevServer, findServer } from "../dev/dev-server.js";
 import { generate } from "../dev/generate.js";
-import { commandsOf, readScripts } from "../dev/package-scripts.js";
 import { type ProcessGroup, ProcessGroups } from "../dev/process-groups.js";
+import { differences, readSettings, type Settings } from "../dev/settings.js";
 import { Supervised } from "../dev/supervised.js";
 import { type Change, watchFiles } from "../dev/watch-files.js";
-import { startServer } from "../development-server.js";
 import { ExitCode, UsageError } from "../exit-code.js";
 import { host } from "../host.js";
 import { onEnter } from "../on-enter.js";
 import { pathWithBins } from "../schema.js";
-import { collect, withConnection } from "../session.js";
+import { collect } from "../session.js";
 
 interface Options {
   readonly worker?: string[];
@@ -34,10 +29,7 @@ interface Options {
 /** The name of what this command says itself. */
 const self = "jetrpc";
 
-/** Where a client looks for a server when nobody says where it is. */
-const defaultUrl = "nats://127.0.0.1:4222";
-
-/** How often it is looked whether the server and who started this are there, in ms. */
+/** How often it is looked whether who started this is there, in ms. */
 const lookMs = 500;
 
 /** npm hands Ctrl-C on to a process that has it from the terminal already: that counts as one, in ms. */
@@ -81,14 +73,13 @@ async function dev(options: Options): Promise<void> {
     }
   }
   const callers = findCallers();
-  const scripts = readScripts();
-  const session = new DevSession(options, scripts);
+  const session = new DevSession(options, await readSettings(options));
   let interruptedAt: number | undefined;
   for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
     process.on(signal, () => {
       if (interruptedAt === undefined) {
         interruptedAt = performance.now();
-        session.end();
+        session.end(signal);
       } else if (signal === "SIGINT" && performance.now() - interruptedAt > sameMs) {
         // Whatever runs still ends with this process.
         process.exit(ExitCode.interrupted);
@@ -112,16 +103,18 @@ class DevSession {
   private readonly output: DevOutput;
   private readonly groups = new ProcessGroups();
   private readonly env: NodeJS.ProcessEnv;
-  private readonly buf: BufFiles;
-  private readonly generateCommand: string;
   private readonly supervised: Supervised[];
   private readonly asked = new AbortController();
-  private nats: NatsServer | undefined;
+  /** Of the errors of watching files, those that were told. */
+  private readonly toldErrors = new Set<string>();
+  /** Settings that differ from those in use, and were told. */
+  private toldSettings: Settings;
+  private server: DevServer | undefined;
   private generating: ProcessGroup | undefined;
 
   constructor(
     private readonly options: Options,
-    scripts: Readonly<Record<string, string>>,
+    private readonly settings: Settings,
   ) {
     const isColoured = wantsColours(host().env, host().stdout.isTTY);
     this.output = new DevOutput(isColoured, host());
@@ -131,9 +124,8 @@ class DevSession {
       ...(isColoured && { FORCE_COLOR: "1" }),
       ...(options.server && { NATS_URL: options.server }),
     };
-    this.buf = readBufFiles();
-    this.generateCommand = scripts["generate"] ?? "buf generate";
-    const commands = commandsOf(scripts, options.worker);
+    this.toldSettings = settings;
+    const commands = [...settings.commands];
     // A script dev:console has other options for it.
     if (options.console && !commands.some(({ name }) => name === "console")) {
       const words = [process.execPath, process.argv[1] ?? "", "console", "--dev"];
@@ -148,18 +140,30 @@ class DevSession {
 
   /** Runs all until it is asked to end. Throws what made that impossible. */
   async run(): Promise<void> {
+    let claim: { release(): void } | undefined;
     try {
-      await this.ensureServer();
-      await this.runUntilAsked();
+      claim = await claimFolder();
+      this.server = await findServer({
+        url: this.settings.url,
+        isGiven: this.options.server !== undefined,
+        store: this.options.store,
+        say: (line, level) => this.output.write(self, line, level),
+      });
+      await this.runUntilAsked(this.server);
     } finally {
       await Promise.all(this.supervised.map((each) => each.end()));
-      await this.nats?.stop();
+      await this.server?.stop();
       this.groups.close();
+      claim?.release();
     }
   }
 
   /** Lets all finish what they do. */
-  end(): void {
+  end(signal?: NodeJS.Signals): void {
+    if (signal === "SIGHUP") {
+      // The terminal is gone, and to write to it would end this process at once.
+      this.output.silence();
+    }
     if (!this.asked.signal.aborted) {
       this.output.write(self, "ending; Ctrl-C again ends all at once");
       this.generating?.kill();
@@ -167,25 +171,27 @@ class DevSession {
     }
   }
 
-  private async runUntilAsked(): Promise<void> {
+  private async runUntilAsked(server: DevServer): Promise<void> {
     // Changes that come while one is dealt with.
     let pending: Change | undefined;
     let wake = () => {};
+    const onChange = (change: Change) => {
+      pending = {
+        isSchema: change.isSchema || pending?.isSchema === true,
+        isSetting: change.isSetting || pending?.isSetting === true,
+        code: [...(pending?.code ?? []), ...change.code],
+      };
+      wake();
+    };
     const watcher = await watchFiles({
-      buf: this.buf,
+      buf: this.settings.buf,
       paths: this.options.watch ?? ["."],
-      onChange: (change) => {
-        pending = {
-          isSchema: change.isSchema || pending?.isSchema === true,
-          code: [...(pending?.code ?? []), ...change.code],
-        };
-        wake();
-      },
+      onChange,
       onError: (error) => this.sayWatchError(error),
     });
     this.asked.signal.addEventListener("abort", () => wake());
     const stopKeys = host().stdin.isTTY ? onEnter(() => this.pressEnter()) : () => {};
-    const died = this.watchServer();
+    const died = server.watch(() => void this.apply());
     // It may reject while a change is dealt with: then the next wait ends.
     died.catch(() => undefined);
     try {
@@ -215,7 +221,11 @@ class DevSession {
   }
 
   /** Deals with a change. Returns whether workers have been started. */
-  private async deal({ isSchema, code }: Change, hasStarted: boolean): Promise<boolean> {
+  private async deal(change: Change, hasStarted: boolean): Promise<boolean> {
+    const { isSchema, isSetting, code } = change;
+    if (isSetting) {
+      await this.compareSettings();
+    }
     if (isSchema || !hasStarted) {
       const isGood = await this.update();
       if (!isGood) {
@@ -225,12 +235,14 @@ class DevSession {
         this.output.write(self, text, "error");
         return hasStarted;
       }
+    } else if (code.length === 0) {
+      return hasStarted;
     }
     if (!hasStarted) {
       this.startAll();
       return true;
     }
-    const [first = ".proto files", ...others] = code;
+    const [first = ".proto files", ...others] = new Set(code);
     const more = others.length > 0 ? ` and ${others.length} more` : "";
     this.output.write(self, `restarting workers: ${first}${more} changed`);
     for (const each of this.supervised) {
@@ -241,13 +253,28 @@ class DevSession {
     return true;
   }
 
+  /** Says which settings have changed: they are read once, when the command starts. */
+  private async compareSettings(): Promise<void> {
+    try {
+      const now = await readSettings(this.options);
+      const toldAlready = differences(now, this.toldSettings).length === 0;
+      for (const place of toldAlready ? [] : differences(this.settings, now)) {
+        const text = `${place} changed: end this by Ctrl-C and start it again, to use what is there now`;
+        this.output.write(self, text, "warn");
+      }
+      this.toldSettings = now;
+    } catch (error) {
+      this.output.write(self, ConnectError.from(error).rawMessage, "warn");
+    }
+  }
+
   /** Generates code and sets the server up. False when the .proto files do not allow it. */
   private async update(): Promise<boolean> {
-    const { hasSchema, hasTemplate } = this.buf;
+    const { hasSchema, hasTemplate } = this.settings.buf;
     if (hasTemplate) {
       const startedAt = performance.now();
       const isGood = await generate(
-        this.generateCommand,
+        this.settings.generate,
         this.groups,
         this.env,
         this.output,
@@ -264,23 +291,31 @@ class DevSession {
     } else if (hasSchema) {
       this.output.write(self, "no buf.gen.yaml is here: no code is generated");
     }
-    if (hasSchema) {
-      // What a server of its own has stored is of no more worth than the command itself.
-      const isOwn = this.nats !== undefined && this.options.store === undefined;
-      await applySchema(
-        { ...(this.options.server && { server: this.options.server }) },
-        {
-          allowDestructive: isOwn || this.options.allowDestructive === true,
-          mend: isOwn
-            ? "start `jetrpc dev` again, which begins with nothing stored"
-            : "see `jetrpc apply`, or start `jetrpc dev --allow-destructive` where it is allowed to lose what is marked with ! or -",
-        },
-        this.output,
-      );
-    } else {
+    if (!hasSchema) {
       this.output.write(self, "no buf.yaml is here: workers make their streams themselves");
     }
+    await this.apply();
     return true;
+  }
+
+  /** Sets the server up as the schema says. */
+  private async apply(): Promise<void> {
+    if (!this.settings.buf.hasSchema) {
+      return;
+    }
+    const { server, allowDestructive } = this.options;
+    // What a server that keeps nothing has stored is of no more worth than the command itself.
+    const keepsNothing = this.server?.keepsNothing === true;
+    await applySchema(
+      { ...(server && { server }) },
+      {
+        allowDestructive: keepsNothing || allowDestructive === true,
+        mend: keepsNothing
+          ? "start `jetrpc dev` again, which begins with nothing stored"
+          : "see `jetrpc apply`, or start `jetrpc dev --allow-destructive` where it is allowed to lose what is marked with ! or -",
+      },
+      this.output,
+    );
   }
 
   private pressEnter(): void {
@@ -295,77 +330,18 @@ class DevSession {
     }
   }
 
-  /** Uses the server that answers where NATS_URL says, or starts one there. */
-  private async ensureServer(): Promise<void> {
-    const { server } = this.options;
-    const url = server ?? ((await readEnvironment())["NATS_URL"] || defaultUrl);
-    const place = localPlace(url);
-    if (server === undefined && !place) {
-      throw new UsageError(
-        `NATS_URL is not an address of this machine, and \`jetrpc dev\` changes streams as you write: give --server, if that is meant, or write NATS_URL=${defaultUrl} into .env`,
-      );
-    }
-    if (server === undefined && place && !(await listens(place))) {
-      const { running, version } = await startServer({
-        port: place.port,
-        store: this.options.store,
-        report: (line) => this.output.write(self, line),
-      });
-      this.nats = running;
-      const kept =
-        this.options.store === undefined
-          ? "nothing is kept"
-          : `it keeps ${resolve(this.options.store)}`;
-      this.output.write(self, `nats-server ${version} is running at ${running.url}; ${kept}`);
+  private sayWatchError({ code = "", message }: NodeJS.ErrnoException): void {
+    // Each folder that cannot be watched is an error.
+    if (this.toldErrors.has(code)) {
       return;
     }
-    if (this.options.store !== undefined) {
-      throw new UsageError(
-        `--store is for a server that \`jetrpc dev\` starts, and another one runs already at ${place?.host}:${place?.port}`,
-      );
-    }
-    await withConnection({ ...(server && { server }) }, async ({ nats }) => {
-      const { version } = nats.info ?? {};
-      this.output.write(self, `nats-server ${version} is used, which runs at ${nats.getServer()}`);
-    });
-  }
-
-  /** Rejects when the server of this command has ended by itself. */
-  private async watchServer(): Promise<never> {
-    while (!this.nats || isAlive(this.nats.pid)) {
-      await delay(lookMs, undefined, { signal: this.asked.signal }).catch(
-        () => new Promise<never>(() => {}),
-      );
-    }
-    throw new ConnectError("nats-server has ended by itself", Code.Aborted);
-  }
-
-  private sayWatchError({ code, message }: NodeJS.ErrnoException): void {
-    const text =
-      code === "ENOSPC" || code === "EMFILE"
-        ? "too many files to watch: name those of workers by --watch src, or raise the limit of this machine (fs.inotify.max_user_watches)"
-        : `changes cannot be seen: ${message}`;
+    this.toldErrors.add(code);
+    const limit = { ENOSPC: "max_user_watches", EMFILE: "max_user_instances" }[code];
+    const text = limit
+      ? `not all changes are seen, as this machine watches too many files: name those of workers by --watch src, or raise its limit (fs.inotify.${limit})`
+      : `changes cannot be seen: ${message}`;
     this.output.write(self, text, "error");
   }
-}
-
-/** Where one server of this machine listens; undefined for any other. */
-function localPlace(url: string): { host: string; port: number } | undefined {
-  const [, host, port = "4222"] =
-    /^(?:nats:\/\/)?(?:[^@/]*@)?(127\.0\.0\.1|localhost)(?::(\d+))?\/?$/.exec(url) ?? [];
-  return host === undefined ? undefined : { host, port: Number(port) };
-}
-
-/** True when something listens there. */
-function listens({ host, port }: { host: string; port: number }): Promise<boolean> {
-  return new Promise((done) => {
-    const socket = connectTcp(port, host);
-    const end = (is: boolean) => {
-      socket.destroy();
-      done(is);
-    };
-    socket.once("connect", () => end(true)).once("error", () => end(false));
-  });
 }
 
 /** A word for the shell. */

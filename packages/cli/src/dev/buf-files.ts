@@ -33,8 +33,9 @@ function read(path: string): string | undefined {
 
 /** The paths that a key has anywhere in a file: all that is asked of its YAML. */
 function valuesOf(key: string, yaml: string): string[] {
-  const pattern = new RegExp(`^\\s*(?:-\\s+)*${key}:\\s*["']?([^\\s"'#]+)`, "gm");
-  return Array.from(yaml.matchAll(pattern), ([, path = ""]) =>
-    normalize(path).replace(/[\\/]$/, ""),
+  const value = `"([^"]+)"|'([^']+)'|([^\\s"'#](?:[^\\n#]*[^\\s#])?)`;
+  const pattern = new RegExp(`^[ \\t]*(?:-[ \\t]+)*${key}:[ \\t]*(?:${value})`, "gm");
+  return Array.from(yaml.matchAll(pattern), ([, double, single, plain]) =>
+    normalize(double ?? single ?? plain ?? "").replace(/[\\/]$/, ""),
   );
 }

@@ -27,6 +27,7 @@ interface Streams {
 /** Writes what several processes say, each line with the name of its process. */
 export class DevOutput {
   private width = 0;
+  private isSilent = false;
   private readonly names: string[] = [];
 
   constructor(
@@ -42,6 +43,9 @@ export class DevOutput {
 
   /** Writes a text, a line or several. All but information goes to stderr, and stands out. */
   write(name: string, text: string, level: Level = "info"): void {
+    if (this.isSilent) {
+      return;
+    }
     const colour = colours[Math.max(this.names.indexOf(name), 0) % colours.length] ?? 0;
     const label = this.paint(colour, name.padEnd(this.width));
     const { mark, colour: markColour } = marks[level];
@@ -51,18 +55,30 @@ export class DevOutput {
     stream.write(`${lines.join("\n")}\n`);
   }
 
-  /** Writes all lines of a process: those of its stderr as notices, records of `serve()` for people. */
-  follow(name: string, { stdout, stderr }: { stdout: Readable; stderr: Readable }): void {
+  /**
+   * Writes all lines of a process: those of its stderr as notices, records of `serve()` for people.
+   * With `write` somebody else decides when.
+   */
+  follow(
+    name: string,
+    { stdout, stderr }: { stdout: Readable; stderr: Readable },
+    write = (text: string, level?: Level) => this.write(name, text, level),
+  ): void {
     // A chunk may end in the middle of a character or a line: readline knows.
-    createInterface({ input: stdout }).on("line", (line) => this.write(name, line));
+    createInterface({ input: stdout }).on("line", (line) => write(line));
     createInterface({ input: stderr }).on("line", (line) => {
       const record = readRecord(line);
       if (record) {
-        this.write(name, this.show(record), record.level);
+        write(this.show(record), record.level);
       } else {
-        this.write(name, line, "notice");
+        write(line, "notice");
       }
     });
+  }
+
+  /** Writes nothing from now on: nobody is there to read it. */
+  silence(): void {
+    this.isSilent = true;
   }
 
   private show({ level, text, stack }: LogLine): string {

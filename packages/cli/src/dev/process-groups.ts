@@ -1,7 +1,9 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
+import { readdirSync } from "node:fs";
 import type { Readable, Writable } from "node:stream";
 import { setTimeout as delay } from "node:timers/promises";
+import { statOf } from "../callers.js";
 
 /**
  * Lives until its stdin ends, which is when this process is gone, however it went. Then it kills
@@ -27,7 +29,7 @@ exec /bin/sh -c "$1"
 `;
 
 /** How often it is looked whether a group that is told to end has ended, in ms. */
-const lookMs = 25;
+const lookMs = 100;
 
 /** How a process ended. */
 export interface ProcessEnd {
@@ -119,7 +121,7 @@ export class ProcessGroup {
       ProcessEnd["signal"],
     ];
     // A shell ends at once when it is asked to, and what it has started may take its time.
-    while (this.isAskedToEnd && this.signal(0)) {
+    while (this.isAskedToEnd && this.signal(0) && hasLiving(this.child.pid as number)) {
       await delay(lookMs);
     }
     this.kill();
@@ -135,4 +137,25 @@ export class ProcessGroup {
       return false;
     }
   }
+}
+
+/**
+ * False when all processes of a group have ended, and wait for a parent to notice: in a container
+ * whose first process notices nothing, they wait for ever.
+ */
+function hasLiving(group: number): boolean {
+  if (process.platform !== "linux") {
+    return true;
+  }
+  return readdirSync("/proc")
+    .filter((name) => /^\d+$/.test(name))
+    .some((pid) => {
+      try {
+        const [state, , its] = statOf(Number(pid));
+        return its === `${group}` && state !== "Z" && state !== "X";
+      } catch {
+        // It has ended meanwhile.
+        return false;
+      }
+    });
 }

@@ -1,6 +1,7 @@
 import { setTimeout as delay } from "node:timers/promises";
 import type { DevOutput } from "./dev-output.js";
 import type { ProcessEnd, ProcessGroup, ProcessGroups } from "./process-groups.js";
+import { StartOutput } from "./start-output.js";
 
 /** After so long at work a process counts as one that had started well, in ms. */
 const wellMs = 60_000;
@@ -81,31 +82,38 @@ export class Supervised {
   }
 
   private async run(): Promise<void> {
-    const { name, command, hasStdin } = this.command;
+    const { name, command, isWorker, hasStdin } = this.command;
+    const said = new StartOutput(name, this.output);
+    let waitMs = 0;
+    let isShort = false;
     while (!this.isEnding) {
       this.isRestarting = false;
       this.wake = new AbortController();
       const startedAt = performance.now();
       const group = this.groups.start(command, this.env, hasStdin);
       this.group = group;
-      this.output.follow(name, group);
+      said.begin(isShort && this.failures > 0);
+      this.output.follow(name, group, said.take);
       const end = await group.ended;
       this.group = undefined;
+      const isSame = said.end();
       if (this.isEnding || this.isRestarting) {
         continue;
       }
-      if (end.code === 0 && !this.command.isWorker) {
+      if (end.code === 0 && !isWorker) {
         this.output.write(name, "has ended");
         return;
       }
-      this.failures = performance.now() - startedAt > wellMs ? 1 : this.failures + 1;
-      const waitMs = Math.min(firstWaitMs * 2 ** (this.failures - 1), longestWaitMs);
-      const mend = this.command.isWorker ? ", or when a file changes" : "";
-      this.output.write(
-        name,
-        `ended (${showEnd(end)}): starts again in ${waitMs / 1000} s${mend}`,
-        "error",
-      );
+      isShort = performance.now() - startedAt < wellMs;
+      this.failures = isShort ? this.failures + 1 : 1;
+      const waitedMs = waitMs;
+      waitMs = Math.min(firstWaitMs * 2 ** (this.failures - 1), longestWaitMs);
+      if (!isSame || waitMs !== waitedMs) {
+        const how = isSame ? "ended as before" : `ended (${showEnd(end)})`;
+        const when = waitMs < longestWaitMs ? "in" : "every";
+        const mend = isWorker ? ", or when a file changes" : "";
+        this.output.write(name, `${how}: starts again ${when} ${waitMs / 1000} s${mend}`, "error");
+      }
       await delay(waitMs, undefined, { signal: this.wake.signal }).catch(() => undefined);
     }
   }

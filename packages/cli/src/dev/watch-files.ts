@@ -1,4 +1,5 @@
-import { basename, normalize, relative, sep } from "node:path";
+import { readFileSync } from "node:fs";
+import { basename, relative, sep } from "node:path";
 import { watch } from "chokidar";
 import type { BufFiles } from "./buf-files.js";
 
@@ -15,10 +16,16 @@ const testFolders = new Set(["test", "tests", "__tests__"]);
 const code = /\.[cm]?[jt]sx?$/;
 const testFile = /\.(test|spec)\.[cm]?[jt]sx?$/;
 
+/** Files of this folder that buf reads, and those that the command itself reads. */
+const bufFiles = ["buf.yaml", "buf.gen.yaml"];
+const settings = [...bufFiles, ".env", "package.json"];
+
 /** What has changed. */
 export interface Change {
   /** Something that buf reads. */
   readonly isSchema: boolean;
+  /** Something that the command itself reads. */
+  readonly isSetting: boolean;
   /** Paths of code, and .env. */
   readonly code: readonly string[];
 }
@@ -39,32 +46,34 @@ export async function watchFiles({
   onChange,
   onError,
 }: Watched): Promise<{ close(): Promise<void> }> {
-  const files = ["buf.yaml", "buf.gen.yaml", ".env"];
   const outputs = new Set(buf.outputs);
+  const named = [...paths, ...buf.sources].map((path) => relative(".", path) || ".");
   const changed = new Set<string>();
-  const watcher = watch([...paths, ...buf.sources, ...files], {
+  const watcher = watch([...named, ...settings], {
     ignoreInitial: true,
     ignored: (path) => {
-      const parts = relative(".", path).split(sep);
-      const isNamed = [...paths, ...buf.sources].includes(relative(".", path) || ".");
-      const name = parts.at(-1) ?? "";
+      const own = relative(".", path) || ".";
+      const name = basename(own);
       return (
-        !isNamed &&
+        !named.includes(own) &&
         (foreign.has(name) ||
-          outputs.has(parts.join(sep)) ||
+          outputs.has(own) ||
           (name.startsWith(".") && !/^\.*$/.test(name) && name !== ".env"))
       );
     },
   });
+  const schema = new Contents();
   let timer: NodeJS.Timeout | undefined;
   const tell = () => {
     const all = [...changed];
     changed.clear();
     const change = {
-      isSchema: all.some(isSchema),
+      // A generator may write its own input: as it is, time after time.
+      isSchema: all.filter((path) => isSchema(path) && schema.isNew(path)).length > 0,
+      isSetting: all.some((path) => settings.includes(path)),
       code: all.filter((path) => isCode(path) && isBelow(path, paths)),
     };
-    if (change.isSchema || change.code.length > 0) {
+    if (change.isSchema || change.isSetting || change.code.length > 0) {
       onChange(change);
     }
   };
@@ -78,16 +87,35 @@ export async function watchFiles({
   return watcher;
 }
 
+/** What files held when they were looked at last. */
+class Contents {
+  private readonly known = new Map<string, string | undefined>();
+
+  /** False for a file that was looked at before, and is as it was then. */
+  isNew(path: string): boolean {
+    let text: string | undefined;
+    try {
+      text = readFileSync(path, "utf8");
+    } catch {
+      // It is removed.
+    }
+    const isNew = !this.known.has(path) || this.known.get(path) !== text;
+    this.known.set(path, text);
+    return isNew;
+  }
+}
+
 function isSchema(path: string): boolean {
-  return path.endsWith(".proto") || ["buf.yaml", "buf.gen.yaml"].includes(path);
+  return path.endsWith(".proto") || bufFiles.includes(path);
 }
 
 function isBelow(path: string, folders: readonly string[]): boolean {
   return (
     path === ".env" ||
-    folders
-      .map(normalize)
-      .some((folder) => folder === "." || `${path}${sep}`.startsWith(`${folder}${sep}`))
+    folders.some((folder) => {
+      const [first] = relative(folder, path).split(sep);
+      return first !== "..";
+    })
   );
 }
 
