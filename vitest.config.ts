@@ -37,7 +37,7 @@ const secured = [
 const long = [
   "packages/bench/test/**/*.test.ts",
   "packages/chaos/test/{chaos,crowd,fuzz}.test.ts",
-  "packages/cli/test/{check,cluster,dev,docs,metrics}.test.ts",
+  "packages/cli/test/{check,cluster,dev,dev-trouble,docs,metrics}.test.ts",
   "packages/codec/test/publics.test.ts",
   "packages/console/test/many-calls.test.ts",
   "packages/gateway/test/{blob-memory,hostile,kills}.test.ts",

@@ -9,10 +9,15 @@ const { version } = createRequire(import.meta.url)("../package.json") as { versi
 
 /** Runs `jetrpc` with the given arguments, and returns its exit code. */
 export function main(args: readonly string[]): Promise<number> {
-  process.stdout.on("error", () => {
-    // The reader of the output has closed it: `jetrpc dead list | head`.
-    process.exit();
-  });
+  for (const stream of [process.stdout, process.stderr]) {
+    stream.on("error", ({ code }: NodeJS.ErrnoException) => {
+      // A terminal that is closed gives EIO, and SIGHUP asks to end.
+      if (code !== "EIO") {
+        // The reader of the output has closed it: `jetrpc dead list | head`.
+        process.exit();
+      }
+    });
+  }
   return run(args);
 }
 

@@ -1,154 +1,27 @@
-import { type ChildProcess, spawn } from "node:child_process";
-import { randomUUID } from "node:crypto";
-import { EventEmitter, once } from "node:events";
-import {
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  rmSync,
-  symlinkSync,
-  writeFileSync,
-} from "node:fs";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { existsSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
-import { delimiter, dirname, join } from "node:path";
+import { join } from "node:path";
 import { createFileRegistry, type DescService, fromBinary } from "@bufbuild/protobuf";
 import { FileDescriptorSetSchema } from "@bufbuild/protobuf/wkt";
 import { type Connection, createClient } from "@jetrpc/runtime";
 import { connect } from "@jetrpc/runtime/node";
 import { startNats } from "@jetrpc/testing";
 import { afterAll, afterEach, beforeAll, describe, expect, onTestFinished, test } from "vitest";
-import { createRepository } from "../../create-jetrpc/src/create-repository.js";
 import { freePorts } from "../../testing/src/free-ports.js";
+import {
+  bare,
+  bin,
+  type Dev,
+  killAll,
+  Repository,
+  startDev,
+  startWithConsole,
+  top,
+} from "./dev-support.js";
 import { jetrpcProcess } from "./support.js";
-
-const top = join(import.meta.dirname, "../../..");
-const bin = join(import.meta.dirname, "../bin/jetrpc.js");
-
-/** Without what npm adds when it runs the tests. */
-const bare = process.env["PATH"]
-  ?.split(delimiter)
-  .filter((folder) => !folder.includes("node_modules"))
-  .join(delimiter);
-
-/** A repository as `npm create jetrpc` makes it, with the packages of this one. */
-class Repository {
-  readonly folder = join(mkdtempSync(join(tmpdir(), "jetrpc-dev-")), "own");
-  url = "";
-
-  async create(): Promise<void> {
-    createRepository({ folder: this.folder, name: "own", manager: "npm", hasWeb: false });
-    symlinkSync(join(top, "node_modules"), join(this.folder, "node_modules"));
-    const [port] = await freePorts(1);
-    this.serveAt(`nats://127.0.0.1:${port}`);
-  }
-
-  serveAt(url: string): void {
-    this.url = url;
-    this.write(".env", `NATS_URL=${url}\n`);
-  }
-
-  read(path: string): string {
-    return readFileSync(join(this.folder, path), "utf8");
-  }
-
-  write(path: string, text: string): void {
-    mkdirSync(dirname(join(this.folder, path)), { recursive: true });
-    writeFileSync(join(this.folder, path), text);
-  }
-
-  replace(path: string, from: string, to: string): void {
-    const text = this.read(path);
-    expect(text).toContain(from);
-    this.write(path, text.replace(from, to));
-  }
-
-  remove(): void {
-    rmSync(dirname(this.folder), { recursive: true, force: true });
-  }
-}
-
-/** `jetrpc dev`, as it runs. */
-class Dev {
-  /** All processes that it starts have it in their environment. */
-  private readonly mark = randomUUID();
-  readonly child: ChildProcess;
-  readonly ended: Promise<unknown[]>;
-  output = "";
-  private readonly said = new EventEmitter();
-  private readUpTo = 0;
-
-  constructor(folder: string, ...args: string[]) {
-    this.child = spawn(process.execPath, [bin, "dev", ...args], {
-      cwd: folder,
-      env: { PATH: bare, JETRPC_TEST_MARK: this.mark },
-      stdio: ["ignore", "pipe", "pipe"],
-    });
-    for (const stream of [this.child.stdout, this.child.stderr]) {
-      stream?.on("data", (chunk) => {
-        this.output += chunk;
-        this.said.emit("more");
-      });
-    }
-    this.ended = once(this.child, "close");
-  }
-
-  /** Waits until it says something that it has not said before. */
-  async hears(wanted: RegExp): Promise<void> {
-    for (;;) {
-      const found = wanted.exec(this.output.slice(this.readUpTo));
-      if (found) {
-        this.readUpTo += found.index + found[0].length;
-        return;
-      }
-      if (this.child.exitCode !== null || this.child.signalCode !== null) {
-        throw new Error(`it has ended without ${wanted}:\n${this.output}`);
-      }
-      await Promise.race([once(this.said, "more"), this.ended]);
-    }
-  }
-
-  /** Pids of all that it has started, and of itself. */
-  processes(): number[] {
-    return readdirSync("/proc")
-      .filter((name) => /^\d+$/.test(name))
-      .filter((pid) => {
-        try {
-          return readFileSync(`/proc/${pid}/environ`, "latin1").includes(this.mark);
-        } catch {
-          // It has ended meanwhile, or is another user's.
-          return false;
-        }
-      })
-      .map(Number);
-  }
-
-  async noneIsLeft(): Promise<void> {
-    await expect.poll(() => this.processes()).toEqual([]);
-  }
-}
-
-const devs: Dev[] = [];
-function startDev(folder: string, ...args: string[]): Dev {
-  return startWithConsole(folder, "--no-console", ...args);
-}
-
-function startWithConsole(folder: string, ...args: string[]): Dev {
-  const dev = new Dev(folder, ...args);
-  devs.push(dev);
-  return dev;
-}
-
-async function killAll(): Promise<void> {
-  for (const dev of devs.splice(0)) {
-    if (dev.child.exitCode === null && dev.child.signalCode === null) {
-      dev.child.kill("SIGKILL");
-      await dev.ended;
-    }
-  }
-}
 
 describe.runIf(process.platform === "linux")("jetrpc dev", { timeout: 900_000 }, () => {
   const own = new Repository();

@@ -107,8 +107,8 @@ class DevSession {
   private readonly asked = new AbortController();
   /** Of the errors of watching files, those that were told. */
   private readonly toldErrors = new Set<string>();
-  /** Settings that differ from those in use, and were told. */
-  private toldSettings: Settings;
+  /** The settings of files when they were compared last. */
+  private seenSettings: Settings;
   private server: DevServer | undefined;
   private generating: ProcessGroup | undefined;
 
@@ -124,7 +124,7 @@ class DevSession {
       ...(isColoured && { FORCE_COLOR: "1" }),
       ...(options.server && { NATS_URL: options.server }),
     };
-    this.toldSettings = settings;
+    this.seenSettings = settings;
     const commands = [...settings.commands];
     // A script dev:console has other options for it.
     if (options.console && !commands.some(({ name }) => name === "console")) {
@@ -257,12 +257,12 @@ class DevSession {
   private async compareSettings(): Promise<void> {
     try {
       const now = await readSettings(this.options);
-      const toldAlready = differences(now, this.toldSettings).length === 0;
-      for (const place of toldAlready ? [] : differences(this.settings, now)) {
+      const fresh = new Set(differences(this.seenSettings, now));
+      for (const place of differences(this.settings, now).filter((each) => fresh.has(each))) {
         const text = `${place} changed: end this by Ctrl-C and start it again, to use what is there now`;
         this.output.write(self, text, "warn");
       }
-      this.toldSettings = now;
+      this.seenSettings = now;
     } catch (error) {
       this.output.write(self, ConnectError.from(error).rawMessage, "warn");
     }
