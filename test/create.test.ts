@@ -32,11 +32,13 @@ const npm: Manager = {
   command: ["npm"],
   execute: (tarball) => ["exec", "--yes", `--package=${tarball}`, "--"],
 };
-const pnpm: Manager = {
+const pnpmOf = (version: string): Manager => ({
   name: "pnpm",
-  command: ["npx", "--yes", "pnpm@10.34.9"],
+  command: ["npx", "--yes", `pnpm@${version}`],
   execute: (tarball) => [`--package=${tarball}`, "dlx"],
-};
+});
+const pnpm10 = pnpmOf("10.34.9");
+const pnpm12 = pnpmOf("12.4.2");
 
 /** A folder in which somebody makes repositories. */
 class Newcomer {
@@ -138,7 +140,7 @@ describe("npm create jetrpc", { timeout: 1_800_000 }, () => {
   });
 
   test("makes a repository with a page, with pnpm", async () => {
-    const newcomer = new Newcomer(pnpm);
+    const newcomer = new Newcomer(pnpm12);
     expect(await newcomer.create("my-app", "--web")).toContain(
       "cd my-app\n  pnpm install\n  pnpm dev\n",
     );

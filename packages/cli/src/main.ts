@@ -87,10 +87,15 @@ function roleFor(args: readonly string[]): string | undefined {
   return verbs.find(({ name }) => name === args.find((arg) => !arg.startsWith("-")))?.role;
 }
 
-/** True when the code of a verb is needed: for it, for the help of it, or for the words of all verbs. */
+/** Verbs that are about the verb behind them. */
+const aboutVerbs = ["help", "complete"];
+
+/** True when the code of a verb is needed: for it, for what is about it, or for the words of all verbs. */
 function isMeant({ name }: Verb, args: readonly string[]): boolean {
-  const [first, second] = args.filter((arg) => !arg.startsWith("-"));
-  return first === name || first === "completion" || (first === "help" && second === name);
+  const [first = "", second] = args.filter((arg) => !arg.startsWith("-"));
+  return (
+    first === name || first === "completion" || (aboutVerbs.includes(first) && second === name)
+  );
 }
 
 /** All commands below one. */

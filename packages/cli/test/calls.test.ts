@@ -1,4 +1,3 @@
-import { execFile } from "node:child_process";
 import { readFileSync, writeFileSync } from "node:fs";
 import { isBuiltin } from "node:module";
 import { join } from "node:path";
@@ -189,35 +188,6 @@ test("services and top tell what runs", async () => {
   await top.toMatch(
     /^METHOD +LATER +QUEUED[^\n]+\nshop\.v1\.ShopService\.Order +0 +0 +0 +0 +0\.0\d+ +0\.0\d+ +0 +1\n/,
   );
-});
-
-test("bash completes methods and ids", async () => {
-  const client = await shop.client(serviceOf(image));
-  await (await client.order.submit({ text: "1" }, { callId: "invoice-1" })).result();
-  const script = (await bare("completion", "bash")).stdout;
-  const file = join(shop.project.folder, "completion.bash");
-  writeFileSync(file, script);
-  const bin = join(import.meta.dirname, "../../../node_modules/.bin");
-  const env = { NATS_URL: shop.server.url, JETRPC_DESCRIPTORS: image };
-  const inBash = async (...words: string[]) => {
-    const { stdout } = await promisify(execFile)(
-      "bash",
-      [
-        "-c",
-        `source "${file}"; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _jetrpc; echo "\${COMPREPLY[*]}"`,
-        ...["bash", "jetrpc", ...words],
-      ],
-      { env: { ...env, PATH: `${bin}:${process.env["PATH"]}` } },
-    );
-    return stdout.trim();
-  };
-  // On a busy machine it gives up, as nobody waits long at a prompt.
-  await expect
-    .poll(() => inBash("pause", "shop.v1.ShopService/O"))
-    .toBe("shop.v1.ShopService/Order");
-  await expect.poll(() => inBash("calls", "show", "inv")).toBe("invoice-1");
-  await expect.poll(() => inBash("call", "Pri")).toBe("Price");
-  await expect.poll(() => inBash("queues", "--service", "shop")).toBe("shop.v1.ShopService");
 });
 
 test("the help loads no NATS client", () => {

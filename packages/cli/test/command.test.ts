@@ -1,4 +1,4 @@
-import { execFileSync } from "node:child_process";
+import {} from "node:child_process";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
@@ -118,30 +118,4 @@ test("no output holds a secret", async () => {
   for (const { stdout, stderr } of outcomes) {
     expect(stdout + stderr).not.toContain(secret);
   }
-});
-
-test("bash completes commands and options by the script that it prints", async () => {
-  const script = join(shop.project.folder, "completion.bash");
-  writeFileSync(script, (await jetrpc(["completion", "bash"])).stdout);
-  const complete = (...words: string[]) =>
-    execFileSync(
-      "bash",
-      [
-        "-c",
-        `source "${script}"; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _jetrpc; echo "\${COMPREPLY[*]}"`,
-        ...["bash", "jetrpc", ...words],
-      ],
-      { encoding: "utf8" },
-    ).trim();
-  expect(complete("d")).toBe("dev doctor dead");
-  expect(complete("dead", "")).toContain("list show replay discard");
-  expect(complete("dead", "replay", "--a")).toBe("--all");
-  expect(complete("apply", "--d")).toBe("--dry-run --detailed-exitcode --descriptors --domain");
-});
-
-test.each(["zsh", "fish"])("%s has a script, too", async (shell) => {
-  const { code, stdout } = await jetrpc(["completion", shell]);
-  expect(code).toBe(0);
-  expect(stdout).toContain("jetrpc");
-  expect(stdout).toContain("discard");
 });

@@ -20,8 +20,17 @@ const defaultFolder = "jetrpc-app";
 /** The command line cannot be obeyed; the text says what to write instead. */
 class UsageError extends Error {}
 
+/** The oldest Node that runs what is made. */
+const oldestNode = 20;
+
 /** Runs the command, and returns its exit code. */
 export async function main(args: readonly string[]): Promise<number> {
+  if (Number.parseInt(process.versions.node, 10) < oldestNode) {
+    console.error(
+      `create-jetrpc: this is Node ${process.versions.node}, and Node ${oldestNode} or newer is needed`,
+    );
+    return 1;
+  }
   try {
     return await create(args);
   } catch (error) {
@@ -59,7 +68,8 @@ async function create(args: readonly string[]): Promise<number> {
     throw new UsageError("name the folder: `npm create jetrpc my-app`");
   }
   const folder = resolve(given);
-  const name = values.name ?? basename(folder);
+  // npm keeps an option that stands before "--" to itself, and tells it by a variable.
+  const name = values.name ?? process.env["npm_config_name"] ?? basename(folder);
   const problem = nameProblem(name);
   if (problem !== undefined) {
     throw new UsageError(`${problem}, as the folder's name or by --name`);
@@ -70,7 +80,6 @@ async function create(args: readonly string[]): Promise<number> {
   if (!isFree(folder)) {
     throw new UsageError(`${given} is not empty: name a folder that is, or is not there yet`);
   }
-  // npm keeps a switch that stands before "--" to itself, and tells it by a variable.
   const hasWeb =
     values["no-web"] === true
       ? false
@@ -81,15 +90,17 @@ async function create(args: readonly string[]): Promise<number> {
   const manager = managerOf(process.env["npm_config_user_agent"]);
   createRepository({ folder, name, manager, hasWeb });
   const path = relative(process.cwd(), folder);
-  const steps = [...(path === "" ? [] : [`cd ${quote(path)}`]), "npm install", "npm run dev"];
+  const enter = path === "" ? [] : [`cd ${quote(path)}`];
+  const show = (...steps: string[]) =>
+    [...enter, ...steps].map((step) => `  ${inWordsOf(manager, step)}`).join("\n");
   console.log(`${path === "" ? "This folder" : path} has a contract, a worker, a client and a test${hasWeb ? ", and a page" : ""}. Next:
 
-${steps.map((step) => `  ${inWordsOf(manager, step)}`).join("\n")}
+${show("npm install", "npm run dev")}
 
-and in a second terminal:
+When its worker says "ready", in a second terminal:
 
-  ${inWordsOf(manager, "npm run client -- Ada")}
-
+${show("npm run client -- Ada")}
+${hasWeb ? `\nThe address of the page is in the output of ${inWordsOf(manager, "npm run dev")}.\n` : ""}
 README.md there says more.`);
   return 0;
 }

@@ -1,4 +1,10 @@
-import type { Words } from "./words.js";
+import { askingCommands, askingOptions, type Words } from "./words.js";
+
+/** Asks for names of methods and ids of calls. */
+const asks = "'(jetrpc complete -- (commandline -opc)[2..] (commandline -ct) 2>/dev/null)'";
+
+/** No option is being typed. */
+const noOption = `-n "not string match -q -- '-*' (commandline -ct)"`;
 
 /** A script for fish: `jetrpc completion fish | source`. */
 export function fishCompletion(all: readonly Words[]): string {
@@ -9,10 +15,13 @@ export function fishCompletion(all: readonly Words[]): string {
         ({ word, description }) =>
           `complete -c jetrpc ${condition} -f -a ${word} -d ${quote(description)}`,
       ),
-      ...options.map(
-        ({ word, description }) =>
-          `complete -c jetrpc ${condition} -l ${word.slice(2)} -d ${quote(description)}`,
-      ),
+      ...options.map(({ word, description, takesValue }) => {
+        const value = askingOptions.includes(word) ? ` -x -a ${asks}` : takesValue ? " -r" : "";
+        return `complete -c jetrpc ${condition} -l ${word.slice(2)}${value} -d ${quote(description)}`;
+      }),
+      ...(askingCommands.includes(command)
+        ? [`complete -c jetrpc ${condition} -f -a ${asks}`]
+        : []),
     ];
   });
   const commands = all.map(({ command }) => quote(command)).join(" ");
@@ -27,7 +36,6 @@ export function fishCompletion(all: readonly Words[]): string {
   echo "$command"
 end
 ${lines.join("\n")}
-complete -c jetrpc -n 'string match -qr "^(call|dead|pause|resume)" (__jetrpc_command)' -f -a '(jetrpc complete -- (commandline -opc)[2..] (commandline -ct) 2>/dev/null)'
 `;
 }
 

@@ -2,15 +2,14 @@ import type { Connection } from "@jetrpc/runtime";
 import { durableMethods, operatorsOf } from "../operators.js";
 import type { Schema } from "../schema.js";
 import { type SessionOptions, withSession } from "../session.js";
+import type { Line } from "./line.js";
+import { askingCommands } from "./words.js";
 
 /** Most ids that are offered of each service. */
 const maxIds = 50;
 
-/** Commands whose first argument is the name of a method; `call` takes direct ones, too. */
-const ofMethods = ["call", "pause", "resume"];
-
-/** Subcommands of `calls` whose first argument is the id of a call. */
-const ofCalls = ["show", "follow", "result", "cancel"];
+/** Names and ids of ours have no other characters, and a shell would run some others. */
+const plain = /^[\w=+@:./-]+$/;
 
 /** Asks for what a word may become that is no command and no option. */
 type Ask = (connection: Connection, schema: Schema, begun: string) => Promise<string[]>;
@@ -19,46 +18,48 @@ type Ask = (connection: Connection, schema: Schema, begun: string) => Promise<st
  * The names and ids that the last word of a command line may become, as the schema and the
  * server have them. Errors: those of `loadSchema()` and of connecting.
  */
-export async function valuesFor(words: readonly string[]): Promise<string[]> {
-  const ask = askFor(words);
-  const begun = words.at(-1) ?? "";
+export async function valuesFor(line: Line): Promise<string[]> {
+  const ask = askFor(line);
+  const { begun, command, options: given, option } = line;
   if (!ask || begun.startsWith("-")) {
     return [];
   }
-  const option = (name: string) => {
-    const at = words.lastIndexOf(name, words.length - 2);
-    return at < 0 ? undefined : words[at + 1];
-  };
-  const [descriptors, service] = [option("--descriptors"), option("--service")];
-  const [server, domain] = [option("--server"), option("--domain")];
+  const [descriptors, service] = [given.get("--descriptors"), given.get("--service")];
+  const [server, domain] = [given.get("--server"), given.get("--domain")];
   const options: SessionOptions = {
     ...(descriptors !== undefined && { descriptors }),
-    ...(service !== undefined && words.at(-2) !== "--service" && { service: [service] }),
+    ...(service !== undefined && option !== "--service" && { service: [service] }),
     ...(server !== undefined && { server }),
     ...(domain !== undefined && { domain }),
   };
   const found = await withSession(options, (connection, schema) => ask(connection, schema, begun), {
-    anyService: words[0] === "call",
-    owner: option("--owner"),
+    anyService: command === "call",
+    owner: given.get("--owner"),
   });
-  return [...new Set(found)].filter((value) => value.startsWith(begun)).sort();
+  return offered(found, begun);
 }
 
-function askFor(words: readonly string[]): Ask | undefined {
-  const [first = "", second = ""] = words;
-  switch (words.at(-2)) {
+/** Of names and ids, those that a word may become and that a shell takes as they are, sorted. */
+export function offered(found: readonly string[], begun: string): string[] {
+  return [...new Set(found)].filter((value) => value.startsWith(begun) && plain.test(value)).sort();
+}
+
+function askFor({ command, arguments: count, option }: Line): Ask | undefined {
+  const [first = ""] = command.split(" ");
+  switch (option) {
+    case undefined:
+      break;
     case "--service":
       return serviceNames;
     case "--method":
       return first === "dead" ? durableNames : methodNames;
+    default:
+      return undefined;
   }
-  if (ofMethods.includes(first)) {
-    return words.length === 2 ? methodNames : undefined;
+  if (count > 0 || !askingCommands.includes(command)) {
+    return undefined;
   }
-  if (first === "calls" && ofCalls.includes(second) && words.length === 3) {
-    return callIds;
-  }
-  return first === "dead" && words.length === 3 ? deadIds : undefined;
+  return { calls: callIds, dead: deadIds }[first] ?? methodNames;
 }
 
 const serviceNames: Ask = async (_, { services }) => services.map(({ typeName }) => typeName);

@@ -1,0 +1,153 @@
+import { execFileSync, spawn } from "node:child_process";
+import { once } from "node:events";
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { stripVTControlCharacters } from "node:util";
+import { beforeEach, expect, onTestFinished, test } from "vitest";
+import { offered } from "../src/completion/values.js";
+import { jetrpc, serviceOf, useShop } from "./support.js";
+
+const shop = useShop();
+const bin = join(import.meta.dirname, "../../../node_modules/.bin");
+let image: string;
+let scripts: Record<"bash" | "zsh" | "fish", string>;
+
+beforeEach(async () => {
+  image = shop.project.image();
+  const write = async (shell: string) => {
+    const path = join(shop.project.folder, `completion.${shell}`);
+    writeFileSync(path, (await jetrpc(["completion", shell])).stdout);
+    return path;
+  };
+  scripts = { bash: await write("bash"), zsh: await write("zsh"), fish: await write("fish") };
+});
+
+const env = () => ({
+  PATH: `${bin}:${process.env["PATH"]}`,
+  NATS_URL: shop.server.url,
+  JETRPC_DESCRIPTORS: image,
+  TERM: "dumb",
+  HOME: shop.project.folder,
+});
+
+/** Stores calls with these ids. */
+async function store(...ids: string[]): Promise<void> {
+  await shop.worker(serviceOf(image), { order: () => ({ text: "done" }) } as never);
+  const client = await shop.client(serviceOf(image));
+  for (const callId of ids) {
+    await (await client.order.submit({ text: "1" }, { callId })).result();
+  }
+}
+
+/** Shells that people type in: how they are started, and what they read first. */
+const shells = {
+  bash: { command: "bash --norc --noprofile -i", setup: () => `source '${scripts.bash}'` },
+  zsh: {
+    command: "zsh -f -i",
+    setup: () => `autoload -U compinit; compinit -u -D; source '${scripts.zsh}'`,
+  },
+};
+
+/** Types a line into a shell in a terminal, and Tab; resolves when the terminal shows what is wanted. */
+async function types(shell: keyof typeof shells, line: string, wanted: RegExp): Promise<void> {
+  const { command, setup } = shells[shell];
+  // `script` of util-linux runs a command in a terminal of its own.
+  const child = spawn("script", ["--quiet", "--flush", "--command", command, "/dev/null"], {
+    cwd: shop.project.folder,
+    env: { ...env(), PS1: "$ " },
+    stdio: ["pipe", "pipe", "inherit"],
+  });
+  onTestFinished(() => void child.kill("SIGKILL"));
+  let shown = "";
+  child.stdout.on("data", (chunk) => {
+    shown += chunk;
+  });
+  child.stdin.write(`${setup()}; echo set''up\n`);
+  await expect.poll(() => shown).toContain("setup\r\n");
+  shown = "";
+  child.stdin.write(`${line}\t\t`);
+  // A terminal shows more than text: where the cursor goes, and spaces to the end of a line.
+  const text = () => stripVTControlCharacters(shown).replaceAll(/\p{Cc}/gu, "");
+  await expect.poll(text).toMatch(wanted);
+  const closed = once(child, "close");
+  child.kill("SIGKILL");
+  await closed;
+}
+
+test.each(["bash", "zsh"] as const)("%s completes commands, options and files", async (shell) => {
+  await types(shell, "jetrpc dea", /jetrpc dead /);
+  await types(shell, "jetrpc calls fol", /jetrpc calls follow /);
+  await types(shell, "jetrpc dead replay --a", /jetrpc dead replay --all /);
+  await types(shell, "jetrpc apply --descriptors completion.b", /completion\.bash /);
+});
+
+test.each(["bash", "zsh"] as const)("%s completes methods and ids", async (shell) => {
+  await store("order:42=a", "order:42=b", "invoice-1");
+  await types(shell, "jetrpc call Pri", /jetrpc call Price /);
+  await types(shell, "jetrpc pause shop.v1.ShopService/O", /ShopService\/Order /);
+  await types(shell, "jetrpc queues --service sho", /--service shop\.v1\.ShopService /);
+  await types(shell, "jetrpc calls show inv", /calls show invoice-1 /);
+  // Bash ends a word at : and at =.
+  await types(shell, "jetrpc calls show order:4", /calls show order:42=/);
+  await types(shell, "jetrpc calls show order:42=a", /calls show order:42=a /);
+  const server = `--server ${shop.server.url}`;
+  await types(shell, `jetrpc calls cancel ${server} inv`, /invoice-1 /);
+});
+
+test("fish completes commands, options, files, methods and ids", async () => {
+  await store("order:42=a", "invoice-1");
+  const complete = (line: string) =>
+    execFileSync("fish", ["--no-config", "-c", `source '${scripts.fish}'; complete -C '${line}'`], {
+      encoding: "utf8",
+      env: env(),
+      cwd: shop.project.folder,
+    })
+      .trim()
+      .split("\n")
+      .map((each) => each.split("\t")[0]);
+  expect(complete("jetrpc dea")).toEqual(["dead"]);
+  expect(complete("jetrpc dead replay --a")).toEqual(["--all"]);
+  expect(complete("jetrpc apply --descriptors completion.f")).toEqual(["completion.fish"]);
+  expect(complete("jetrpc call Pri")).toEqual(["Price"]);
+  expect(complete("jetrpc queues --service sho")).toEqual(["shop.v1.ShopService"]);
+  expect(complete("jetrpc calls show ")).toEqual(["invoice-1", "order:42=a"]);
+  expect(complete(`jetrpc calls cancel --server ${shop.server.url} inv`)).toEqual(["invoice-1"]);
+});
+
+test("the scripts ask `jetrpc complete` for the last of some words", async () => {
+  await store("invoice-1", "invoice-2");
+  const complete = async (...words: string[]) => {
+    const { code, stdout, stderr } = await jetrpc(["complete", "--", ...words], { env: env() });
+    expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
+    return stdout.split("\n").slice(0, -1);
+  };
+  expect(await complete("calls", "show", "")).toEqual(["invoice-1", "invoice-2"]);
+  expect(await complete("calls", "show", "invoice-1", "")).toEqual([]);
+  expect(await complete("calls", "list", "inv")).toEqual([]);
+  expect(await complete("calls", "list", "--method", "Or")).toEqual(["Order"]);
+  expect(await complete("call", "--timeout", "3s", "Pri")).toEqual(["Price"]);
+  expect(await complete("call", "--output", "Pri")).toEqual([]);
+  expect(await complete("dead", "show", "")).toEqual([]);
+  expect(await complete("calls", "show", "--own")).toEqual([]);
+  expect(await complete("nothing", "")).toEqual([]);
+  // Who types wants no error of a server that is not there.
+  const gone = { ...env(), NATS_URL: "nats://127.0.0.1:1" };
+  expect(await jetrpc(["complete", "--", "calls", "show", ""], { env: gone })).toEqual({
+    code: 0,
+    stdout: "",
+    stderr: "",
+  });
+});
+
+test("what a shell would run is not offered", () => {
+  const found = [
+    "order:1",
+    "order:$(reboot)",
+    "order:`id`",
+    "order:1;id",
+    "order:a b",
+    "other",
+    "order:1",
+  ];
+  expect(offered(found, "order:")).toEqual(["order:1"]);
+});
