@@ -24,15 +24,14 @@ import {
   type TextMapGetter,
   type TextMapPropagator,
   type TextMapSetter,
-  type Tracer,
   trace,
 } from "@opentelemetry/api";
 import { emptyContext, withSpan } from "./context-of-span.js";
 import { Attr, Own, rpcSystem } from "./conventions.js";
 import type { Instruments } from "./instruments.js";
 import { withCallId } from "./log-fields.js";
-import { type Report, SpanWatch } from "./span-watch.js";
-import { isFailure, isFault, statusCode } from "./status-code.js";
+import { type SpanKindOf, type SpanParts, SpanWatch } from "./span-watch.js";
+import { errorType, isFailure, isFault, statusCode } from "./status-code.js";
 import { parseNote, toNote } from "./trace-note.js";
 
 type Nats = Connection["nats"];
@@ -43,13 +42,11 @@ type RequestHeaders = Pick<
 >;
 
 /** Parts and settings of a {@link ConnectionObserver}. */
-export interface ObserverParts {
-  readonly tracer: Tracer;
+export interface ObserverParts extends SpanParts {
   readonly instruments: Instruments;
   readonly propagator: Pick<TextMapPropagator, "inject" | "extract">;
   /** Attempts have traces of their own. */
   readonly isLinked: boolean;
-  readonly messageEvents: boolean;
 }
 
 /** All that the calls of a method have in common on this connection, made once. */
@@ -57,8 +54,8 @@ interface MethodParts {
   readonly rpcMethod: string;
   readonly client: SpanOptions;
   readonly server: SpanOptions;
-  readonly called: Report;
-  readonly answered: Report;
+  readonly called: SpanKindOf;
+  readonly answered: SpanKindOf;
   /** By the queue: first tokens of a subject. */
   readonly submit: ReadonlyMap<string, Attributes>;
   readonly process: ReadonlyMap<string, Attributes>;
@@ -86,16 +83,9 @@ export class ConnectionObserver implements Observer {
       const parent = this.parentOf(headers);
       const span = this.parts.tracer.startSpan(rpcMethod, client, parent);
       const own = withSpan(parent, span);
-      const { messageEvents } = this.parts;
       const metadata = this.inject(own);
-      return new SpanWatch(
-        span,
-        own,
-        messageEvents,
-        called,
-        metadata,
-        continued(headers, metadata),
-      );
+      const continues = continued(headers, metadata);
+      return new SpanWatch(span, own, this.parts, called, metadata, continues);
     } catch (error) {
       return faulty(error);
     }
@@ -103,19 +93,21 @@ export class ConnectionObserver implements Observer {
 
   submitting({ method, callId, headers, queue }: ObservedSubmission): Watch | undefined {
     return guarded(() => {
-      const submit = this.partsOf(method).submit.get(queue) ?? {};
+      const { rpcMethod, submit: byQueue } = this.partsOf(method);
+      const submit = byQueue.get(queue) ?? {};
       const attributes = { ...submit, [Attr.messageId]: callId };
       const parent = this.parentOf(headers);
       const span = this.start(`submit ${queue}`, SpanKind.PRODUCER, attributes, parent);
       const own = withSpan(parent, span);
-      const report: Report = (seconds, _, error) => {
+      const report: SpanKindOf["report"] = (seconds, _, error) => {
         const failure = errorType(error, isFailure);
         this.parts.instruments.operation.record(seconds, { ...submit, ...failure }, own);
         return failure;
       };
       const metadata = this.inject(own);
       const continues = continued(headers, metadata);
-      return new SpanWatch(span, own, this.parts.messageEvents, report, metadata, continues);
+      const kind = { rpcMethod, report };
+      return new SpanWatch(span, own, this.parts, kind, metadata, continues);
     });
   }
 
@@ -136,7 +128,7 @@ export class ConnectionObserver implements Observer {
     const parent = this.extract(headers);
     const span = this.parts.tracer.startSpan(rpcMethod, server, parent);
     const own = withSpan(parent, span);
-    return new SpanWatch(span, own, this.parts.messageEvents, answered);
+    return new SpanWatch(span, own, this.parts, answered);
   }
 
   private attempting(
@@ -144,8 +136,9 @@ export class ConnectionObserver implements Observer {
     headers: RequestHeaders | undefined,
     { callId, number, subject, acceptedAtMs, note }: ObservedAttempt,
   ): Watch {
-    const { instruments, isLinked, messageEvents } = this.parts;
+    const { instruments, isLinked } = this.parts;
     const of = this.partsOf(method);
+    const { rpcMethod } = of;
     const queue = method.queues.find((each) => subject.startsWith(`${each.subject}.`));
     const name = queue?.subject ?? method.queueSubject;
     const process = of.process.get(name) ?? {};
@@ -155,26 +148,21 @@ export class ConnectionObserver implements Observer {
       submit: trace.getSpanContext(submitted),
       attempt: parseNote(note),
     });
-    const parent = isLinked ? ROOT_CONTEXT : submitted;
+    // Baggage goes along in both.
+    const parent = isLinked ? trace.deleteSpan(submitted) : submitted;
     const span = this.start(`process ${name}`, SpanKind.CONSUMER, attributes, parent, links);
     const own = withSpan(withCallId(parent, callId), span);
     if (number === 1) {
-      instruments.queue.record(secondsSince(acceptedAtMs), { [Attr.rpcMethod]: of.rpcMethod }, own);
+      instruments.queue.record(secondsSince(acceptedAtMs), { [Attr.rpcMethod]: rpcMethod }, own);
     }
-    const report: Report = (seconds, _, error, outcome) => {
+    const report: SpanKindOf["report"] = (seconds, _, error, outcome) => {
       const failure = outcome === "cancelled" ? {} : errorType(error, isFailure);
       instruments.process.record(seconds, { ...process, ...failure }, own);
       return { ...failure, ...(outcome && { [Own.attemptOutcome]: outcome }) };
     };
-    return new SpanWatch(
-      span,
-      own,
-      messageEvents,
-      report,
-      undefined,
-      undefined,
-      toNote(span.spanContext()),
-    );
+    const left = toNote(span.spanContext());
+    const kind = { rpcMethod, report };
+    return new SpanWatch(span, own, this.parts, kind, undefined, undefined, left);
   }
 
   ended(
@@ -295,7 +283,7 @@ function callReport(
   rpcMethod: string,
   histogram: Histogram,
   isError: (error: ConnectError) => boolean,
-): Report {
+): SpanKindOf {
   const of = (error: ConnectError | undefined): Attributes => ({
     [Attr.rpcSystem]: rpcSystem,
     [Attr.rpcMethod]: rpcMethod,
@@ -304,14 +292,17 @@ function callReport(
   });
   const succeeded = of(undefined);
   const failed = new Map<Code, Attributes>();
-  return (seconds, own, error) => {
-    let attributes = error ? failed.get(error.code) : succeeded;
-    if (!attributes) {
-      attributes = of(error);
-      failed.set((error as ConnectError).code, attributes);
-    }
-    histogram.record(seconds, attributes, own);
-    return attributes;
+  return {
+    rpcMethod,
+    report(seconds, own, error) {
+      let attributes = error ? failed.get(error.code) : succeeded;
+      if (!attributes) {
+        attributes = of(error);
+        failed.set((error as ConnectError).code, attributes);
+      }
+      histogram.record(seconds, attributes, own);
+      return attributes;
+    },
   };
 }
 
@@ -324,13 +315,6 @@ function serverOf(nats: Nats): Attributes {
 function secondsSince(ms: number): number {
   // The clock of the server may be ahead of ours.
   return Math.max(0, Date.now() - ms) / 1000;
-}
-
-function errorType(
-  error: ConnectError | undefined,
-  isError: (error: ConnectError) => boolean,
-): Attributes {
-  return error && isError(error) ? { [Attr.errorType]: statusCode(error) } : {};
 }
 
 function linksOf(spans: Readonly<Record<string, Link["context"] | undefined>>): Link[] {

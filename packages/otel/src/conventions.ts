@@ -28,7 +28,9 @@ export const Own = {
   attempt: "jetrpc.attempt",
   /** How an attempt has ended. */
   attemptOutcome: "jetrpc.attempt.outcome",
-  /** Of a link: `submit`, or `attempt` for the attempt before. */
+  /** How many calls a batch has. */
+  batchCalls: "jetrpc.batch.calls",
+  /** Of a link: `submit`; `attempt`, the attempt before; `call`, of a batch to one of its calls; `batch`, of a call to its batch. */
   link: "jetrpc.link",
   /** Of an event: `sent` or `received`. */
   messageDirection: "jetrpc.message.direction",

@@ -8,6 +8,11 @@ export function withCallId(of: Context, callId: string): Context {
   return of.setValue(callIdKey, callId);
 }
 
+/** The same context, which knows of no call. */
+export function withoutCallId(of: Context): Context {
+  return of.deleteValue(callIdKey);
+}
+
 /**
  * `trace_id`, `span_id` and `trace_flags` of the span that is active here, and `call_id` in a
  * handler of a durable call; nothing where no span is active. For the logs of handlers:

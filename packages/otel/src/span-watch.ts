@@ -6,17 +6,31 @@ import {
   diag,
   type Span,
   SpanStatusCode,
+  TraceFlags,
+  type Tracer,
 } from "@opentelemetry/api";
+import { withSpan } from "./context-of-span.js";
 import { Attr, Own } from "./conventions.js";
-import { fieldsOf } from "./log-fields.js";
+import { fieldsOf, withoutCallId } from "./log-fields.js";
+import { errorType, isFailure } from "./status-code.js";
 
-/** Records the metric of what is over; returns the attributes that its span has at its end. */
-export type Report = (
-  seconds: number,
-  own: Context,
-  error: ConnectError | undefined,
-  outcome: AttemptOutcome | undefined,
-) => Attributes;
+/** What all spans of a kind have in common: those of one method, or one of a single call. */
+export interface SpanKindOf {
+  readonly rpcMethod: string;
+  /** Records the metric of what is over; returns the attributes that its span has at its end. */
+  report(
+    seconds: number,
+    own: Context,
+    error: ConnectError | undefined,
+    outcome: AttemptOutcome | undefined,
+  ): Attributes;
+}
+
+/** What all spans of a connection have in common. */
+export interface SpanParts {
+  readonly tracer: Tracer;
+  readonly messageEvents: boolean;
+}
 
 /** A span for what a {@link Watch} watches. */
 export class SpanWatch implements Watch {
@@ -29,8 +43,8 @@ export class SpanWatch implements Watch {
     private readonly span: Span,
     /** That of the span. */
     private readonly own: Context,
-    private readonly messageEvents: boolean,
-    private readonly report: Report,
+    private readonly parts: SpanParts,
+    private readonly of: SpanKindOf,
     readonly metadata?: Record<string, string> | undefined,
     readonly continues?: string | undefined,
     readonly note?: string | undefined,
@@ -45,9 +59,38 @@ export class SpanWatch implements Watch {
     return context.with(this.own, step);
   }
 
+  /**
+   * A batch belongs to all of its calls, and has one parent: the first whose trace is kept, so that
+   * it is seen there. The others have a link to it, and it has one to each of them.
+   */
+  batch(watches: readonly Watch[]): Watch | undefined {
+    try {
+      const calls = watches.filter((each): each is SpanWatch => each instanceof SpanWatch);
+      const main = calls.find((call) => isSampled(call.span)) ?? this;
+      const others = calls.filter((call) => call !== main);
+      const { rpcMethod } = main.of;
+      const span = main.parts.tracer.startSpan(
+        `batch ${rpcMethod}`,
+        {
+          attributes: { [Attr.rpcMethod]: rpcMethod, [Own.batchCalls]: calls.length },
+          links: others.map((call) => linkTo(call.span, "call")),
+        },
+        main.own,
+      );
+      for (const call of others) {
+        call.span.addLink(linkTo(span, "batch"));
+      }
+      const parent = others.length > 0 ? withoutCallId(main.own) : main.own;
+      return new SpanWatch(span, withSpan(parent, span), main.parts, batchOf(rpcMethod));
+    } catch (error) {
+      diag.error("@jetrpc/otel", error);
+      return undefined;
+    }
+  }
+
   message(direction: "sent" | "received"): void {
     // What is read of a call that was given up is nothing of its span any more.
-    if (this.messageEvents && !this.hasEnded) {
+    if (this.parts.messageEvents && !this.hasEnded) {
       this.span.addEvent("jetrpc.message", {
         [Own.messageDirection]: direction,
         [Own.messageNumber]: ++this[direction],
@@ -62,12 +105,8 @@ export class SpanWatch implements Watch {
     this.hasEnded = true;
     const { span, own } = this;
     try {
-      const attributes = this.report(
-        (performance.now() - this.beganAt) / 1000,
-        own,
-        error,
-        outcome,
-      );
+      const seconds = (performance.now() - this.beganAt) / 1000;
+      const attributes = this.of.report(seconds, own, error, outcome);
       if (span.isRecording()) {
         span.setAttributes(attributes);
         if (error && attributes[Attr.errorType] !== undefined) {
@@ -79,4 +118,17 @@ export class SpanWatch implements Watch {
       diag.error("@jetrpc/otel", thrown);
     }
   }
+}
+
+function isSampled(span: Span): boolean {
+  return (span.spanContext().traceFlags & TraceFlags.SAMPLED) !== 0;
+}
+
+function linkTo(span: Span, kind: "call" | "batch") {
+  return { context: span.spanContext(), attributes: { [Own.link]: kind } };
+}
+
+/** A batch has no metric: its calls have theirs. */
+function batchOf(rpcMethod: string): SpanKindOf {
+  return { rpcMethod, report: (_seconds, _own, error) => errorType(error, isFailure) };
 }

@@ -65,7 +65,7 @@ async function findInTime(link: Link, method: MethodBinding, call: CallName): Pr
       throw notFound(method, call);
     }
     const deadline = deadlineOf(found);
-    if (found.last?.kind === "end" || deadline === undefined || Date.now() < deadline) {
+    if (found.last?.kind === "end" || deadline === undefined || link.clock.nowMs < deadline) {
       return found;
     }
     await endCall(link, method, call, "expired");

@@ -20,7 +20,7 @@ import { anyOwner, type CallName, nameOfSuffix } from "../schema/call-id.js";
 import { causeSubjectOf, deadSubjectOf } from "../schema/call-subjects.js";
 import { requestSpace } from "../schema/object-name.js";
 import { statusEnd } from "./ending.js";
-import { appendEnd, Entry, type LoggedMethod, lastOfAny } from "./log.js";
+import { appendEnd, Entry, type LoggedMethod, lastOfAny, tellEnd } from "./log.js";
 import { isKept, StoredRequest } from "./stored-request.js";
 
 /** Most bytes of a dead letter that its error takes; a larger one is cut. */
@@ -133,8 +133,9 @@ export async function buryCall(
     return;
   }
   if (!end) {
+    const beganAt = Date.now();
     await appendEnd(link, method, call, last, statusEnd(link, "failed", error, request));
-    link.observer?.ended?.(method, "failed", request.acceptedAtMs);
+    void tellEnd(link, method, call, "failed", request.acceptedAtMs, beganAt);
   }
   // The worker that made the end may not have come to store the dead letter.
   const reason = end ? decodeStatus(end.message) : error;

@@ -9,7 +9,7 @@ import { releaseObjects } from "../objects/payload-store.js";
 import type { MethodBinding } from "../schema/binding.js";
 import type { CallName } from "../schema/call-id.js";
 import { findKnownCall, notFound } from "./found-call.js";
-import { addOrigin, appendEnd, type Entry, type NewEnd, type Outcome } from "./log.js";
+import { addOrigin, appendEnd, type Entry, type NewEnd, type Outcome, tellEnd } from "./log.js";
 import { placeRequest, type StoredRequest, type Withdrawal } from "./stored-request.js";
 
 /** How long what withdraws a request stays in its place, in s. */
@@ -74,11 +74,13 @@ async function tryToEnd(
     }
   }
   const end = statusEnd(link, outcome, endError(outcome), request);
+  const beganAt = Date.now();
   await appendEnd(link, method, call, last, end).catch((error) => {
     progress.mayBeOwn ||= isTransient(error);
     throw error;
   });
-  link.observer?.ended?.(method, outcome, request?.acceptedAtMs ?? last?.acceptedAtMs);
+  const acceptedAtMs = request?.acceptedAtMs ?? last?.acceptedAtMs;
+  void tellEnd(link, method, call, outcome, acceptedAtMs, beganAt);
   tellWorkers(link, method, call);
   if (request) {
     // It is gone soon, which makes room for others: a worker that finds it looks at the log.

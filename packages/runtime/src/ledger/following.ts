@@ -241,7 +241,8 @@ export class CallFollower implements LiveListener {
 
   /** Waits until something is heard, or it is time to look. */
   private async hears(): Promise<boolean> {
-    const left = this.deadline === undefined ? never : this.deadline - Date.now();
+    const { clock } = this.followed.link;
+    const left = this.deadline === undefined ? never : this.deadline - clock.nowMs;
     const { wait, pollMs } = this;
     // forSeconds() may take a second longer.
     const heard = await (left < pollMs + 1_000
@@ -288,7 +289,7 @@ export class CallFollower implements LiveListener {
       await this.lookAtLog();
       return;
     }
-    if (this.deadline !== undefined && Date.now() >= this.deadline) {
+    if (this.deadline !== undefined && link.clock.nowMs >= this.deadline) {
       await this.expire();
       return;
     }

@@ -2,7 +2,7 @@ import { Code, ConnectError } from "@connectrpc/connect";
 import type { Msg } from "@nats-io/nats-core";
 import { getLast, publishFenced } from "../link/jetstream.js";
 import type { Link } from "../link/link.js";
-import type { CallOutcome } from "../link/observer.js";
+import type { CallOutcome, ObservedMethod } from "../link/observer.js";
 import { withStreams } from "../link/provision.js";
 import type { StoredMessage } from "../link/stored-message.js";
 import { readStream, type StreamRange } from "../link/stream-reader.js";
@@ -308,6 +308,29 @@ export async function appendEnd(
   await withStreams(link, method.service, () =>
     appendEntries(link, subject, last.sequence, { attempt: last.attempt }, [end]),
   );
+}
+
+/**
+ * Tells an observer of an end that was stored since `beganAt`, once it is known how the clock of
+ * the server differs. Never throws.
+ */
+export async function tellEnd(
+  link: Link,
+  method: LoggedMethod & ObservedMethod,
+  call: CallName,
+  outcome: Outcome,
+  acceptedAtMs: number | undefined,
+  beganAt: number,
+): Promise<void> {
+  const { clock, observer } = link;
+  if (observer?.ended) {
+    if (clock.isStale) {
+      const end = await lastEntry(link, method, call).catch(() => undefined);
+      clock.learn(end?.storedAtMs ?? 0, beganAt);
+    }
+    const ownMs = acceptedAtMs && clock.toOwn(acceptedAtMs);
+    link.guard(() => observer.ended?.(method, outcome, ownMs));
+  }
 }
 
 /**

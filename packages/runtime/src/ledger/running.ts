@@ -20,6 +20,7 @@ import {
   type NewEnd,
   type Outcome,
   readLog,
+  tellEnd,
 } from "./log.js";
 import { LogWriter } from "./log-writer.js";
 import type { LostClaim } from "./lost-claim.js";
@@ -207,10 +208,13 @@ export class RunningCall {
   }
 
   private end(entry: NewEnd): Promise<void> {
-    const { link, method, request } = this;
+    const { link, method, call, request } = this;
+    const beganAt = Date.now();
     const stored = this.writer.append(entry);
     return link.observer?.ended
-      ? stored.then(() => link.observer?.ended?.(method, entry.outcome, request.acceptedAtMs))
+      ? stored.then(
+          () => void tellEnd(link, method, call, entry.outcome, request.acceptedAtMs, beganAt),
+        )
       : stored;
   }
 

@@ -166,6 +166,7 @@ function publishBatch(link: Link, subject: string, messages: readonly Storable[]
 /** Calls JetStream's API. Returns undefined when what was asked for does not exist. */
 export async function callApi<T>(link: Link, api: string, body: object): Promise<T | undefined> {
   const subject = link.api + api;
+  const askedAt = Date.now();
   const reply = await sendRequest(link, {
     subject,
     payload: new TextEncoder().encode(JSON.stringify(body)),
@@ -184,7 +185,10 @@ export async function callApi<T>(link: Link, api: string, body: object): Promise
       Code.Unavailable,
     );
   }
-  const answer = parse(reply) as T & { error?: ApiError };
+  const answer = parse(reply) as T & { error?: ApiError; ts?: string };
+  if (answer.ts) {
+    link.clock.learn(Date.parse(answer.ts), askedAt);
+  }
   if (answer.error?.code === 404) {
     return undefined;
   }

@@ -23,6 +23,7 @@ import type { CreateObserver, Observer } from "./observer.js";
 import type { Payloads } from "./payloads.js";
 import { Pulse } from "./pulse.js";
 import { SendWindow } from "./send-window.js";
+import { ServerClock } from "./server-clock.js";
 import { startTimer } from "./timer.js";
 import { givenUp, tooSmall } from "./useless-connection.js";
 
@@ -54,6 +55,7 @@ export class Link {
   readonly payloads: Payloads;
   readonly pulse = new Pulse((error) => this.fault(error));
   readonly mux: Mux;
+  readonly clock = new ServerClock();
   /** Reads of streams that have no answer yet. */
   readonly reads = new SendWindow();
   /** Chunks of objects that are not stored yet. */

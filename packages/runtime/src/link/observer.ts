@@ -18,7 +18,7 @@ export interface Observer {
     headers: MsgHdrs | undefined,
     attempt?: ObservedAttempt,
   ): Watch | undefined;
-  /** A durable call has got its end, by this process. */
+  /** A durable call has got its end, by this process. When it was accepted is told by this process's clock. */
   ended?(method: ObservedMethod, outcome: CallOutcome, acceptedAtMs: number | undefined): void;
   /** A worker serves a method, until the returned function is called. */
   serving?(method: MethodBinding, slots: ObservedSlots): () => void;
@@ -42,6 +42,11 @@ export interface Watch {
   readonly logFields?: Readonly<Record<string, string>> | undefined;
   /** Runs a step of it: a handler, one `next()` of a stream, or the logger that is told of it. */
   run<T>(step: () => T): T;
+  /**
+   * What begins now is done for several calls at once, by `batched()`: `calls` are their watches,
+   * this one among them.
+   */
+  batch?(calls: readonly Watch[]): Watch | undefined;
   /** A message of a stream has gone one way. */
   message?(direction: "sent" | "received"): void;
   /** It is over. The first time counts. */
@@ -80,7 +85,7 @@ export interface ObservedAttempt {
   readonly number: number;
   /** Subject of the request. */
   readonly subject: string;
-  /** When the server accepted the call, in ms since 1970. */
+  /** When the server accepted the call, in ms since 1970 by this process's clock. */
   readonly acceptedAtMs: number;
   /** {@link Watch.note} of the attempt before it. */
   readonly note: string | undefined;

@@ -1,4 +1,6 @@
 import { Code, ConnectError } from "@connectrpc/connect";
+import type { Watch } from "../link/observer.js";
+import { toConnectError } from "../message/thrown.js";
 import type { DurableHandlerContext } from "./context.js";
 
 /** How items become batches. */
@@ -32,6 +34,7 @@ interface Entry<I, O> {
   /** When the entry has waited for others long enough, as Date.now() counts. */
   readonly waitsUntil: number;
   readonly signal: AbortSignal;
+  readonly watch: Watch | undefined;
   readonly resolve: (result: O) => void;
   readonly reject: (reason: unknown) => void;
 }
@@ -44,7 +47,9 @@ interface Entry<I, O> {
  * are over. It returns as many results, in their order; an Error among them is thrown to the
  * call of its item. When it throws, each item of the batch runs once more, alone, so that one
  * bad item does not cost the others their attempts; and an item whose call is not at its first
- * attempt runs alone from the start. An item whose call has ended leaves before its run.
+ * attempt runs alone from the start. An item whose call has ended leaves before its run. With
+ * `telemetry()` of `@jetrpc/otel` a run is a span with links to those of its calls: give the
+ * handler the context as it came.
  *
  * `batched()` throws InvalidArgument for an option that is out of its range. The handler
  * throws what `run` throws or returns for its item, the reason of the signal, InvalidArgument
@@ -147,11 +152,12 @@ export function batched<I, O>(
     for (const { signal } of live) {
       signal.addEventListener("abort", onAbort);
     }
+    const watches = live.flatMap((entry) => entry.watch ?? []);
+    const watch = watches[0]?.batch?.(watches);
+    const items = live.map(({ item }) => item);
+    const work = () => run(items, ended.signal);
     try {
-      const results = await run(
-        live.map(({ item }) => item),
-        ended.signal,
-      );
+      const results = await (watch ? watch.run(work) : work());
       if (results.length !== live.length) {
         throw new ConnectError(
           `a batch of ${live.length} items has ${results.length} results: return one for each`,
@@ -162,6 +168,10 @@ export function batched<I, O>(
         const result = results[index] as O | Error;
         result instanceof Error ? reject(result) : resolve(result);
       }
+      watch?.end();
+    } catch (error) {
+      watch?.end(toConnectError(error));
+      throw error;
     } finally {
       for (const { signal } of live) {
         signal.removeEventListener("abort", onAbort);
@@ -169,7 +179,8 @@ export function batched<I, O>(
     }
   };
 
-  return async (item, { signal, attempt = 1 }) => {
+  return async (item, context) => {
+    const { signal, attempt = 1, watch }: BatchContext & { readonly watch?: Watch } = context;
     signal.throwIfAborted();
     const weighs = weight(item);
     if (!(weighs >= 0 && weighs < Infinity)) {
@@ -178,7 +189,7 @@ export function batched<I, O>(
         Code.InvalidArgument,
       );
     }
-    const its = { item, signal, key: key(item), weight: weighs, isAlone: attempt > 1 };
+    const its = { item, signal, watch, key: key(item), weight: weighs, isAlone: attempt > 1 };
     let onAbort: () => void = () => undefined;
     try {
       return await new Promise<O>((resolve, reject) => {

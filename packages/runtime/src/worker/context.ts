@@ -7,6 +7,7 @@ import {
   type HandlerContext,
 } from "@connectrpc/connect";
 import type { Msg } from "@nats-io/nats-core";
+import type { Watch } from "../link/observer.js";
 import { startTimer } from "../link/timer.js";
 import { HeaderBlock, methodUrl } from "../message/header.js";
 import { appendMetadata, readMetadata } from "../message/metadata.js";
@@ -52,6 +53,8 @@ export interface DurableHandlerContext extends HandlerContext {
 export class LazyHandlerContext implements HandlerContext {
   readonly requestMethod = "POST";
   readonly protocolName = "jetrpc";
+  /** Of the handler that runs with it: for `batched()` alone. */
+  watch: Watch | undefined;
   private controller: AbortController | undefined;
   private isAborted = false;
   private abortReason: unknown;

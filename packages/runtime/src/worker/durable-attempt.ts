@@ -179,8 +179,9 @@ export class DurableAttempt implements Attempt, AttemptRemains {
   private begin(): Watch | undefined {
     const { running, reporter, link, method } = this;
     if (!reporter.watch && link.observer?.handling) {
-      const { subject, acceptedAtMs, headers } = running.request;
+      const { subject, headers } = running.request;
       const { callId, number } = this;
+      const acceptedAtMs = link.clock.toOwn(running.request.acceptedAtMs);
       const attempt = { callId, number, subject, acceptedAtMs, note: running.lastNote };
       reporter.watch = link.observer.handling(method, headers, attempt);
     }
@@ -225,13 +226,14 @@ export class DurableAttempt implements Attempt, AttemptRemains {
   private timeLeft(): TimeLeft {
     // Claimed: from here on it is an attempt, also one that does not reach its handler.
     this.begin();
+    const { link } = this;
     const { timeoutMs } = this.method;
     const { request } = this.running;
     const callMs = request.timeoutMs;
     if (!callMs) {
       return { timeoutMs, isCallsOwn: false, isCallers: false };
     }
-    const left = callMs - (Date.now() - request.acceptedAtMs);
+    const left = callMs - (link.clock.nowMs - request.acceptedAtMs);
     if (left <= 0) {
       throw new Expired();
     }

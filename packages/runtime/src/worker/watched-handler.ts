@@ -13,9 +13,13 @@ export function watchedHandler(
   }
   const { methodKind } = method.desc;
   if (methodKind === "unary") {
-    return (input, context) => watch.run(() => handler(input, context));
+    return (input, context) => {
+      context.watch = watch;
+      return watch.run(() => handler(input, context));
+    };
   }
   return (input, context) => {
+    context.watch = watch;
     const isOne = methodKind === "server_streaming";
     const requests =
       isOne || !watch.message ? input : watchMessages<unknown>(watch, input, "received");
