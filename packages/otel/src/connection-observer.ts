@@ -214,12 +214,9 @@ export class ConnectionObserver implements Observer {
 
   /** Undefined when nothing travels: a message without headers costs half. */
   private inject(own: Context): Record<string, string> | undefined {
-    const metadata: Record<string, string> = {};
-    this.parts.propagator.inject(own, metadata, setter);
-    for (const _ in metadata) {
-      return metadata;
-    }
-    return undefined;
+    const carrier: Carrier = { metadata: undefined };
+    this.parts.propagator.inject(own, carrier, setter);
+    return carrier.metadata;
   }
 
   /** Not what is active: that of the socket is that of whoever made the connection. */
@@ -323,11 +320,17 @@ function linksOf(spans: Readonly<Record<string, Link["context"] | undefined>>): 
   );
 }
 
-const setter: TextMapSetter<Record<string, string>> = {
-  set(metadata, name, value) {
+/** What a propagator has written, if anything. */
+interface Carrier {
+  metadata: Record<string, string> | undefined;
+}
+
+const setter: TextMapSetter<Carrier> = {
+  set(carrier, name, value) {
     // A line break would end the header.
     if (!/[\r\n]/.test(value)) {
-      metadata[name.toLowerCase()] = value;
+      carrier.metadata ??= {};
+      carrier.metadata[name.toLowerCase()] = value;
     }
   },
 };

@@ -63,10 +63,30 @@ export class DirectMethod<
     });
   }
 
-  /** Resolves to the message of the response: one object and one promise less than the response. */
+  /**
+   * Resolves to the message of the response: one object and one promise less than the response.
+   * Ends the call's watch.
+   */
   message(request: MessageInitShape<I>, call: CallArguments): Promise<MessageShape<O>> {
+    const { watch } = call;
     return new Promise((resolve, reject) => {
-      this.start(request, call, resolve, reject);
+      if (!watch) {
+        this.start(request, call, resolve, reject);
+        return;
+      }
+      const failed = (error: unknown) => {
+        watch.end(toConnectError(error));
+        reject(error);
+      };
+      const answer = (message: MessageShape<O>) => {
+        watch.end();
+        resolve(message);
+      };
+      try {
+        this.start(request, call, answer, failed);
+      } catch (error) {
+        failed(error);
+      }
     });
   }
 

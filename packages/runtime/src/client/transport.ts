@@ -19,7 +19,7 @@ import type { DurableTransport } from "./durable-transport.js";
 import { interceptStream, interceptUnary, type TransportArguments } from "./intercept.js";
 import { loadForCall } from "./load-for-call.js";
 import { unaryMethod } from "./unary-method.js";
-import { watchCall, watchResult, watchStream } from "./watched.js";
+import { watchCall, watchStream } from "./watched.js";
 
 const directStreams = /* @__PURE__ */ new LateCode("streams", () => import("./direct-stream.js"));
 
@@ -140,9 +140,7 @@ export function createTransport(
         return byTransport(input, options);
       }
       const watch = link.observer?.calling?.(binding);
-      return watch
-        ? watchResult(watch, method.message(input, callBy(watch)))
-        : method.message(input, byDefault);
+      return method.message(input, watch ? callBy(watch) : byDefault);
     };
   }
 

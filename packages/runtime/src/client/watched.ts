@@ -7,27 +7,22 @@ import { toConnectError } from "../message/thrown.js";
 
 /** Makes a call, watched until its promise is settled. */
 export function watchCall<T>(watch: Watch | undefined, call: () => Promise<T>): Promise<T> {
+  if (!watch) {
+    return call();
+  }
   // Async: an interceptor may throw at once.
   return watch
-    ? watchResult(
-        watch,
-        watch.run(async () => call()),
-      )
-    : call();
-}
-
-/** The same for a call that runs no code of others. */
-export function watchResult<T>(watch: Watch, result: Promise<T>): Promise<T> {
-  return result.then(
-    (value) => {
-      watch.end();
-      return value;
-    },
-    (error) => {
-      watch.end(toConnectError(error));
-      throw error;
-    },
-  );
+    .run(async () => call())
+    .then(
+      (value) => {
+        watch.end();
+        return value;
+      },
+      (error) => {
+        watch.end(toConnectError(error));
+        throw error;
+      },
+    );
 }
 
 /** Ends the watch of a stream that nobody can read any more. */

@@ -151,17 +151,27 @@ export class HeaderBlock {
   }
 }
 
+/** Bytes that are given out part by part: an array of more than 64 bytes of its own costs more than to fill it. */
+let pool = new Uint8Array(0);
+let poolUsed = 0;
+
 function encodeText(text: string): Uint8Array {
-  const bytes = new Uint8Array(text.length);
+  const { length } = text;
+  if (pool.length - poolUsed < length) {
+    pool = new Uint8Array(Math.max(length, 8 * 1024));
+    poolUsed = 0;
+  }
+  const start = poolUsed;
   // Nearly all are ASCII, and short: several times as fast as the encoder.
-  for (let index = 0; index < text.length; index++) {
+  for (let index = 0; index < length; index++) {
     const code = text.charCodeAt(index);
     if (code > 127) {
       return encoder.encode(text);
     }
-    bytes[index] = code;
+    pool[start + index] = code;
   }
-  return bytes;
+  poolUsed += length;
+  return pool.subarray(start, poolUsed);
 }
 
 /** Size in bytes of an encoded header block; 0 when there is none. */

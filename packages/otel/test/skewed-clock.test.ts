@@ -1,0 +1,102 @@
+import { setTimeout as pause } from "node:timers/promises";
+import { Code, startWorker } from "@jetrpc/runtime";
+import { afterEach, expect, test, vi } from "vitest";
+import { TestService } from "../../runtime/test/gen/test/v1/test_pb.js";
+import { collect, failureOf, useNats } from "../../runtime/test/support.js";
+import { Metric } from "../src/conventions.js";
+import { useTelemetry } from "./recorded.js";
+
+const nats = useNats();
+const recorded = useTelemetry();
+const hourMs = 3_600_000;
+
+afterEach(() => vi.restoreAllMocks());
+
+/** The clock of this process, with its clients and workers, differs from that of the server. */
+function skewBy(ms: number): void {
+  const now = Date.now.bind(Date);
+  vi.spyOn(Date, "now").mockImplementation(() => now() + ms);
+}
+
+/** The sum of a duration's values, once there are so many. */
+async function sumOf(metric: string, count: number): Promise<number> {
+  const read = () => recorded.points(metric);
+  await expect
+    .poll(async () => (await read()).reduce((sum, point) => sum + point.count, 0), {
+      timeout: 60_000,
+    })
+    .toBe(count);
+  return (await read()).reduce((sum, { value }) => sum + value, 0);
+}
+
+/** On average not more than all that has passed, nor less than what was waited for. */
+async function expectDuration(metric: string, count: number, leastMs: number, beganAt: number) {
+  const ms = ((await sumOf(metric, count)) / count) * 1000;
+  expect(ms, metric).toBeGreaterThanOrEqual(leastMs - 50);
+  expect(ms, metric).toBeLessThanOrEqual(performance.now() - beganAt + 50);
+}
+
+async function serve() {
+  const connection = await nats.connect({ as: "worker", observer: recorded.observer() });
+  await startWorker(
+    TestService,
+    {
+      do: () => ({}),
+      async *count() {
+        yield {};
+      },
+    },
+    connection,
+    { drainTimeoutMs: 1_000 },
+  );
+}
+
+test.each([
+  ["ahead of", hourMs],
+  ["behind", -hourMs],
+])("a clock that is %s the server's: durations of durable calls are right", async (_, skew) => {
+  skewBy(skew);
+  const client = await nats.client({ observer: recorded.observer() });
+  const waitMs = 700;
+  const beganAt = performance.now();
+  // The time of a call is that of the server, too: it is not over before it has begun.
+  const calls = [
+    await client.do.submit({}, { timeoutMs: 60_000 }),
+    await client.count.submit({}, { timeoutMs: 60_000 }),
+  ];
+  await pause(waitMs);
+  await serve();
+  await calls[0]?.result();
+  await collect(client.count.attach(calls[1]?.id ?? ""));
+  await expectDuration(Metric.queueDuration, 2, waitMs, beganAt);
+  await expectDuration(Metric.callDuration, 2, waitMs, beganAt);
+  // Those of one process do not look at the time of day.
+  expect(await sumOf(Metric.processDuration, 2)).toBeLessThan(60);
+  expect(await sumOf(Metric.operationDuration, 2)).toBeLessThan(60);
+});
+
+test.each([
+  ["ahead of", hourMs],
+  ["behind", -hourMs],
+])("a client whose clock is %s the server's: so is that of a call it cancels", async (_, skew) => {
+  skewBy(skew);
+  const client = await nats.client({ observer: recorded.observer() });
+  const waitMs = 700;
+  const beganAt = performance.now();
+  const call = await client.do.submit({});
+  await pause(waitMs);
+  await call.cancel();
+  await expectDuration(Metric.callDuration, 1, waitMs, beganAt);
+});
+
+test("a call ends in time at a worker whose clock is behind the server's", async () => {
+  skewBy(-hourMs);
+  const client = await nats.client({ observer: recorded.observer() });
+  const call = await client.do.submit({}, { timeoutMs: 500 });
+  await pause(700);
+  await serve();
+  expect((await failureOf(call.result())).code).toBe(Code.DeadlineExceeded);
+  await sumOf(Metric.callDuration, 1);
+  const ended = await recorded.points(Metric.callsEnded);
+  expect(ended.map(({ attributes }) => attributes["outcome"])).toEqual(["expired"]);
+});
