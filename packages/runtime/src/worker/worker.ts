@@ -156,6 +156,12 @@ class ServiceWorker implements Worker {
       for (const durable of this.durables) {
         void durable.stop();
         durable.close();
+        durable.abort();
+      }
+      // Nobody can be answered any more: handlers are told, also those that never end.
+      const closed = new ConnectError("the worker's connection is closed", Code.Unavailable);
+      for (const responder of this.responders) {
+        responder.abort(closed);
       }
       for (const helper of this.helpers) {
         void helper.stop();
