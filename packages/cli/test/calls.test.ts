@@ -1,7 +1,6 @@
 import { readFileSync, writeFileSync } from "node:fs";
 import { isBuiltin } from "node:module";
 import { join } from "node:path";
-import { promisify } from "node:util";
 import { Code, ConnectError } from "@jetrpc/runtime";
 import { beforeEach, expect, test } from "vitest";
 import { until } from "../../runtime/test/support.js";
