@@ -480,11 +480,16 @@ test("spans end of calls that fail before anything is sent", async () => {
     },
   };
   await failureOf(collect(client.chat(input)));
+  const narrow = await nats.client({ observer: recorded.observer(), writeMaxBytes: 1 });
+  const refused = await failureOf(narrow.get({ text: "too long" }));
+  expect(refused.code).toBe(Code.ResourceExhausted);
   const own = await nats.client({ observer: recorded.observer(), interceptors: [throwsAtOnce] });
   for (const call of [own.get({}), own.do({}), collect(own.down({}))]) {
     expect(await failureOf(call)).toMatchObject({ code: Code.NotFound });
   }
-  expect(await recorded.spans(4)).toHaveLength(4);
+  const spans = await recorded.spans(5);
+  const codes = spans.map(({ attributes }) => attributes["rpc.status_code"]).sort();
+  expect(codes).toEqual([...Array(4).fill("NOT_FOUND"), "RESOURCE_EXHAUSTED"]);
 });
 
 test("a telemetry that throws fails no call", async () => {
