@@ -1,7 +1,7 @@
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import { Code, ConnectError } from "@jetrpc/runtime";
 import type { BulkAct as ActName, CallFilter as OperatorFilter } from "@jetrpc/runtime/operator";
-import { invalid, operatorFilter } from "./call-filter.js";
+import { operatorFilter } from "./call-filter.js";
 import { callError } from "./call-summary.js";
 import { errorGroupOf } from "./error-group.js";
 import {
@@ -11,6 +11,7 @@ import {
   type CallName,
   type CallOutcomeSchema,
 } from "./gen/jetrpc/console/v1/console_service_pb.js";
+import { invalid } from "./invalid.js";
 import type { Target } from "./target.js";
 
 /** Calls that are named in one request, at most, and acted upon at once. */

@@ -1,7 +1,7 @@
 import { timestampDate } from "@bufbuild/protobuf/wkt";
-import { Code, ConnectError } from "@jetrpc/runtime";
 import type { CallFilter as OperatorFilter } from "@jetrpc/runtime/operator";
 import { type CallFilter, CallState } from "./gen/jetrpc/console/v1/console_service_pb.js";
+import { invalid } from "./invalid.js";
 
 type StateName = NonNullable<OperatorFilter["states"]>[number];
 
@@ -73,9 +73,4 @@ function nameOf(state: CallState): StateName {
     throw invalid(`there is no state ${state}`);
   }
   return found[0] as StateName;
-}
-
-/** The error of a request that cannot be. */
-export function invalid(text: string): ConnectError {
-  return new ConnectError(text, Code.InvalidArgument);
 }

@@ -1,5 +1,4 @@
 import type { MessageInitShape } from "@bufbuild/protobuf";
-import { type Timestamp, timestampFromDate } from "@bufbuild/protobuf/wkt";
 import type { ConnectError } from "@jetrpc/runtime";
 import type { ListedCall } from "@jetrpc/runtime/operator";
 import { codeName } from "@jetrpc/runtime/schema";
@@ -9,6 +8,7 @@ import type {
   CallErrorSchema,
   CallSummarySchema,
 } from "./gen/jetrpc/console/v1/console_service_pb.js";
+import { timesOf } from "./times.js";
 
 /** A call as a list has it. */
 export function summaryOf(
@@ -29,15 +29,6 @@ export function summaryOf(
     ...(error && { error: callError(error) }),
     ...(state === "failed" && { errorGroup: errorGroupOf(service, method, error).key }),
   };
-}
-
-/** Those times that are known. */
-export function timesOf(times: Record<string, Date | undefined>): Record<string, Timestamp> {
-  return Object.fromEntries(
-    Object.entries(times).flatMap(([name, time]) =>
-      time && !Number.isNaN(Number(time)) ? [[name, timestampFromDate(time)]] : [],
-    ),
-  );
 }
 
 export function callError({

@@ -1,13 +1,7 @@
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import { timestampDate, timestampFromDate } from "@bufbuild/protobuf/wkt";
-import {
-  Code,
-  ConnectError,
-  createContextKey,
-  type HandlerContext,
-  type ServiceImpl,
-} from "@connectrpc/connect";
-import type { BulkAct as ActName } from "@jetrpc/runtime/operator";
+import { Code, ConnectError, type HandlerContext, type ServiceImpl } from "@connectrpc/connect";
+import type { BulkAct as ActName, CallStory } from "@jetrpc/runtime/operator";
 import { bindService, type MethodBinding } from "@jetrpc/runtime/schema";
 import { Abilities } from "./abilities.js";
 import type { ActLog } from "./act-log.js";
@@ -19,8 +13,8 @@ import {
   countDone,
   type Progress,
 } from "./call-acts.js";
-import { invalid, operatorFilter, showFilter } from "./call-filter.js";
-import { summaryOf, timesOf } from "./call-summary.js";
+import { operatorFilter, showFilter } from "./call-filter.js";
+import { summaryOf } from "./call-summary.js";
 import type { ActRecord, ServerView } from "./console-options.js";
 import { groupDeadLetters } from "./dead-letter-groups.js";
 import { delay } from "./delay.js";
@@ -36,6 +30,7 @@ import {
   type WatchOverviewResponseSchema,
 } from "./gen/jetrpc/console/v1/console_service_pb.js";
 import { infrastructureOf } from "./infrastructure.js";
+import { invalid } from "./invalid.js";
 import { readMergedPage } from "./merged-page.js";
 import { optionsOf } from "./method-options.js";
 import { problemsOf, problemsOfMethod } from "./problems.js";
@@ -43,22 +38,9 @@ import { checkRequest, deadLetterOf } from "./request-check.js";
 import type { Sampler } from "./sampler.js";
 import { type ShowOptions, showMessages, showStory } from "./story.js";
 import type { Target } from "./target.js";
-import type { User } from "./user.js";
+import { timesOf } from "./times.js";
+import { type User, userOf } from "./user.js";
 import { showWorker, workersByService } from "./worker-view.js";
-
-/** Who sends a request, or why it is refused; set before a method is called. */
-export const userKey = createContextKey<User | ConnectError>(
-  new ConnectError("nobody has looked who sends it", Code.Internal),
-);
-
-/** Who sends a request. Throws why it is refused. */
-export function userOf({ values }: Pick<HandlerContext, "values">): User {
-  const user = values.get(userKey);
-  if (user instanceof ConnectError) {
-    throw user;
-  }
-  return user;
-}
 
 /** How often a call that is followed is looked at, in ms. */
 const followMs = 1_000;
@@ -442,13 +424,7 @@ function callOf({ service, method, owner, callId }: CallName): NonNullable<ActRe
 }
 
 /** What changes when something happened to a call. */
-function changesIn({
-  state,
-  attempts,
-  messages,
-  progress,
-  workers,
-}: Awaited<ReturnType<ReturnType<Target["operator"]>["operator"]["showCall"]>>): string {
+function changesIn({ state, attempts, messages, progress, workers }: CallStory): string {
   const { done, total, message } = progress ?? {};
   return JSON.stringify([state, attempts, messages, done, total, message, workers], (key, value) =>
     key === "error" && value ? String(value) : value,

@@ -7,7 +7,6 @@ import {
   planService,
 } from "@jetrpc/runtime/operator";
 import { bindService, type ServiceBinding } from "@jetrpc/runtime/schema";
-import { timesOf } from "./call-summary.js";
 import type { ServerView } from "./console-options.js";
 import {
   DriftKind,
@@ -16,6 +15,7 @@ import {
   type StreamSchema,
 } from "./gen/jetrpc/console/v1/console_service_pb.js";
 import type { Target } from "./target.js";
+import { timesOf } from "./times.js";
 
 /** JetStream's answer about a stream, as far as it is shown. */
 interface StreamInfo {

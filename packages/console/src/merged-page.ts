@@ -1,5 +1,5 @@
 import type { CallFilter, ListedCall } from "@jetrpc/runtime/operator";
-import { invalid } from "./call-filter.js";
+import { invalid } from "./invalid.js";
 import type { Operated } from "./target.js";
 
 /** A call, and its service. */

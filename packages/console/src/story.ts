@@ -3,7 +3,7 @@ import { Code, ConnectError } from "@jetrpc/runtime";
 import { type CallStory, openStates } from "@jetrpc/runtime/operator";
 import { holdsBlobs, type MethodBinding } from "@jetrpc/runtime/schema";
 import { stateOf } from "./call-filter.js";
-import { callError, timesOf } from "./call-summary.js";
+import { callError } from "./call-summary.js";
 import {
   Ability,
   type AttemptSchema,
@@ -12,6 +12,7 @@ import {
   type PayloadSchema,
 } from "./gen/jetrpc/console/v1/console_service_pb.js";
 import { hidden, maskJson } from "./mask.js";
+import { timesOf } from "./times.js";
 
 /** Most characters of a payload in JSON. */
 const maxJson = 1024 * 1024;

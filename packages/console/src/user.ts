@@ -1,3 +1,4 @@
+import { createContextKey, type HandlerContext } from "@connectrpc/connect";
 import { Code, ConnectError } from "@jetrpc/runtime";
 import type { Role } from "./console-options.js";
 
@@ -18,4 +19,18 @@ export function checkMayAct({ role }: User): void {
   if (role !== "act") {
     throw new ConnectError(readOnly, Code.PermissionDenied);
   }
+}
+
+/** Who sends a request, or why it is refused; set before a method is called. */
+export const userKey = createContextKey<User | ConnectError>(
+  new ConnectError("nobody has looked who sends it", Code.Internal),
+);
+
+/** Who sends a request. Throws why it is refused. */
+export function userOf({ values }: Pick<HandlerContext, "values">): User {
+  const user = values.get(userKey);
+  if (user instanceof ConnectError) {
+    throw user;
+  }
+  return user;
 }

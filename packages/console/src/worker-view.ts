@@ -1,10 +1,10 @@
 import type { MessageInitShape } from "@bufbuild/protobuf";
-import { timesOf } from "./call-summary.js";
 import type { RunningWorker } from "./console-options.js";
 import type {
   ServiceWorkersSchema,
   WorkerSchema,
 } from "./gen/jetrpc/console/v1/console_service_pb.js";
+import { timesOf } from "./times.js";
 
 /** A worker as the contract has it. */
 export function showWorker(worker: RunningWorker): MessageInitShape<typeof WorkerSchema> {

@@ -187,18 +187,20 @@ async function watch(operators: readonly ServiceOperator[], intervalMs: number):
   stdin.on("data", onKey);
   stdout.write("\x1b[?1049h\x1b[?25l");
   try {
+    let rows: Row[] = [];
     while (!end.aborted) {
-      // A server that does not answer keeps nobody here.
-      const rows = await Promise.race([look(operators), ended]);
-      if (!rows) {
-        break;
-      }
+      // A server that does not answer ends nothing, and keeps nobody here.
+      const seen = await Promise.race([look(operators).catch(silence), ended]);
+      rows = seen ?? rows;
       // A line that fills its row would lose its last character to what erases the rest.
       const columns = (stdout.columns || 80) - 1;
       const height = stdout.rows || 24;
       const time = new Date().toISOString().slice(11, 19);
       const lines = [
-        `jetrpc top  ${time}  q ends it`.slice(0, columns),
+        `jetrpc top  ${time}  ${seen ? "q ends it" : "NATS does not answer; q ends it"}`.slice(
+          0,
+          columns,
+        ),
         "",
         ...tableFor(rows, columns),
       ];
@@ -215,6 +217,13 @@ async function watch(operators: readonly ServiceOperator[], intervalMs: number):
     stdin.off("data", onKey);
     stdin.setRawMode?.(false);
     stdin.pause();
+  }
+}
+
+/** Nothing is seen where the server does not answer. */
+function silence(error: unknown): undefined {
+  if (ConnectError.from(error).code !== Code.Unavailable) {
+    throw error;
   }
 }
 

@@ -20,6 +20,12 @@ import { Ago } from "./time.js";
 import { dateOf } from "./timestamps.js";
 import { useTitle } from "./use-title.js";
 
+/** More dead letters than these are looked at less often. */
+const many = 1_000;
+
+const countOf = (groups: readonly DeadLetterGroup[]) =>
+  groups.reduce((sum, { count }) => sum + Number(count), 0);
+
 /** Calls that failed for good, by their errors. */
 export function DeadLettersPage() {
   useTitle("Dead letters");
@@ -31,10 +37,11 @@ export function DeadLettersPage() {
     queryKey: ["groups", JSON.stringify(filter)],
     queryFn: ({ signal }) =>
       consoleClient.groupDeadLetters({ filter: { service, method, owner } }, { signal }),
-    refetchInterval: 5_000,
+    // Each look reads the headers of all of them.
+    refetchInterval: ({ state }) => (countOf(state.data?.groups ?? []) > many ? 30_000 : 5_000),
     placeholderData: (last) => last,
   });
-  const total = data?.groups.reduce((sum, { count }) => sum + Number(count), 0) ?? 0;
+  const total = countOf(data?.groups ?? []);
   const lookedBackTo = dateOf(data?.lookedBackTo);
   const isFiltered = service !== "" || owner !== "";
   const ask = (act: BulkAct, group?: DeadLetterGroup) => {
