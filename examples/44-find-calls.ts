@@ -44,6 +44,9 @@ const { calls } = await operator.listCalls({ callId: "invoice-42" });
 for (const { method, state, error } of calls) {
   console.log(`${method} is ${state}: ${error?.rawMessage}`);
 }
+// By what it is about: its request, its result, its error or its id.
+const about = await operator.listCalls({ contains: "SEA.jpg" });
+console.log(`about the sea: ${about.calls.map(({ callId }) => callId)}`);
 
 const story = await operator.showCall({ method: "Resize", callId: "invoice-42" });
 console.log("its request:", (await story.toJson())["request"]);
@@ -77,6 +80,7 @@ await connection.close();
 
 // Prints:
 // Resize is failed: width must be 1 or more
+// about the sea: invoice-42
 // its request: { photo: 'sea.jpg' }
 // refused: [ 'width' ]
 // replayed: 800-sea.jpg
