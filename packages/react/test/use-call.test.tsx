@@ -268,6 +268,14 @@ test("components that look at the same call share one follower, which ends with 
   );
   go.open();
   await screen.findByText("three 2", {}, patiently);
+  // Who comes late sees all of it at once.
+  rerender(
+    <StrictMode>
+      <Count name="three" method={method} id={id} />
+      <Count name="late" method={method} id={id} />
+    </StrictMode>,
+  );
+  expect(screen.getByText("late 2")).toBeTruthy();
   expect(attach).toHaveBeenCalledTimes(1);
   expect(signals.length).toBe(1);
   unmount();
