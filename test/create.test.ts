@@ -153,13 +153,23 @@ describe("npm create jetrpc", { timeout: 1_800_000 }, () => {
     expect(await newcomer.run("client", "Grace")).toContain("Dear Grace");
   });
 
-  test("makes a repository with a page, with npm", async () => {
+  test("makes a repository with a page, with npm and TypeScript 7", async () => {
     const newcomer = new Newcomer(npm);
     await newcomer.create("my-app", "--web");
-    newcomer.usePacked();
+    newcomer.usePacked({ typescript: "7.0.2" });
     await newcomer.install();
     await newcomer.run("run", "build");
     await usePage(newcomer);
+  });
+
+  test("makes a repository without a page, with an older pnpm", async () => {
+    const newcomer = new Newcomer(pnpm10);
+    await newcomer.create("my-app", "--name", "@acme/my-app");
+    newcomer.usePacked();
+    await newcomer.install();
+    await newcomer.run("test");
+    await newcomer.dev();
+    expect(await newcomer.run("client", "Grace")).toContain("Dear Grace");
   });
 });
 

@@ -257,7 +257,7 @@ apt_install() {
     for name in "$@"; do
       systemctl --quiet unmask "$name" 2>/dev/null || true
     done
-    fail "apt-get failed: $(grep -m 1 -E '^E: ' <<<"$says" || tail -n 1 <<<"$says")"
+    fail "apt-get failed: $(grep -m 1 -E '^E: ' <<<"$says" || last_line "$says")"
   }
   for name in "$@"; do
     systemctl --quiet unmask "$name" 2>/dev/null || true

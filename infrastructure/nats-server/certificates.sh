@@ -4,15 +4,11 @@
 set -euo pipefail
 umask 077
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-# shellcheck source-path=SCRIPTDIR source=lib/certificates.sh
-. "$here/lib/certificates.sh"
-
-say() { printf '%s\n' "$*" >&2; }
-fail() {
-  say "certificates.sh: $*"
-  exit 1
+# shellcheck source-path=SCRIPTDIR
+{
+  . "$here/lib/script.sh"
+  . "$here/lib/certificates.sh"
 }
-last_line() { tail -n 1 <<<"$1"; }
 
 if [ $# -lt 3 ] || [[ $1 == -* ]]; then
   say "certificates.sh FOLDER NAME HOST...

@@ -204,10 +204,6 @@ Acquire::https::Timeout "5";
 END
 }
 
-last_line() {
-  tail -n 1 <<<"$1"
-}
-
 # The kind of this machine as releases name it; empty for others.
 machine() {
   case $(uname -m) in

@@ -1,16 +1,18 @@
-# What each setup.sh is made of, besides its own options and steps. It defines usage,
-# option, flag, service_user, and the functions of its own.
-# shellcheck shell=bash disable=SC2154
+# What the scripts share. Each setup.sh has its own options and steps besides: it defines
+# usage, option, flag, service_user.
+# shellcheck shell=bash disable=SC2154,SC2034
 
 say() { printf '%s\n' "$*" >&2; }
 
 fail() {
-  say "setup.sh: $*"
+  say "${0##*/}: $*"
   exit 1
 }
 
+last_line() { tail -n 1 <<<"$1"; }
+
 wrong_usage() {
-  say "setup.sh: $*
+  say "${0##*/}: $*
 --help tells the options."
   exit 2
 }

@@ -39,7 +39,7 @@ test("makes a repository, and says what to do next", () => {
   const { status, stdout } = create(["shop/my-app"]);
   expect(status).toBe(0);
   expect(stdout).toContain("  cd shop/my-app\n  npm install\n  npm run dev\n");
-  expect(stdout).toContain("  npm run client -- Ada\n");
+  expect(stdout).toContain("in a second terminal:\n\n  cd shop/my-app\n  npm run client -- Ada\n");
   const made = readdirSync(join(home, "shop/my-app")).sort();
   expect(made).toEqual(
     [".env", ".gitignore", "README.md", "buf.gen.yaml", "buf.yaml", "package.json"].concat([
@@ -74,9 +74,12 @@ test("with pnpm its commands are pnpm's", () => {
   expect(existsSync(join(home, "my-app/pnpm-workspace.yaml"))).toBe(true);
 });
 
-test("a switch that npm keeps to itself is heeded", () => {
-  create(["my-app"], { npm_config_web: "true" });
-  expect(existsSync(join(home, "my-app/web/app.tsx"))).toBe(true);
+test("options that npm keeps to itself are heeded", () => {
+  const env = { npm_config_web: "true", npm_config_name: "my-app" };
+  const { stdout } = create(["My App"], env);
+  expect(stdout).toContain("The address of the page is in the output of npm run dev.");
+  expect(existsSync(join(home, "My App/web/app.tsx"))).toBe(true);
+  expect(manifestOf("My App")).toMatchObject({ name: "my-app" });
 });
 
 test("nothing is overwritten, and a new repository of git is filled", () => {
@@ -105,11 +108,36 @@ test.each([
   expect(readdirSync(home)).toEqual([]);
 });
 
+test("an old Node is named", () => {
+  const run = `Object.defineProperty(process.versions, "node", { value: "18.20.8" });
+const { main } = await import("${join(import.meta.dirname, "../dist/main.js")}");
+process.exitCode = await main(["my-app"]);`;
+  const { status, stderr } = spawnSync(process.execPath, ["--input-type=module", "-e", run], {
+    cwd: home,
+    encoding: "utf8",
+  });
+  expect({ status, stderr }).toEqual({
+    status: 1,
+    stderr: "create-jetrpc: this is Node 18.20.8, and Node 20 or newer is needed\n",
+  });
+  expect(readdirSync(home)).toEqual([]);
+});
+
 test("names are those that npm takes", () => {
   for (const name of ["my-app", "a", "@acme/app", "app_2.0"]) {
     expect(nameProblem(name), name).toBeUndefined();
   }
-  for (const name of ["", ".app", "_app", "App", "a/b", "über", "a b", "x".repeat(215)]) {
+  for (const name of [
+    "",
+    ".app",
+    "_app",
+    "App",
+    "a/b",
+    "über",
+    "a b",
+    "node_modules",
+    "x".repeat(215),
+  ]) {
     expect(nameProblem(name), name).toContain("is no name for npm");
   }
 });
