@@ -159,7 +159,7 @@ setInterval(() => {}, 1000);`,
     const groups = new ProcessGroups();
     onTestFinished(() => groups.close());
     // The parent of a process leaves the group, and does not ask how it ended.
-    const careless = `perl -e '$| = 1; if (fork) { print "$$\\n"; setpgrp(0, 0); sleep 1000 }'`;
+    const careless = `perl -e '$| = 1; if (fork) { setpgrp(0, 0); print "$$\\n"; sleep 1000 }'`;
     const group = groups.start(`${careless} & trap exit TERM; sleep 1000 & wait`, process.env);
     const [pid] = await once(group.stdout, "data");
     onTestFinished(() => void process.kill(Number(pid), "SIGKILL"));
