@@ -20,7 +20,7 @@ export function fishCompletion(all: readonly Words[]): string {
         return `complete -c jetrpc ${condition} -l ${word.slice(2)}${value} -d ${quote(description)}`;
       }),
       ...(askingCommands.includes(command)
-        ? [`complete -c jetrpc ${condition} -f -a ${asks}`]
+        ? [`complete -c jetrpc ${condition} ${noOption} -f -a ${asks}`]
         : []),
     ];
   });
