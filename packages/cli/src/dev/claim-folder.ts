@@ -22,7 +22,14 @@ export async function claimFolder(): Promise<{ release(): void }> {
     try {
       server.listen(path);
       await once(server, "listening");
-      return { release: () => void server.close() };
+      // The end of a process closes no server.
+      const remove = () => rmSync(path, { force: true });
+      process.once("exit", remove);
+      const release = () => {
+        process.off("exit", remove);
+        server.close();
+      };
+      return { release };
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code !== "EADDRINUSE") {
         throw error;
