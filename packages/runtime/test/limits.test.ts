@@ -1,5 +1,5 @@
 import { setTimeout as delay } from "node:timers/promises";
-import { Code, ConnectError, createClient, type Worker } from "@jetrpc/runtime";
+import { Code, ConnectError, createClient } from "@jetrpc/runtime";
 import { errors } from "@nats-io/nats-core";
 import { describe, expect, test } from "vitest";
 import { TestService } from "./gen/test/v1/test_pb.js";
@@ -37,7 +37,7 @@ describe("a limit of calls at once", () => {
   test("of a method makes others take over, and the rest wait", async () => {
     const finish = gate();
     const running = [0, 0];
-    const workers: Worker[] = [];
+    const workers: Awaited<ReturnType<typeof nats.worker>>[] = [];
     for (const index of running.keys()) {
       const worker = await nats.worker({
         two: async () => {
