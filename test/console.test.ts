@@ -148,11 +148,13 @@ describe.skipIf(!hasChromium)("jetrpc console, in a browser", { timeout: 3 * pat
   });
 
   test("who knows only what a call is about finds it by its request, its error or its result", async () => {
-    const submit = async (request: object) =>
-      await billing.client.sendInvoice.submit({ customer: "Ada", lines, ...request } as never);
-    const failed = await submit({ number: "8811", email: "grace.example.com" });
+    const submit = async (number: string, customer: string) =>
+      await billing.client.sendInvoice.submit({
+        ...{ number, customer, email: "grace@example.com", lines },
+      } as never);
+    const failed = await submit("8811", "Unlucky Ltd");
     await failed.result().catch(() => undefined);
-    await (await submit({ number: "8812", email: "grace@example.com" })).result();
+    await (await submit("8812", "Ada")).result();
     const page = await open("/");
     await page.getByRole("heading", { name: "Overview" }).waitFor();
     await page.keyboard.press("/");
