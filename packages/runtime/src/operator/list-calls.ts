@@ -22,7 +22,7 @@ import { TextSearch } from "./text-search.js";
 
 /** Messages that one page looks at, and how long it looks, in ms; about. */
 const lookLimit = 20_000;
-const lookMs = 700;
+const lookMs = 500;
 
 /** Messages that are asked for at once, at most: headers, and all of them. */
 const mostAtOnce = 4096;

@@ -82,7 +82,7 @@ export interface CallPage {
   /**
    * The newest first. A page may have fewer calls than were asked for, and none, and others may
    * follow: the server has no index of states and of beginnings of ids, so that a page ends after
-   * it has looked at 20,000 entries of logs, or for 0.7 s.
+   * it has looked at 20,000 entries of logs, or for 0.5 s.
    */
   readonly calls: readonly ListedCall[];
   /** For the next page; undefined when this is the last one. */
