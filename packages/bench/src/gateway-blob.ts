@@ -4,6 +4,7 @@ import { parseArgs } from "node:util";
 import { startNats } from "@jetrpc/testing";
 import { Child } from "./child.js";
 import type { BlobReply } from "./gateway-blob-client.js";
+import type { Held } from "./gateway-process.js";
 import { ProcessWatch } from "./process-watch.js";
 import { readNumber, runCommand } from "./settings.js";
 
@@ -31,12 +32,14 @@ async function measure(bytes: number, cuts: number) {
     const watches = [gateway, client].map(({ pid }) => new ProcessWatch(pid));
     const { upload, download, digest } = (await client.next()) as BlobReply;
     const [ofGateway, ofClient] = watches.map((watch) => watch.stop());
+    const { peak } = (await gateway.ask("memory")) as Held;
     return {
       bytes,
       upload,
       download,
       isSame: upload.digest === digest && download.digest === digest,
       gateway: ofGateway,
+      peak,
       client: ofClient,
     };
   } finally {
@@ -65,6 +68,7 @@ await runCommand(usage, async () => {
     way("download", row.download),
     rss("gateway", row.gateway),
     rss("client", row.client),
+    `gateway at its most: RSS ${mb(row.peak.rss)}, of it heap ${mb(row.peak.heapTotal)} (used ${mb(row.peak.heapUsed)}), array buffers ${mb(row.peak.arrayBuffers)}, other external ${mb(row.peak.external - row.peak.arrayBuffers)}`,
   ];
   console.log(values.json ? JSON.stringify(row) : lines.join("\n"));
   process.exitCode = row.isSame ? 0 : 1;

@@ -5,6 +5,7 @@ import { createServer } from "node:net";
 import { parseArgs } from "node:util";
 import { startNats } from "@jetrpc/testing";
 import { Child } from "./child.js";
+import type { Held } from "./gateway-process.js";
 import type { RunRequest } from "./process.js";
 import { formatColumns } from "./report.js";
 import { readNumber, runCommand } from "./settings.js";
@@ -14,12 +15,6 @@ const usage = `npm run bench:gateway -- [options]
   --calls N        unary calls, 64 at once, in ten parts (default 100000)
   --followers N    followers of calls at once, three times over (default 1000)
   --json FILE      writes the rows as JSON`;
-
-/** A heap that did not get smaller for so long, in ms, is what is left. */
-const steadyMs = 3_000;
-
-/** How long to wait for that, in ms. */
-const maxSettleMs = 60_000;
 
 /** What the gateway held, in bytes after a collection, as `--json` writes it. */
 interface Row {
@@ -69,24 +64,9 @@ async function measure(
       return ((await varz.json()) as { subscriptions: number }).subscriptions;
     };
     const rows: Row[] = [];
-    const memory = async () => (await gateway.ask("memory")) as NodeJS.MemoryUsage;
-    /** Waits until the gateway has let go of what it is going to let go of. */
-    const settled = async () => {
-      const until = performance.now() + maxSettleMs;
-      let least = (await memory()).heapUsed;
-      for (let since = performance.now(); performance.now() < until; ) {
-        await new Promise((resolve) => setTimeout(resolve, 100));
-        const { heapUsed } = await memory();
-        if (heapUsed < least * 0.98) {
-          least = heapUsed;
-          since = performance.now();
-        } else if (performance.now() > since + steadyMs) {
-          return;
-        }
-      }
-    };
+    const held = async () => (await gateway.ask("memory")) as Held;
     const look = async (after: string) => {
-      const { heapUsed, rss } = await memory();
+      const { heapUsed, rss } = await held();
       const row = { after, heap: heapUsed, rss, subscriptions: await subscriptions() };
       report(JSON.stringify(row));
       rows.push(row);
@@ -101,11 +81,16 @@ async function measure(
       await look(`${done} calls`);
     }
     for (let round = 1; round <= 3; round++) {
+      const { sockets } = await held();
       const crowd = new Child("followers", "followers-process.js", [address, `${followers}`]);
       await crowd.next();
       await look(`${followers} followers, ${round}`);
       await crowd.stop();
-      await settled();
+      // It hears of their end a little later, and ends what it did for them.
+      const until = performance.now() + 30_000;
+      do {
+        await new Promise((resolve) => setTimeout(resolve, 1_000));
+      } while ((await held()).sockets > sockets && performance.now() < until);
       await look(`they were cut, ${round}`);
     }
     return rows;
