@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import { createServer, type Server } from "node:http";
+import { createServer, type IncomingHttpHeaders, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { Code } from "@jetrpc/runtime";
 import { exportJWK, generateKeyPair, type JWTPayload, SignJWT } from "jose";
@@ -188,7 +188,7 @@ test("two tabs of a browser log in at once", async () => {
 test("logins that nobody ends make room for others", async () => {
   const { its, url } = await startWith(ada);
   const begin = async () => (await send(`${url}/login`)).headers;
-  const finish = async ({ location = "" }: { location?: string }, cookie: string) =>
+  const finish = async ({ location = "" }: IncomingHttpHeaders, cookie: string) =>
     (await send(its.authorize(location).href, { headers: { cookie } })).status;
   const oldest = await begin();
   for (let count = 0; count < 1_000; count += 50) {

@@ -73,7 +73,7 @@ export function universalRequest(
   header: Headers,
   signal: AbortSignal,
   contextValues: ContextValues,
-  body = bodyOf(request),
+  body: AsyncIterable<Uint8Array> = bodyOf(request),
 ): UniversalServerRequest {
   return {
     httpVersion: request.httpVersion,

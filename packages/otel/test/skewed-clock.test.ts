@@ -60,14 +60,12 @@ test.each([
   const waitMs = 700;
   const beganAt = performance.now();
   // The time of a call is that of the server, too: it is not over before it has begun.
-  const calls = [
-    await client.do.submit({}, { timeoutMs: 60_000 }),
-    await client.count.submit({}, { timeoutMs: 60_000 }),
-  ];
+  const unary = await client.do.submit({}, { timeoutMs: 60_000 });
+  const streaming = await client.count.submit({}, { timeoutMs: 60_000 });
   await pause(waitMs);
   await serve();
-  await calls[0]?.result();
-  await collect(client.count.attach(calls[1]?.id ?? ""));
+  await unary.result();
+  await collect(streaming);
   await expectDuration(Metric.queueDuration, 2, waitMs, beganAt);
   await expectDuration(Metric.callDuration, 2, waitMs, beganAt);
   // Those of one process do not look at the time of day.
