@@ -99,6 +99,15 @@ export function useNats(services: readonly DescService[] = testServices) {
     connect({ nats: { ...patient, servers, ...users?.options("root") } });
   /** Cleans up after each test of the file. */
   let cleaner: Connection;
+  /** True when a test has ended its server meanwhile: it may take long to be connected again. */
+  let isCut = false;
+  const openCleaner = async () => {
+    cleaner = await connectRoot(server.url);
+    isCut = false;
+    void watchForCuts(cleaner, () => {
+      isCut = true;
+    });
+  };
   /** Streams that no test has changed. */
   const unused = new Set<string>();
   const start = async (options: Pick<NatsOptions, "maxPayload"> = {}) => {
@@ -116,11 +125,15 @@ export function useNats(services: readonly DescService[] = testServices) {
 
   beforeAll(async () => {
     server = await start();
-    cleaner = await connectRoot(server.url);
+    await openCleaner();
   });
   afterEach(async () => {
     for (const close of open.splice(0).reverse()) {
       await close();
+    }
+    if (isCut) {
+      await cleaner.close();
+      await openCleaner();
     }
     const left = await removeStreams(cleaner, unused);
     if (users) {
@@ -172,6 +185,14 @@ export function useNats(services: readonly DescService[] = testServices) {
     },
   };
   return self;
+}
+
+async function watchForCuts({ nats }: Connection, onCut: () => void): Promise<void> {
+  for await (const { type } of nats.status()) {
+    if (type === "disconnect") {
+      onCut();
+    }
+  }
 }
 
 /** Removes all streams but those that are as they were made, and returns their names. */
