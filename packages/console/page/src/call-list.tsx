@@ -272,7 +272,7 @@ function Waiting() {
       <span className="hidden">Looking for calls…</span>
       {Array.from({ length: 8 }, (_, index) => (
         // biome-ignore lint/suspicious/noArrayIndexKey: they are all alike
-        <div key={index} className="row-waits">
+        <div key={index} className="row-waits" aria-hidden="true">
           <span className="waits">{"0".repeat(12 + ((index * 7) % 20))}</span>
         </div>
       ))}

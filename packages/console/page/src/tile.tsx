@@ -21,7 +21,11 @@ export function Tile({
     <>
       <span className="name">{name}</span>
       <span className={`value ${value === undefined ? "" : tone}`}>
-        {value ?? <span className="waits">000</span>}
+        {value ?? (
+          <span className="waits" aria-hidden="true">
+            000
+          </span>
+        )}
         {unit && value !== undefined && <small> {unit}</small>}
       </span>
       {note && <span className="note">{note}</span>}
