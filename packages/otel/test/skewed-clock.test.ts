@@ -2,7 +2,7 @@ import { setTimeout as pause } from "node:timers/promises";
 import { Code, startWorker } from "@jetrpc/runtime";
 import { afterEach, expect, test, vi } from "vitest";
 import { TestService } from "../../runtime/test/gen/test/v1/test_pb.js";
-import { collect, failureOf, useNats } from "../../runtime/test/support.js";
+import { collect, failureOf, submittedInTime, useNats } from "../../runtime/test/support.js";
 import { Metric } from "../src/conventions.js";
 import { useTelemetry } from "./recorded.js";
 
@@ -90,7 +90,7 @@ test.each([
 test("a call ends in time at a worker whose clock is behind the server's", async () => {
   skewBy(-hourMs);
   const client = await nats.client({ observer: recorded.observer() });
-  const call = await client.do.submit({}, { timeoutMs: 500 });
+  const call = await submittedInTime(() => client.do.submit({}, { timeoutMs: 500 }));
   await pause(700);
   await serve();
   expect((await failureOf(call.result())).code).toBe(Code.DeadlineExceeded);
