@@ -77,14 +77,24 @@ export class SpanWatch implements Watch {
         },
         main.own,
       );
-      for (const call of others) {
-        call.span.addLink(linkTo(span, "batch"));
-      }
       const parent = others.length > 0 ? withoutCallId(main.own) : main.own;
-      return new SpanWatch(span, withSpan(parent, span), main.parts, batchOf(rpcMethod));
+      const watch = new SpanWatch(span, withSpan(parent, span), main.parts, batchOf(rpcMethod));
+      for (const call of others) {
+        call.linkToBatch(span);
+      }
+      return watch;
     } catch (error) {
       diag.error("@jetrpc/otel", error);
       return undefined;
+    }
+  }
+
+  /** The span of the batch has begun: whatever becomes of the link, it has to end. */
+  private linkToBatch(batch: Span): void {
+    try {
+      this.span.addLink(linkTo(batch, "batch"));
+    } catch (error) {
+      diag.error("@jetrpc/otel", error);
     }
   }
 

@@ -324,10 +324,10 @@ export async function tellEnd(
 ): Promise<void> {
   const { clock, observer } = link;
   if (observer?.ended) {
-    if (clock.isStale) {
-      const end = await lastEntry(link, method, call).catch(() => undefined);
-      clock.learn(end?.storedAtMs ?? 0, beganAt);
-    }
+    await clock.refresh(
+      beganAt,
+      async () => (await lastEntry(link, method, call))?.storedAtMs ?? 0,
+    );
     const ownMs = acceptedAtMs && clock.toOwn(acceptedAtMs);
     link.guard(() => observer.ended?.(method, outcome, ownMs));
   }
