@@ -162,3 +162,38 @@ test("where few traces are kept, a batch is in the one that is", async () => {
   expect(seen).toEqual(["2".repeat(32)]);
   void client;
 });
+
+test("a link that throws costs neither the batch nor its span", async () => {
+  const broken = new BasicTracerProvider({
+    spanProcessors: [
+      {
+        onStart: (span) => {
+          span.addLink = () => {
+            throw new Error("broken");
+          };
+        },
+        onEnd: (span) => {
+          ended.push(span.name);
+        },
+        forceFlush: async () => undefined,
+        shutdown: async () => undefined,
+      },
+    ],
+  });
+  const ended: string[] = [];
+  const client = await serve((texts) => texts, 2, { tracerProvider: broken });
+  const answers = await Promise.all(["a", "b"].map((text) => client.do({ text })));
+  expect(answers.map(({ text }) => text)).toEqual(["a", "b"]);
+  await until(() => ended.length === 3);
+  expect(ended.sort()).toEqual([batchName, attemptName, attemptName].sort());
+});
+
+test("the SDK keeps 128 links of a span, as docs/telemetry.md says", async () => {
+  const span = recorded.tracers.getTracer("links").startSpan("many");
+  for (let i = 0; i < 200; i++) {
+    span.addLink({ context: span.spanContext() });
+  }
+  span.end();
+  const [many] = await recorded.spans(1, "many");
+  expect(many?.links).toHaveLength(128);
+});

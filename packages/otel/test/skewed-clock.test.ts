@@ -87,6 +87,21 @@ test.each([
   await expectDuration(Metric.callDuration, 1, waitMs, beganAt);
 });
 
+test.each([hourMs, -hourMs])(
+  "a clock that is set by %i ms meanwhile: so are the next ones",
+  async (skew) => {
+    const client = await nats.client({ observer: recorded.observer() });
+    const beganAt = performance.now();
+    const first = await client.do.submit({});
+    await first.cancel();
+    await sumOf(Metric.callDuration, 1);
+    skewBy(skew);
+    const second = await client.do.submit({});
+    await second.cancel();
+    await expectDuration(Metric.callDuration, 2, 0, beganAt);
+  },
+);
+
 test("a call ends in time at a worker whose clock is behind the server's", async () => {
   skewBy(-hourMs);
   const client = await nats.client({ observer: recorded.observer() });
