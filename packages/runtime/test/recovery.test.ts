@@ -1,11 +1,12 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { create, toBinary } from "@bufbuild/protobuf";
+import { Code, ConnectError } from "@jetrpc/runtime";
 import { createOperator } from "@jetrpc/runtime/operator";
 import { startNats } from "@jetrpc/testing";
 import { headers } from "@nats-io/transport-node";
 import { expect, onTestFinished, test } from "vitest";
 import { ResponseSchema, TestService } from "./gen/test/v1/test_pb.js";
-import { collect, until, useNats } from "./support.js";
+import { collect, gate, until, useNats } from "./support.js";
 import { Stops, WireTap } from "./wire-tap.js";
 
 const nats = useNats();
@@ -145,4 +146,74 @@ test("a stopping worker adds nothing to the log of a call that has ended", async
   await drained;
   const reply = await root.nats.request("$JS.API.STREAM.INFO.TEST_LOG");
   expect((reply.json() as { state: object }).state).toMatchObject({ messages: 1 });
+});
+
+test("a worker whose connection is closed stops its handlers, and its calls go to another worker once", async () => {
+  const begun = gate();
+  const reasons: unknown[] = [];
+  const worker = await nats.worker({
+    do: (_, { signal }) => {
+      begun.open();
+      return new Promise((_, reject) => {
+        signal.addEventListener("abort", () => {
+          reasons.push(signal.reason);
+          // Nothing of that is stored: it is not why the call ends.
+          reject(new ConnectError("bad", Code.InvalidArgument));
+        });
+      });
+    },
+  });
+  const client = await nats.client();
+  const call = await client.do.submit({}, { callId: "moved" });
+  await begun.opened;
+  await worker.connection.close();
+  await until(() => reasons.length > 0);
+  expect(reasons).toMatchObject([{ code: Code.Unavailable }]);
+  const attempts: (number | undefined)[] = [];
+  await nats.worker({
+    do: (_, { attempt }) => {
+      attempts.push(attempt);
+      return { text: "done" };
+    },
+  });
+  expect((await call.result()).text).toBe("done");
+  expect(attempts).toEqual([2]);
+  const operator = createOperator(await nats.connect(), TestService);
+  expect(await collect(operator.deadLetters())).toEqual([]);
+  const root = (await nats.connect()).nats;
+  const queue = async () =>
+    ((await root.request("$JS.API.STREAM.INFO.TEST")).json() as { state: { messages: number } })
+      .state.messages;
+  await until(async () => (await queue()) === 0);
+  expect(attempts).toEqual([2]);
+});
+
+test("a worker that is connected again goes on with what runs", async () => {
+  await using server = await nats.start();
+  const { url } = server;
+  const begun = gate();
+  const ends = gate();
+  const signals: AbortSignal[] = [];
+  let running = 0;
+  const step = async (signal: AbortSignal) => {
+    signals.push(signal);
+    if (++running === 2) {
+      begun.open();
+    }
+    await ends.opened;
+    return { text: "done" };
+  };
+  const worker = await nats.worker(
+    { do: (_, { signal }) => step(signal), get: (_, { signal }) => step(signal) },
+    { url },
+  );
+  const client = await nats.client({ url });
+  const call = await client.do.submit({});
+  client.get({}, { timeoutMs: 240_000 }).catch(() => undefined);
+  await begun.opened;
+  await server.restart();
+  await until(() => worker.logged.some(({ message }) => message.endsWith("there again")));
+  expect(signals.map(({ aborted }) => aborted)).toEqual([false, false]);
+  ends.open();
+  expect((await call.result()).text).toBe("done");
 });
