@@ -202,6 +202,23 @@ describe("a list of calls", () => {
       const found = calls.map(({ owner, callId }) => `${owner}/${callId}`);
       expect(found).toEqual(expected.slice(1));
     }
+    for (const forged of [
+      { span: 0 },
+      { span: null },
+      { span: 2 ** 53 },
+      { span: -1 },
+      { wanted: null },
+      { wanted: 0.5 },
+      { before: 2 ** 52 },
+    ]) {
+      const [key, cursors] = JSON.parse(Buffer.from(nextPageToken, "base64url").toString());
+      Object.assign(cursors.queue, forged);
+      const pageToken = Buffer.from(JSON.stringify([key, cursors])).toString("base64url");
+      expect(
+        await failureOf(self.listCalls({}, { pageToken })),
+        JSON.stringify(forged),
+      ).toMatchObject({ code: Code.InvalidArgument });
+    }
   });
 
   test("is for an observer that may read, who may change nothing; another one is told who may", async () => {

@@ -278,6 +278,8 @@ export function writeToken(selection: Selection, cursors: Cursors): string {
   return base64Encode(new TextEncoder().encode(text), "url");
 }
 
+const isCount = (each: unknown) => Number.isSafeInteger(each) && Number(each) >= 0;
+
 /** Reads where a list goes on. Throws InvalidArgument for a token of another list. */
 export function readToken(selection: Selection, token: string): Cursors {
   try {
@@ -285,9 +287,10 @@ export function readToken(selection: Selection, token: string): Cursors {
     const isWhole = Object.entries(cursors as Cursors).every(
       ([place, cursor]) =>
         places.includes(place as Place) &&
-        [cursor.first, cursor.before, cursor.top, cursor.wanted ?? 0, cursor.span ?? 0].every(
-          (each) => Number.isSafeInteger(each) && each >= 0,
-        ),
+        [cursor.first, cursor.before, cursor.top].every(isCount) &&
+        [cursor.wanted, cursor.span].every((each) => each === undefined || isCount(each)) &&
+        cursor.span !== 0 &&
+        cursor.before <= cursor.top,
     );
     if (key === selection.key && isWhole) {
       return cursors as Cursors;

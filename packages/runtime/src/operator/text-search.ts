@@ -1,10 +1,20 @@
 import {
+  type DescExtension,
+  type DescField,
   type DescMessage,
-  type JsonValue,
+  getExtension,
+  isMessage,
   type Message,
-  ScalarType,
   toJson,
 } from "@bufbuild/protobuf";
+import {
+  isReflectList,
+  isReflectMap,
+  isReflectMessage,
+  type ReflectMessage,
+  reflect,
+} from "@bufbuild/protobuf/reflect";
+import { AnySchema, anyUnpack } from "@bufbuild/protobuf/wkt";
 import { Code } from "@connectrpc/connect";
 import { isOpenAt, type PlacedCall } from "../ledger/call-places.js";
 import { StoredRequest } from "../ledger/stored-request.js";
@@ -13,6 +23,10 @@ import { decode, decodeRequest } from "../message/codec.js";
 import { encodingOf } from "../message/encoding.js";
 import { methodNamed, type ServiceBinding } from "../schema/binding.js";
 import { typesOf } from "../schema/type-registry.js";
+
+/** Messages that JSON writes as one text or number, also when that is zero. */
+const writtenAsOne =
+  /^google\.protobuf\.(Timestamp|Duration|FieldMask|(Bool|String|Float|Double|U?Int(32|64))Value)$/;
 
 /** Looks for a text in calls, as a person reads them; capitals make no difference. */
 export class TextSearch {
@@ -54,26 +68,59 @@ export class TextSearch {
   }
 
   private isIn(schema: DescMessage, message: Message): boolean {
-    const json = toJson(schema, message, { registry: typesOf(this.service.desc) });
-    return this.isInJson(json, schema);
+    return this.isInMessage(reflect(schema, message));
   }
 
-  private isInJson(json: JsonValue, schema: DescMessage | undefined): boolean {
-    if (Array.isArray(json)) {
-      return json.some((each) => this.isInJson(each, schema));
-    }
-    if (typeof json !== "object" || json === null) {
-      return this.has(String(json));
-    }
-    return Object.entries(json).some(([name, value]) => {
-      const field = schema?.fields.find(({ jsonName }) => jsonName === name);
-      if (field?.fieldKind === "map") {
-        const entries = Object.entries(value ?? {});
-        return entries.some(([key, each]) => this.has(key) || this.isInJson(each, field.message));
+  private isInMessage(message: ReflectMessage): boolean {
+    const registry = typesOf(this.service.desc);
+    const { desc } = message;
+    if (isMessage(message.message, AnySchema)) {
+      const any = message.message;
+      const type = registry.getMessage(any.typeUrl.slice(any.typeUrl.lastIndexOf("/") + 1));
+      const packed = type && anyUnpack(any, type);
+      if (any.typeUrl !== "" && !packed) {
+        throw new Error(`unknown type ${any.typeUrl}`);
       }
-      // Their base64 has any short text by chance.
-      return field?.scalar !== ScalarType.BYTES && this.isInJson(value, field?.message);
+      return this.has(any.typeUrl) || (!!packed && this.isIn(type, packed));
+    }
+    if (writtenAsOne.test(desc.typeName)) {
+      return this.has(String(toJson(desc, message.message)));
+    }
+    const isInField = desc.fields.some(
+      (field) => message.isSet(field) && this.isInValue(field, message.get(field)),
+    );
+    return isInField || this.isInExtension(message.message, desc);
+  }
+
+  private isInExtension(message: Message, desc: DescMessage): boolean {
+    const registry = typesOf(this.service.desc);
+    const numbers = new Set(message.$unknown?.map(({ no }) => no));
+    return [...numbers].some((no) => {
+      const extension = registry.getExtensionFor(desc, no);
+      return extension && this.isInValue(extension, getExtension(message, extension));
     });
+  }
+
+  private isInValue(field: DescField | DescExtension, value: unknown): boolean {
+    if (isReflectMap(value)) {
+      return [...value].some(([key, each]) => this.has(String(key)) || this.isInValue(field, each));
+    }
+    if (isReflectList(value) || Array.isArray(value)) {
+      return [...value].some((each) => this.isInValue(field, each));
+    }
+    if (isReflectMessage(value)) {
+      return this.isInMessage(value);
+    }
+    if (field.message && isMessage(value)) {
+      return this.isIn(field.message, value);
+    }
+    if (field.enum) {
+      const isNull = field.enum.typeName === "google.protobuf.NullValue";
+      const name = field.enum.value[Number(value)]?.name;
+      return this.has(isNull ? "null" : (name ?? String(value)));
+    }
+    // A person does not read bytes, and their base64 has any short text by chance.
+    return !(value instanceof Uint8Array) && this.has(String(value));
   }
 
   private has(text: string): boolean {
