@@ -417,9 +417,9 @@ test("a call that takes longer than a body may take to arrive is answered, by ev
       return {};
     },
   });
-  const { url } = await gateway({ limits: { bodyTimeoutMs: 200 } });
+  const { url } = await gateway({ limits: { bodyTimeoutMs: 2_000 } });
   await postJson(`${url}${get}`, {});
-  end = new Promise((resolve) => setTimeout(resolve, 1_000));
+  end = new Promise((resolve) => setTimeout(resolve, 4_000));
   const transports = (["1.1", "2"] as const).flatMap((httpVersion) => [
     createConnectTransport({ baseUrl: url, httpVersion }),
     createConnectTransport({ baseUrl: url, httpVersion, useHttpGet: true }),

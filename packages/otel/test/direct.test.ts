@@ -314,7 +314,7 @@ test("a request that is refused before its handler has a SERVER span with the er
   const root = await nats.connect();
   const headers = makeHeaders();
   headers.set("Jetrpc-Timeout-Ms", "soon");
-  await root.nats.request("test.v1.TestService.rpc.Get", "", { timeout: 5_000, headers });
+  await root.nats.request("test.v1.TestService.rpc.Get", "", { timeout: 60_000, headers });
   await root.nats.request("test.v1.TestService.rpc.Get", new Uint8Array([255]));
   const spans = await recorded.spans(2, "test.v1.TestService/Get");
   for (const { kind, attributes } of spans) {

@@ -62,7 +62,7 @@ test.each([
   headers.set("traceparent", traceparent);
   headers.set("tracestate", "=,=,~");
   headers.set("baggage", ";;;=");
-  await root.nats.request("test.v1.TestService.rpc.Get", "", { timeout: 5_000, headers });
+  await root.nats.request("test.v1.TestService.rpc.Get", "", { timeout: 60_000, headers });
   const [span] = await recorded.spans(1);
   expect([span?.kind, span?.parentSpanContext]).toEqual([SpanKind.SERVER, undefined]);
 });
