@@ -20,7 +20,8 @@ const maxMissed = 6;
 /** Tells from the figures of workers, which count from their start, what they did since it was asked. */
 export class WorkDone {
   private readonly known = new Map<string, Known>();
-  private lastMs = Number.POSITIVE_INFINITY;
+  /** When it asked the last times: who began since then was not forgotten, but has not answered yet. */
+  private readonly askedMs: number[] = [];
 
   /** What was done since the last call, by `service/Method`; nothing at the first one. */
   since(workers: readonly RunningWorker[], nowMs: number): Map<string, Work> {
@@ -31,7 +32,7 @@ export class WorkDone {
       }
     }
     for (const { id, service, started, methods } of workers) {
-      const isNew = Date.parse(started ?? "") >= this.lastMs;
+      const isNew = Date.parse(started ?? "") >= (this.askedMs[0] ?? Number.POSITIVE_INFINITY);
       for (const { name, calls, errors, averageMs } of methods) {
         const key = `${id} ${service}/${name}`;
         const now = { handled: calls, errors, totalMs: calls * averageMs };
@@ -45,7 +46,10 @@ export class WorkDone {
         done.set(`${service}/${name}`, sum);
       }
     }
-    this.lastMs = nowMs;
+    this.askedMs.push(nowMs);
+    if (this.askedMs.length > maxMissed) {
+      this.askedMs.shift();
+    }
     return done;
   }
 }

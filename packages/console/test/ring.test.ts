@@ -46,4 +46,11 @@ test("work is what was done since: of old workers, of new ones, and of those tha
   // b did not answer once.
   expect(handled([worker("a", 103, 0), worker("b", 9, 2_500)], 5_000)).toBe(2);
   expect(work.since([worker("a", 105, 0)], 6_000).get("a.v1.S/Do")).toMatchObject({ totalMs: 20 });
+  // It began at 5,500, and a busy machine was late with its first answer.
+  expect(handled([worker("a", 105, 0), worker("d", 5, 5_500)], 7_000)).toBe(5);
+  // One that was forgotten meanwhile did it who knows when.
+  for (let nowMs = 8_000; nowMs < 16_000; nowMs += 1_000) {
+    expect(handled([worker("a", 105, 0)], nowMs)).toBe(0);
+  }
+  expect(handled([worker("a", 105, 0), worker("d", 50, 5_500)], 16_000)).toBe(0);
 });
