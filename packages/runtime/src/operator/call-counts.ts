@@ -62,7 +62,7 @@ export async function countAll(
   service: ServiceBinding,
   { windowMs = 300_000, maxEntries = 20_000 }: CountOptions,
 ): Promise<CallCounts[]> {
-  const now = Date.now();
+  const now = link.clock.nowMs;
   const { tallies, sinceMs } = await readRecent(link, service, now - windowMs, maxEntries);
   const durable = [...service.methods.values()].filter(({ delivery }) => delivery === "durable");
   const counts = durable.map((method) =>
