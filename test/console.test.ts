@@ -426,6 +426,8 @@ describe.skipIf(!hasChromium)("jetrpc console, in a browser", { timeout: 3 * pat
         for (const width of [320, 1280]) {
           await page.setViewportSize({ width, height: 800 });
           await page.locator("main").getByText(ready).first().waitFor();
+          // Places of what is not loaded yet have a text without contrast.
+          await expect.poll(() => page.locator("main [aria-busy=true]").count()).toBe(0);
           await expectAccessible(page, `${path} at ${width}`);
         }
       }
