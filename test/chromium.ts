@@ -1,5 +1,5 @@
 import { existsSync } from "node:fs";
-import { type Browser, chromium } from "playwright-core";
+import { type Browser, type BrowserContext, chromium } from "playwright-core";
 
 /** Debian's. CI has it. */
 const executablePath = "/usr/bin/chromium";
@@ -21,4 +21,21 @@ export function launchChromium(): Promise<Browser> {
       "--disable-sync",
     ],
   });
+}
+
+/** A browser of its own, with nothing stored. What its pages complain of is added to `problems`. */
+export async function openContext(
+  browser: Browser,
+  problems: string[],
+  options: Parameters<Browser["newContext"]>[0] = {},
+): Promise<BrowserContext> {
+  const context = await browser.newContext(options);
+  context.on("weberror", (error) => problems.push(String(error.error())));
+  context.on("console", (message) => {
+    // React warns there, and the browser tells what the policy of the page refused.
+    if (message.type() === "error" && !message.text().startsWith("Failed to load resource")) {
+      problems.push(message.text());
+    }
+  });
+  return context;
 }

@@ -1,15 +1,12 @@
-import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { readFile } from "node:fs/promises";
-import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { type Browser, type BrowserContext, chromium, type Page } from "playwright-core";
+import type { Browser, BrowserContext, Page } from "playwright-core";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
+import { axeFindings, widthsOf } from "./accessible.js";
 import { Billing, type ConsoleProcess, consoleToken } from "./billing.js";
-
-/** Debian's. CI has it. */
-const chromiumPath = "/usr/bin/chromium";
-const hasChromium = existsSync(chromiumPath) || process.env["CI"] !== undefined;
+import { hasChromium, launchChromium, openContext } from "./chromium.js";
 
 /** The machine may be busy with all other tests, in ms. */
 const patienceMs = 150_000;
@@ -33,10 +30,7 @@ describe.skipIf(!hasChromium)("jetrpc console, in a browser", { timeout: 3 * pat
     billing = await Billing.start();
     await billing.startWorker();
     shown = await billing.startConsole();
-    browser = await chromium.launch({
-      executablePath: chromiumPath,
-      args: ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"],
-    });
+    browser = await launchChromium();
     session = await logIn(shown.address);
   }, 2 * patienceMs);
   afterEach(async () => {
@@ -51,15 +45,8 @@ describe.skipIf(!hasChromium)("jetrpc console, in a browser", { timeout: 3 * pat
   });
 
   async function newContext(options: Parameters<Browser["newContext"]>[0] = {}) {
-    const context = await browser.newContext(options);
+    const context = await openContext(browser, problems, options);
     context.setDefaultTimeout(patienceMs);
-    context.on("weberror", (error) => problems.push(String(error.error())));
-    context.on("console", (message) => {
-      // React warns there, and the browser tells what the policy of the page refused.
-      if (message.type() === "error" && !message.text().startsWith("Failed to load resource")) {
-        problems.push(message.text());
-      }
-    });
     contexts.push(context);
     return context;
   }
@@ -450,18 +437,8 @@ describe.skipIf(!hasChromium)("jetrpc console, in a browser", { timeout: 3 * pat
 
 /** No finding of axe, and no scrolling to the side. */
 async function expectAccessible(page: Page, where: string): Promise<void> {
-  // A policy of the page would refuse a script in a tag.
-  await page.evaluate(await axe);
-  const findings = await page.evaluate(async () => {
-    const { axe } = globalThis as unknown as { axe: typeof import("axe-core") };
-    const { violations } = await axe.run();
-    return violations.map(({ id, nodes }) => ({ id, where: nodes.map(({ html }) => html) }));
-  });
+  const findings = await axeFindings(page);
   expect({ where, findings }).toEqual({ where, findings: [] });
-  const { scroll, client } = (await page.evaluate(
-    "({ scroll: document.documentElement.scrollWidth, client: document.documentElement.clientWidth })",
-  )) as { scroll: number; client: number };
+  const { scroll, client } = await widthsOf(page);
   expect({ where, scroll }).toEqual({ where, scroll: Math.min(scroll, client) });
 }
-
-const axe = readFile(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");

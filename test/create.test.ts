@@ -3,9 +3,9 @@ import { once } from "node:events";
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { chromium } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
 import { freePorts } from "../packages/testing/src/free-ports.js";
+import { hasChromium, launchChromium } from "./chromium.js";
 import { hears, packPackages, run, tarballs } from "./own-repository.js";
 
 /**
@@ -17,8 +17,6 @@ beforeAll(async () => {
   packages = await packPackages();
 }, 600_000);
 afterAll(() => rmSync(tarballs, { recursive: true }));
-
-const chromiumPath = "/usr/bin/chromium";
 
 /** A package manager: how it is run, and how it runs a package that is not installed. */
 interface Manager {
@@ -196,13 +194,10 @@ async function usePage(newcomer: Newcomer): Promise<void> {
     return await response?.text();
   };
   await expect.poll(hello).toBe(`{"greeting":"Hello, Ada!"}`);
-  if (!existsSync(chromiumPath) && !process.env["CI"]) {
+  if (!hasChromium) {
     return;
   }
-  const browser = await chromium.launch({
-    executablePath: chromiumPath,
-    args: ["--no-sandbox", "--disable-gpu"],
-  });
+  const browser = await launchChromium();
   try {
     const page = await browser.newPage();
     page.setDefaultTimeout(120_000);

@@ -1,14 +1,14 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { readFile } from "node:fs/promises";
-import { createRequire } from "node:module";
 import { basename, join } from "node:path";
 import { connect } from "@jetrpc/runtime/node";
 import { createPdfClient } from "@jetrpc-examples/pdf-v1-client";
 import type { Browser, BrowserContext, Page } from "playwright-core";
 import { afterAll, afterEach, beforeAll, describe, expect, onTestFinished, test } from "vitest";
 import { startWeb, type Web } from "../examples/web/server/start-web.js";
-import { hasChromium, launchChromium } from "./chromium.js";
+import { axeFindings, widthsOf } from "./accessible.js";
+import { hasChromium, launchChromium, openContext } from "./chromium.js";
 
 const fixtures = join(import.meta.dirname, "../services/pdf/fixtures");
 /** Pages of a document that takes its time: something can happen meanwhile. */
@@ -49,15 +49,8 @@ describe.skipIf(!hasChromium)("examples/web, in a browser", { timeout: 2 * patie
 
   /** A browser of its own, with nothing stored. */
   async function newContext(options: Parameters<Browser["newContext"]>[0] = {}) {
-    const context = await browser.newContext(options);
+    const context = await openContext(browser, problems, options);
     context.setDefaultTimeout(patienceMs);
-    context.on("weberror", (error) => problems.push(String(error.error())));
-    context.on("console", (message) => {
-      // React warns there.
-      if (message.type() === "error" && !message.text().startsWith("Failed to load resource")) {
-        problems.push(message.text());
-      }
-    });
     contexts.push(context);
     return context;
   }
@@ -359,23 +352,10 @@ async function firstPages({ nats }: Web): Promise<Buffer> {
 
 /** No serious finding of axe, and no scrolling to the side. */
 async function expectAccessible(page: Page): Promise<void> {
-  await page.evaluate(await axe);
-  const findings = await page.evaluate(async () => {
-    const { axe } = globalThis as unknown as { axe: typeof import("axe-core") };
-    const { violations } = await axe.run();
-    return violations.map(({ id, impact, nodes }) => ({
-      id,
-      impact,
-      where: nodes.map(({ html }) => html),
-    }));
-  });
+  const findings = await axeFindings(page);
   expect(findings.filter(({ impact }) => impact === "serious" || impact === "critical")).toEqual(
     [],
   );
-  const { scroll, client } = (await page.evaluate(
-    "({ scroll: document.documentElement.scrollWidth, client: document.documentElement.clientWidth })",
-  )) as { scroll: number; client: number };
+  const { scroll, client } = await widthsOf(page);
   expect(scroll).toBeLessThanOrEqual(client);
 }
-
-const axe = readFile(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");

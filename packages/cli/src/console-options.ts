@@ -6,6 +6,7 @@ import { UsageError } from "./exit-code.js";
 import { loadGateway } from "./gateway-options.js";
 import { onHost } from "./host.js";
 import { addressOf } from "./listen-address.js";
+import { checkClaims, checkOneWay } from "./login-ways.js";
 import { findWorkers } from "./running-workers.js";
 import { describedSchema, hasSchema, loadSchema } from "./schema.js";
 import { collect, open, type SessionOptions } from "./session.js";
@@ -94,26 +95,19 @@ async function loginOf(
 ): Promise<ConsoleOptions["login"]> {
   const { tokens, jwks, issuer, audience, oidcIssuer, oidcClient } = args;
   const secret = environment[jwtSecret] || undefined;
-  const named = [
+  checkOneWay([
     oidcIssuer !== undefined && "--oidc-issuer",
     tokens !== undefined && "--tokens",
     jwks !== undefined && "--jwks",
     secret !== undefined && jwtSecret,
-  ].filter((each) => each !== false);
-  if (named.length > 1) {
-    throw new UsageError(`give ${named.join(" or ")}, and not both`);
-  }
+  ]);
   if ((oidcIssuer === undefined) !== (oidcClient === undefined)) {
     throw new UsageError(
       "a login by OpenID Connect needs both: give --oidc-issuer and --oidc-client",
     );
   }
+  checkClaims(args, secret, jwtSecret);
   const isJwt = jwks !== undefined || secret !== undefined;
-  if (!isJwt && (issuer ?? audience) !== undefined) {
-    throw new UsageError(
-      `--issuer and --audience are of JSON Web Tokens: give --jwks, too, or ${jwtSecret}`,
-    );
-  }
   if (!isJwt && oidcIssuer === undefined && (args.act ?? args.read) !== undefined) {
     throw new UsageError("--act and --read are of claims: give --oidc-issuer or --jwks, too");
   }

@@ -1,6 +1,7 @@
 import type { ApiToken, Authenticate, GatewayLimits, GatewayOptions } from "@jetrpc/gateway";
 import type { Command } from "commander";
 import { UsageError } from "./exit-code.js";
+import { checkClaims, checkOneWay } from "./login-ways.js";
 import { collect } from "./session.js";
 import { readTokenFile } from "./token-file.js";
 
@@ -60,19 +61,12 @@ async function authenticatorOf(
   secret: string | undefined,
   secrets: readonly string[],
 ): Promise<Authenticate | undefined> {
-  const named = [
+  checkOneWay([
     tokens !== undefined && "--tokens",
     jwks !== undefined && "--jwks",
     secret !== undefined && jwtSecret,
-  ].filter((each) => each !== false);
-  if (named.length > 1) {
-    throw new UsageError(`give ${named.join(" or ")}, and not both`);
-  }
-  if (jwks === undefined && secret === undefined && (issuer ?? audience) !== undefined) {
-    throw new UsageError(
-      `--issuer and --audience are of JSON Web Tokens: give --jwks, too, or ${jwtSecret}`,
-    );
-  }
+  ]);
+  checkClaims({ jwks, issuer, audience }, secret, jwtSecret);
   const { apiTokens, bearerJwt, cookieSession } = await loadGateway();
   const bearer =
     tokens !== undefined

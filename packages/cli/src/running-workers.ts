@@ -1,32 +1,17 @@
+import type { RunningMethod, RunningWorker as SeenWorker } from "@jetrpc/console";
 import type { Connection } from "@jetrpc/runtime";
 import { Discovery } from "@jetrpc/runtime/schema";
 import { type Answer, ask } from "./metrics/workers.js";
 
-/** A running worker. */
-export interface RunningWorker {
-  readonly service: string;
-  readonly id: string;
-  readonly version: string;
-  /** SERVING, or NOT_SERVING when it is about to stop. */
-  readonly status: string;
-  /** When it started, where it told. */
-  readonly started?: string | undefined;
-  readonly methods: readonly WorkerMethod[];
-}
-
 /** A method that a worker serves, and what it has done of it. */
-export interface WorkerMethod {
-  readonly name: string;
+export interface WorkerMethod extends RunningMethod {
   readonly kind: string;
   readonly delivery: string;
-  /** Handlers that run, and that may run at once; 0 for no limit. */
-  readonly running: number;
-  readonly slots: number;
-  /** Since the worker started. */
-  readonly calls: number;
-  readonly errors: number;
-  /** Of a handler, in ms. */
-  readonly averageMs: number;
+}
+
+/** A running worker. */
+export interface RunningWorker extends SeenWorker {
+  readonly methods: readonly WorkerMethod[];
 }
 
 /** The workers that answer, in the order of their names. Errors: PermissionDenied, Unavailable. */
