@@ -3,24 +3,24 @@ import type { ServersName } from "./subject.js";
 
 const always = "jetstream { sync_interval: always }\n";
 
-/** The nats-servers of a run, each started when it is first needed. */
+/** The nats-servers of a run. */
 export class Servers implements AsyncDisposable {
-  private readonly running = new Map<ServersName, Promise<NatsServer | NatsCluster>>();
+  private readonly running: Promise<NatsServer | NatsCluster>[] = [];
 
-  /** The URLs and the process ids of servers, which run from now on. */
-  async get(name: ServersName = "one"): Promise<{ urls: string[]; pids: number[] }> {
-    let starting = this.running.get(name);
-    if (!starting) {
-      starting = start(name);
-      this.running.set(name, starting);
-    }
+  /**
+   * Starts servers for one subject, and gives their URLs and process ids. Subjects that shared them
+   * would answer each other's calls: their workers serve the same methods.
+   */
+  async start(name: ServersName = "one"): Promise<{ urls: string[]; pids: number[] }> {
+    const starting = start(name);
+    this.running.push(starting);
     const running = await starting;
     const servers = "servers" in running ? running.servers : [running];
     return { urls: servers.map(({ url }) => url), pids: servers.map(({ pid }) => pid) };
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    for (const start of await Promise.allSettled(this.running.values())) {
+    for (const start of await Promise.allSettled(this.running)) {
       if (start.status === "fulfilled") {
         await start.value.stop();
       }

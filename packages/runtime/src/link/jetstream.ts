@@ -1,7 +1,9 @@
 import { Code, ConnectError } from "@connectrpc/connect";
-import type { Msg, MsgHdrs } from "@nats-io/nats-core";
+import type { Msg } from "@nats-io/nats-core";
 import { causedError } from "../message/caused-error.js";
 import { Header, type HeaderBlock, wholeNumber } from "../message/header.js";
+import { headersOf } from "../message/readable.js";
+import type { ReceivedHeaders } from "../message/received-headers.js";
 import { otherDomain } from "./domain.js";
 import { type ApiError, NoStream, SequenceConflict, toError } from "./jetstream-error.js";
 import { isNoResponders, type Link } from "./link.js";
@@ -253,7 +255,7 @@ export async function found(
   stream: string,
   reply: Msg,
 ): Promise<StoredMessage | undefined> {
-  const { headers } = reply;
+  const headers = headersOf(reply);
   if (headers?.has(Header.sequence)) {
     return storedMessage(stream, reply, headers);
   }
@@ -277,10 +279,10 @@ export async function found(
 /** Headers that a server adds to a stored message when it gives it out. */
 const added = [Header.subject, Header.sequence, Header.timestamp];
 
-function storedMessage(stream: string, message: Msg, headers: MsgHdrs): StoredMessage {
+function storedMessage(stream: string, message: Msg, headers: ReceivedHeaders): StoredMessage {
   // A writer may have added such headers too: the server's are the last.
   for (const name of added) {
-    headers.set(name, headers.last(name));
+    headers.keepLast(name);
   }
   const sequence = wholeNumber(headers.get(Header.sequence));
   const storedAtMs = Date.parse(headers.get(Header.timestamp));
