@@ -1,26 +1,29 @@
 import { type NatsCluster, type NatsServer, startNats, startNatsCluster } from "@jetrpc/testing";
-import type { ServersName } from "./subject.js";
+import type { ServersName, Subject } from "./subject.js";
 
 const always = "jetstream { sync_interval: always }\n";
 
-/** The nats-servers of a run. */
+/** The nats-servers of a run, each started when it is first needed. */
 export class Servers implements AsyncDisposable {
-  private readonly running: Promise<NatsServer | NatsCluster>[] = [];
+  private readonly running = new Map<string, Promise<NatsServer | NatsCluster>>();
 
   /**
-   * Starts servers for one subject, and gives their URLs and process ids. Subjects that shared them
-   * would answer each other's calls: their workers serve the same methods.
+   * The URLs and the process ids of the servers of a subject, which run from now on. Subjects that
+   * shared them would answer each other's calls: their workers serve the same methods.
    */
-  async start(name: ServersName = "one"): Promise<{ urls: string[]; pids: number[] }> {
-    const starting = start(name);
-    this.running.push(starting);
+  async of({ name, servers = "one" }: Subject): Promise<{ urls: string[]; pids: number[] }> {
+    let starting = this.running.get(name);
+    if (!starting) {
+      starting = start(servers);
+      this.running.set(name, starting);
+    }
     const running = await starting;
     const servers = "servers" in running ? running.servers : [running];
     return { urls: servers.map(({ url }) => url), pids: servers.map(({ pid }) => pid) };
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    for (const start of await Promise.allSettled(this.running)) {
+    for (const start of await Promise.allSettled(this.running.values())) {
       if (start.status === "fulfilled") {
         await start.value.stop();
       }

@@ -33,7 +33,7 @@ export class SubjectProcesses {
   ) {}
 
   static async start(subject: Subject, servers: Servers): Promise<SubjectProcesses> {
-    const { urls, pids } = await servers.start(subject.servers);
+    const { urls, pids } = await servers.of(subject);
     const args = [`${subjects.indexOf(subject)}`, urls.join()];
     const started: Child[] = [];
     const spawn = (...more: string[]) => {
