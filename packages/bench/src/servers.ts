@@ -18,8 +18,8 @@ export class Servers implements AsyncDisposable {
       this.running.set(name, starting);
     }
     const running = await starting;
-    const servers = "servers" in running ? running.servers : [running];
-    return { urls: servers.map(({ url }) => url), pids: servers.map(({ pid }) => pid) };
+    const all = "servers" in running ? running.servers : [running];
+    return { urls: all.map(({ url }) => url), pids: all.map(({ pid }) => pid) };
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
