@@ -21,25 +21,29 @@ import {
   type Span,
   SpanKind,
   type SpanOptions,
-  type TextMapGetter,
   type TextMapPropagator,
-  type TextMapSetter,
   trace,
 } from "@opentelemetry/api";
+import {
+  type Carrier,
+  continued,
+  givenGetter,
+  type RequestHeaders,
+  requestGetter,
+  setter,
+  traceparent,
+} from "./carriers.js";
 import { emptyContext, withSpan } from "./context-of-span.js";
 import { Attr, Own, rpcSystem } from "./conventions.js";
 import type { Instruments } from "./instruments.js";
 import { withCallId } from "./log-fields.js";
-import { type SpanKindOf, type SpanParts, SpanWatch } from "./span-watch.js";
+import { isSampled, type SpanKindOf, type SpanParts, SpanWatch } from "./span-watch.js";
 import { errorType, isFailure, isFault, statusCode } from "./status-code.js";
 import { parseNote, toNote } from "./trace-note.js";
+import { unsampledContext } from "./unsampled.js";
 
 type Nats = Connection["nats"];
 type Method = ObservedSubmission["method"];
-type RequestHeaders = Pick<
-  NonNullable<Parameters<NonNullable<Observer["handling"]>>[1]>,
-  "get" | "keys"
->;
 
 /** Parts and settings of a {@link ConnectionObserver}. */
 export interface ObserverParts extends SpanParts {
@@ -47,6 +51,8 @@ export interface ObserverParts extends SpanParts {
   readonly propagator: Pick<TextMapPropagator, "inject" | "extract">;
   /** Attempts have traces of their own. */
   readonly isLinked: boolean;
+  /** Share of the calls outside of a trace that begin one; undefined where the SDK's sampler decides. */
+  readonly newTraces: number | undefined;
 }
 
 /** All that the calls of a method have in common on this connection, made once. */
@@ -81,9 +87,9 @@ export class ConnectionObserver implements Observer {
     try {
       const { rpcMethod, client, called } = this.partsOf(method);
       const parent = this.parentOf(headers);
-      const span = this.parts.tracer.startSpan(rpcMethod, client, parent);
+      const span = this.begin(rpcMethod, client, parent);
       const own = withSpan(parent, span);
-      const metadata = this.inject(own);
+      const metadata = this.isAlone(parent, span) ? undefined : this.inject(own);
       const continues = continued(headers, metadata);
       return new SpanWatch(span, own, this.parts, called, metadata, continues);
     } catch (error) {
@@ -97,7 +103,8 @@ export class ConnectionObserver implements Observer {
       const submit = byQueue.get(queue) ?? {};
       const attributes = { ...submit, [Attr.messageId]: callId };
       const parent = this.parentOf(headers);
-      const span = this.start(`submit ${queue}`, SpanKind.PRODUCER, attributes, parent);
+      const options = { kind: SpanKind.PRODUCER, attributes };
+      const span = this.begin(`submit ${queue}`, options, parent);
       const own = withSpan(parent, span);
       const report: SpanKindOf["report"] = (seconds, _, error) => {
         const failure = errorType(error, isFailure);
@@ -126,7 +133,7 @@ export class ConnectionObserver implements Observer {
   private answering(method: Method, headers: RequestHeaders | undefined): Watch {
     const { rpcMethod, server, answered } = this.partsOf(method);
     const parent = this.extract(headers);
-    const span = this.parts.tracer.startSpan(rpcMethod, server, parent);
+    const span = this.begin(rpcMethod, server, parent);
     const own = withSpan(parent, span);
     return new SpanWatch(span, own, this.parts, answered);
   }
@@ -150,7 +157,8 @@ export class ConnectionObserver implements Observer {
     });
     // Baggage goes along in both.
     const parent = isLinked ? trace.deleteSpan(submitted) : submitted;
-    const span = this.start(`process ${name}`, SpanKind.CONSUMER, attributes, parent, links);
+    const options = { kind: SpanKind.CONSUMER, attributes, links };
+    const span = this.begin(`process ${name}`, options, parent, submitted);
     const own = withSpan(withCallId(parent, callId), span);
     if (number === 1) {
       instruments.queue.record(secondsSince(acceptedAtMs), { [Attr.rpcMethod]: rpcMethod }, own);
@@ -190,14 +198,29 @@ export class ConnectionObserver implements Observer {
     return () => served.delete(entry);
   }
 
-  private start(
-    name: string,
-    kind: SpanKind,
-    attributes: Attributes,
-    parent: Context,
-    links: Link[] = [],
-  ): Span {
-    return this.parts.tracer.startSpan(name, { kind, attributes, links }, parent);
+  /**
+   * Begins a span: one that nobody sees where its trace is not kept, and the SDK need not be asked.
+   * `of` has the trace that is looked at.
+   */
+  private begin(name: string, options: SpanOptions, parent: Context, of = parent): Span {
+    const { tracer, newTraces } = this.parts;
+    if (newTraces !== undefined) {
+      const given = trace.getSpanContext(of);
+      const goesOn = given !== undefined && trace.isSpanContextValid(given);
+      if (goesOn ? !isSampled(given) : Math.random() >= newTraces) {
+        return trace.wrapSpanContext(goesOn ? given : unsampledContext());
+      }
+    }
+    return tracer.startSpan(name, options, parent);
+  }
+
+  /** Nothing of a call has to travel that has no trace, and was made in no context. */
+  private isAlone(parent: Context, span: Span): boolean {
+    return (
+      this.parts.newTraces !== undefined &&
+      parent === ROOT_CONTEXT &&
+      !isSampled(span.spanContext())
+    );
   }
 
   /** That of the caller's headers, as a gateway has it, unless what is active is of the same trace. */
@@ -221,7 +244,9 @@ export class ConnectionObserver implements Observer {
 
   /** Not what is active: that of the socket is that of whoever made the connection. */
   private extract(headers: RequestHeaders | undefined): Context {
-    return headers ? this.parts.propagator.extract(emptyContext, headers, getter) : ROOT_CONTEXT;
+    return headers
+      ? this.parts.propagator.extract(emptyContext, headers, requestGetter)
+      : ROOT_CONTEXT;
   }
 
   private partsOf(method: Method): MethodParts {
@@ -319,54 +344,6 @@ function linksOf(spans: Readonly<Record<string, Link["context"] | undefined>>): 
     to && trace.isSpanContextValid(to) ? [{ context: to, attributes: { [Own.link]: kind } }] : [],
   );
 }
-
-/** What a propagator has written, if anything. */
-interface Carrier {
-  metadata: Record<string, string> | undefined;
-}
-
-const setter: TextMapSetter<Carrier> = {
-  set(carrier, name, value) {
-    // A line break would end the header.
-    if (!/[\r\n]/.test(value)) {
-      carrier.metadata ??= {};
-      carrier.metadata[name.toLowerCase()] = value;
-    }
-  },
-};
-
-const traceparent = "traceparent";
-
-/** The trace context of the caller's, where metadata goes on with the same trace. */
-function continued(
-  headers: Headers | undefined,
-  metadata: Record<string, string> | undefined,
-): string | undefined {
-  const given = headers?.get(traceparent);
-  return given && metadata?.[traceparent]?.slice(3, 35) === given.slice(3, 35) ? given : undefined;
-}
-
-const givenGetter: TextMapGetter<Headers> = {
-  keys: (headers) => [...headers.keys()],
-  get: (headers, name) => headers.get(name) ?? undefined,
-};
-
-const getter: TextMapGetter<RequestHeaders> = {
-  keys: (headers) => headers.keys(),
-  get(headers, name) {
-    const value = headers.get(name);
-    if (value) {
-      return value;
-    }
-    // Other clients may spell it in another way.
-    for (const key of headers.keys()) {
-      if (key.length === name.length && key.toLowerCase() === name) {
-        return headers.get(key);
-      }
-    }
-    return undefined;
-  },
-};
 
 function guarded<T>(work: () => T): T | undefined {
   try {

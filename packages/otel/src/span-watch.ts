@@ -5,6 +5,7 @@ import {
   context,
   diag,
   type Span,
+  type SpanContext,
   SpanStatusCode,
   TraceFlags,
   type Tracer,
@@ -66,7 +67,7 @@ export class SpanWatch implements Watch {
   batch(watches: readonly Watch[]): Watch | undefined {
     try {
       const calls = watches.filter((each): each is SpanWatch => each instanceof SpanWatch);
-      const main = calls.find((call) => isSampled(call.span)) ?? this;
+      const main = calls.find((call) => isSampled(call.span.spanContext())) ?? this;
       const others = calls.filter((call) => call !== main);
       const { rpcMethod } = main.of;
       const span = main.parts.tracer.startSpan(
@@ -130,8 +131,9 @@ export class SpanWatch implements Watch {
   }
 }
 
-function isSampled(span: Span): boolean {
-  return (span.spanContext().traceFlags & TraceFlags.SAMPLED) !== 0;
+/** True when the trace of a span is kept. */
+export function isSampled({ traceFlags }: SpanContext): boolean {
+  return (traceFlags & TraceFlags.SAMPLED) !== 0;
 }
 
 function linkTo(span: Span, kind: "call" | "batch") {

@@ -1,4 +1,4 @@
-import type { CreateObserver } from "@jetrpc/runtime";
+import { Code, ConnectError, type CreateObserver } from "@jetrpc/runtime";
 import {
   type MeterProvider,
   metrics,
@@ -19,6 +19,14 @@ export interface TelemetryOptions {
    * submission it has in both. Default: `"child"`.
    */
   attempts?: "child" | "link" | undefined;
+  /**
+   * Share of the calls outside of a trace that begin one, from 0 to 1. All others, and those within a
+   * trace that is not kept, have no span; metrics count them. That costs a third of what a sampler of
+   * the SDK's costs that decides the same. Where callers have telemetry, their workers may have 0: a
+   * direct call that begins no trace tells its worker nothing. Default: the SDK's sampler is asked
+   * for each call.
+   */
+  newTraces?: number | undefined;
   /** Adds an event to a span for each message of a stream. Default: false. */
   messageEvents?: boolean | undefined;
   /** Default: the global one. */
@@ -32,9 +40,15 @@ export interface TelemetryOptions {
 /**
  * Traces and metrics of all that clients and workers do on a connection: an observer for
  * `connect()`, `createConnection()` and `serve()`. Set the SDK up before you connect.
+ *
+ * Throws InvalidArgument for a `newTraces` that is no share.
  */
 export function telemetry(options: TelemetryOptions = {}): CreateObserver {
-  const { attempts = "child", messageEvents = false } = options;
+  const { attempts = "child", messageEvents = false, newTraces } = options;
+  if (newTraces !== undefined && !(newTraces >= 0 && newTraces <= 1)) {
+    const text = `newTraces is ${newTraces}, and must be a number from 0 to 1`;
+    throw new ConnectError(text, Code.InvalidArgument);
+  }
   return (nats) => {
     const tracers = options.tracerProvider ?? trace;
     return new ConnectionObserver(nats, {
@@ -42,6 +56,7 @@ export function telemetry(options: TelemetryOptions = {}): CreateObserver {
       instruments: Instruments.of(options.meterProvider ?? metrics.getMeterProvider()),
       propagator: options.propagator ?? propagation,
       isLinked: attempts === "link",
+      newTraces,
       messageEvents,
     });
   };

@@ -4,7 +4,8 @@ const nats = () => import("./nats.js");
 const jetrpc = () => import("./jetrpc.js");
 const grpc = () => import("./grpc-js.js");
 const connectNode = () => import("./connect-node.js");
-const traced = async (sampled?: number) => (await import("./traced.js")).traced(sampled);
+const traced = async (sampler?: number, newTraces?: number) =>
+  (await import("./traced.js")).traced(sampler === undefined ? undefined : { sampler, newTraces });
 const handWritten = async (replicas: number) =>
   (await import("./jetstream.js")).handWritten(replicas);
 
@@ -86,8 +87,9 @@ export const subjects: readonly Subject[] = [
     load: async () => httpStream("grpc"),
   },
   { kind: "traced", name: "jetrpc direct", load: () => traced() },
-  { kind: "traced", name: "telemetry() 1 %", load: () => traced(0.01) },
-  { kind: "traced", name: "telemetry() 100 %", load: () => traced(1) },
+  { kind: "traced", name: "newTraces 1 %", load: () => traced(1, 0.01) },
+  { kind: "traced", name: "sampler 1 %", load: () => traced(0.01) },
+  { kind: "traced", name: "all traces", load: () => traced(1) },
   ...(
     [
       ["http/1.1", "http1"],

@@ -28,14 +28,20 @@ interface TracedClient {
   echoOrder: UnaryMethod<typeof OrderSchema, typeof OrderSchema>;
 }
 
+/** Which traces are kept: the share that the SDK's sampler keeps of those that begin, and the share of calls that begin one. */
+interface Kept {
+  readonly sampler: number;
+  readonly newTraces?: number | undefined;
+}
+
 const done = { code: 0 };
 
 /** What an app has whose spans and metrics go to a collector, but for the way there. */
-function observe(sampled: number): CreateObserver {
+function observe({ sampler, newTraces }: Kept): CreateObserver {
   context.setGlobalContextManager(new AsyncLocalStorageContextManager().enable());
   const ended = { forceFlush: async () => undefined, shutdown: async () => undefined };
   const tracerProvider = new BasicTracerProvider({
-    sampler: new ParentBasedSampler({ root: new TraceIdRatioBasedSampler(sampled) }),
+    sampler: new ParentBasedSampler({ root: new TraceIdRatioBasedSampler(sampler) }),
     spanProcessors: [
       new BatchSpanProcessor(
         { ...ended, export: (_, report) => report(done) },
@@ -52,27 +58,25 @@ function observe(sampled: number): CreateObserver {
     readers: [new PeriodicExportingMetricReader({ exporter })],
   });
   const propagator = new W3CTraceContextPropagator();
-  return telemetry({ tracerProvider, meterProvider, propagator });
+  return telemetry({ tracerProvider, meterProvider, propagator, newTraces });
 }
 
-/** Direct calls, watched by both sides; `sampled` is the share of traces that is kept, undefined for no observer. */
-export function traced(sampled: number | undefined): Way {
-  const connectTo = (servers: string[]) =>
-    connect({
-      nats: { servers },
-      ...(sampled !== undefined && { observer: observe(sampled) }),
-    });
+/** Direct calls, watched by both sides where it is said what is kept; as callers decide, workers do not. */
+export function traced(kept?: Kept): Way {
+  const connectTo = (servers: string[], watched: Kept | undefined) =>
+    connect({ nats: { servers }, ...(watched && { observer: observe(watched) }) });
   return {
     async serve(servers) {
+      const asTold = kept?.newTraces === undefined ? kept : { ...kept, newTraces: 0 };
       await serve(
         BenchService,
         { echo: ({ payload }) => ({ payload }), echoOrder: (order) => order },
-        { connection: await connectTo(servers) },
+        { connection: await connectTo(servers, asTold) },
       );
       return { address: "" };
     },
     async connect(servers) {
-      const client = createClient<TracedClient>(BenchService, await connectTo(servers));
+      const client = createClient<TracedClient>(BenchService, await connectTo(servers, kept));
       return {
         bytes: (payload) => client.echo({ payload }),
         order: (order) => client.echoOrder(order),
