@@ -239,6 +239,9 @@ describe("checkHealth", () => {
 });
 
 describe("a method that nobody serves", () => {
+  /** Its own time-out is short for a busy machine. */
+  const patient = { timeoutMs: 60_000 };
+
   /** The service as a newer schema has it. */
   function newerService(): DescService {
     const set = fileSetOf(TestService.file);
@@ -268,7 +271,7 @@ describe("a method that nobody serves", () => {
   test("is Unavailable when its workers are not there", async () => {
     await nats.worker({ get: () => ({}) });
     const client = await nats.client();
-    await expect(client.slow({})).rejects.toMatchObject({
+    await expect(client.slow({}, patient)).rejects.toMatchObject({
       code: Code.Unavailable,
       rawMessage: expect.stringContaining("though others of its methods are served"),
     });
@@ -279,7 +282,7 @@ describe("a method that nobody serves", () => {
     await nats.worker({ get: () => ({}) }, { answerUnimplemented: true });
     const client = await nats.client();
     for (const call of [
-      () => client.slow({}),
+      () => client.slow({}, patient),
       () => collect(client.down({})),
       () => client.up((async function* () {})()),
       () => client.do({}),
