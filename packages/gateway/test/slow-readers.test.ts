@@ -130,7 +130,7 @@ test("a call behind a large answer of its connection may take its time", async (
     });
     const { url } = await gateway({ limits: { writeTimeoutMs } });
     const post = (body: string) =>
-      `POST /test.v1.TestService/Get HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nContent-Length: ${body.length}\r\n\r\n${body}`;
+      `POST /test.v1.TestService/Get HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nConnect-Timeout-Ms: 600000\r\nContent-Length: ${body.length}\r\n\r\n${body}`;
     const raw = await RawConnection.open(url);
     raw.socket.pause();
     raw.write(post("{}") + post('{"text":"slow"}'));

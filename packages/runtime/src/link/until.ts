@@ -56,14 +56,14 @@ async function repeat<T>(
   const giveUpAt = beganAt + timeoutMs;
   for (let retry = 0, last = failed; ; ) {
     if (last) {
-      const { error: thrown } = last;
-      const isMade = thrown instanceof NoStream && makeStream !== undefined;
-      const error = isMade ? await failureOf(makeStream, thrown) : thrown;
-      if (!mayRepeat(error) || link.nats.isClosed() || Date.now() >= giveUpAt) {
+      const makes = last.error instanceof NoStream && makeStream !== undefined;
+      const error = makes ? await failureOf(makeStream, last.error) : last.error;
+      // The first call of a service goes on at once when its stream is made, however long that took.
+      const isMade = makes && retry === 0 && error === last.error;
+      if (!mayRepeat(error) || link.nats.isClosed() || (!isMade && Date.now() >= giveUpAt)) {
         throw error;
       }
-      // The first call of a service does not wait when its stream is made.
-      if (retry > 0 || !isMade || error !== thrown) {
+      if (!isMade) {
         await pause(retry);
       }
       retry++;
