@@ -1,9 +1,7 @@
 import { Code, ConnectError } from "@connectrpc/connect";
-import type { Msg } from "@nats-io/nats-core";
+import type { Msg, MsgHdrs } from "@nats-io/nats-core";
 import { causedError } from "../message/caused-error.js";
 import { Header, type HeaderBlock, wholeNumber } from "../message/header.js";
-import { headersOf } from "../message/readable.js";
-import type { ReceivedHeaders } from "../message/received-headers.js";
 import { otherDomain } from "./domain.js";
 import { type ApiError, NoStream, SequenceConflict, toError } from "./jetstream-error.js";
 import { isNoResponders, type Link } from "./link.js";
@@ -255,7 +253,7 @@ export async function found(
   stream: string,
   reply: Msg,
 ): Promise<StoredMessage | undefined> {
-  const headers = headersOf(reply);
+  const { headers } = reply;
   if (headers?.has(Header.sequence)) {
     return storedMessage(stream, reply, headers);
   }
@@ -276,23 +274,17 @@ export async function found(
   );
 }
 
-/** Headers that a server adds to a stored message when it gives it out. */
-const added = [Header.subject, Header.sequence, Header.timestamp];
-
-function storedMessage(stream: string, message: Msg, headers: ReceivedHeaders): StoredMessage {
-  // A writer may have added such headers too: the server's are the last.
-  for (const name of added) {
-    headers.keepLast(name);
-  }
-  const sequence = wholeNumber(headers.get(Header.sequence));
-  const storedAtMs = Date.parse(headers.get(Header.timestamp));
+function storedMessage(stream: string, message: Msg, headers: MsgHdrs): StoredMessage {
+  // A writer may have sent such headers too: the server's are the last.
+  const sequence = wholeNumber(headers.last(Header.sequence));
+  const storedAtMs = Date.parse(headers.last(Header.timestamp));
   if (!sequence || !(storedAtMs > 0)) {
     throw new ConnectError(
       `stream ${stream} answers with a message that has no sequence or no time`,
       Code.DataLoss,
     );
   }
-  return new StoredMessage(message, headers.get(Header.subject), sequence, storedAtMs);
+  return new StoredMessage(message, headers.last(Header.subject), sequence, storedAtMs);
 }
 
 /** True when there is no such stream; false when these credentials may not look. */

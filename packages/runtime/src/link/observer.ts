@@ -1,5 +1,6 @@
 import type { ConnectError } from "@connectrpc/connect";
-import type { MsgHdrs, NatsConnection } from "@nats-io/nats-core";
+import type { NatsConnection } from "@nats-io/nats-core";
+import type { ReceivedHeaders } from "../message/received-headers.js";
 import type { MethodBinding } from "../schema/binding.js";
 
 /**
@@ -15,7 +16,7 @@ export interface Observer {
   /** A worker is about to run a handler: for a direct call, or for an attempt of a durable one. */
   handling?(
     method: MethodBinding,
-    headers: MsgHdrs | undefined,
+    headers: RequestHeaders | undefined,
     attempt?: ObservedAttempt,
   ): Watch | undefined;
   /** A durable call has got its end, by this process. When it was accepted is told by this process's clock. */
@@ -23,6 +24,9 @@ export interface Observer {
   /** A worker serves a method, until the returned function is called. */
   serving?(method: MethodBinding, slots: ObservedSlots): () => void;
 }
+
+/** Headers of a request, as they are read. */
+export type RequestHeaders = Pick<ReceivedHeaders, "get" | "last" | "has" | "keys">;
 
 /** Makes the observer of a connection. */
 export type CreateObserver = (nats: NatsConnection) => Observer;

@@ -21,12 +21,7 @@ export function readable(message: Msg): Msg {
   return message;
 }
 
-/** The headers of a {@link readable} message; undefined when it has none. */
-export function headersOf({ headers }: Msg): ReceivedHeaders | undefined {
-  return headers as ReceivedHeaders | undefined;
-}
-
-/** The defect of the header block of a message that came in; undefined when it has none. */
-export function defectOf(message: Msg): string | undefined {
-  return headersOf(message)?.defect;
+/** The defect of the header block of a {@link readable} message; undefined when it has none. */
+export function defectOf({ headers }: Msg): string | undefined {
+  return (headers as ReceivedHeaders | undefined)?.defect;
 }

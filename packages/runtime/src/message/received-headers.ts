@@ -23,8 +23,8 @@ export class ReceivedHeaders {
   readonly description: string = "";
   /** What is wrong with the block; undefined when nothing is. Of such a block the other lines can be read. */
   readonly defect: string | undefined;
-  private names: string[] = [];
-  private values: string[] = [];
+  private readonly names: string[] = [];
+  private readonly values: string[] = [];
 
   constructor(block: Uint8Array) {
     // The lines that a server adds stand at the end.
@@ -32,15 +32,18 @@ export class ReceivedHeaders {
     let defect: string | undefined;
     let end = endOfLine(text, 0);
     if (end !== firstLine.length || !text.startsWith(firstLine)) {
-      const [, code, description] = /^NATS\/1\.0 +(\d+)(.*)$/.exec(text.slice(0, end)) ?? [];
+      const [, code, description] = /^NATS\/1\.0 +(\d+)(.*)$/s.exec(text.slice(0, end)) ?? [];
       this.code = Number(code ?? 0);
       this.description = description?.trim() ?? "";
     }
     let count = 0;
+    let colon = 0;
     for (let start = end + 2; start < text.length; start = end + 2) {
       end = endOfLine(text, start);
       count++;
-      const colon = text.indexOf(":", start);
+      if (colon >= 0 && colon < start) {
+        colon = text.indexOf(":", start);
+      }
       // A line without a colon is none.
       if (colon > start && colon < end) {
         const wrong = this.add(text.slice(start, colon), text.slice(colon + 1, end).trim());
@@ -73,25 +76,19 @@ export class ReceivedHeaders {
     return this.names.includes(name);
   }
 
+  /** The names, each once. */
   keys(): string[] {
-    return this.names;
+    return [...new Set(this.names)];
   }
 
-  /** Leaves nothing of a name but its last value. */
-  keepLast(name: string): void {
-    const last = this.names.lastIndexOf(name);
-    if (this.names.indexOf(name) !== last) {
-      const isKept = (_: string, index: number) => this.names[index] !== name || index === last;
-      this.values = this.values.filter(isKept);
-      this.names = this.names.filter(isKept);
+  /** Each name, and its values. */
+  [Symbol.iterator](): Iterator<[string, string[]]> {
+    const all = new Map<string, string[]>();
+    for (const [index, name] of this.names.entries()) {
+      const value = this.values[index] as string;
+      all.get(name)?.push(value) ?? all.set(name, [value]);
     }
-  }
-
-  /** A name, and its value in a list, for each line. */
-  *[Symbol.iterator](): Iterator<[string, string[]]> {
-    for (let index = 0; index < this.names.length; index++) {
-      yield [this.names[index] as string, [this.values[index] as string]];
-    }
+    return all.entries();
   }
 
   /** Returns what is wrong with a line. */
