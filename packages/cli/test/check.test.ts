@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { Code, ConnectError } from "@jetrpc/runtime";
 import { beforeAll, beforeEach, expect, test } from "vitest";
+import { storeRaw, withLines } from "../../runtime/test/raw-headers.js";
 import { unseenSchemas } from "../src/check/described-schemas.js";
 import { jetrpc, linesOf, serviceOf, useShop } from "./support.js";
 
@@ -212,6 +213,17 @@ compared with 1 schema of bank.v1.BankService that 1 worker (0.0.0) described
 looked at the calls that are stored: 1 queued, 1 scheduled, 1 dead, 2 ended
 not safe to deploy: errors: 1, warnings: 0
 `);
+});
+
+test("requests are counted whose headers cannot be read, or say what only a server may", async () => {
+  const { nats } = await shop.connect();
+  const blank = "NATS/1.0\r\n\r\n";
+  await storeRaw(nats, `${name}.queue.Pay._._.odd-1`, "NATS/1.0\r\nbad name: x\r\n\r\n");
+  const forged = withLines(blank, "Nats-Sequence: 0", `Nats-Subject: ${name}.queue.Close._._.x`);
+  await storeRaw(nats, `${name}.queue.Pay._._.odd-2`, forged);
+  const outcome = await check(before);
+  expect(outcome).toMatchObject({ code: 0, stderr: "", rules: [] });
+  expect(outcome.verdict).toMatchObject({ stored: { ...all, queued: 3 } });
 });
 
 test("an image is compared with", async () => {

@@ -12,6 +12,7 @@ import { Code, ConnectError, retryAfter } from "@jetrpc/runtime";
 import { connect } from "@jetrpc/runtime/node";
 import { type NatsServer, startNats } from "@jetrpc/testing";
 import { afterEach, expect, onTestFinished, test } from "vitest";
+import { storeRaw } from "../../runtime/test/raw-headers.js";
 import { freePorts } from "../../testing/src/free-ports.js";
 import { serviceOf, useShop } from "./support.js";
 
@@ -156,6 +157,21 @@ test("calls are counted by method and state, workers and slots by version", asyn
   await expect.poll(async () => calls(await exporter.scrape())["queued"]).toBe(0);
   expect((await exporter.scrape()).get(ageOf("Order"))).toBe(0);
   await worker.drain();
+});
+
+test("a request whose headers cannot be read has an age, as others", async () => {
+  const image = shop.project.image({});
+  await shop.run(image, "apply");
+  const { nats } = await shop.connect();
+  const exporter = await start(["--descriptors", image], { NATS_URL: shop.server.url });
+  await exporter.scrape();
+  const queue = "shop.v1.ShopService.queue.Order";
+  await storeRaw(nats, `${queue}._._.odd`, "NATS/1.0\r\nbad name: x\r\n\r\n");
+  const page = await exporter.scrape();
+  expect(calls(page)).toMatchObject({ queued: 1 });
+  expect(page.get(`jetrpc_queue_oldest_age_seconds{${service},method="Order"}`)).toBeGreaterThan(0);
+  expect([...page.keys()].filter((name) => name.startsWith("jetrpc_scrape_errors"))).toEqual([]);
+  expect(exporter.said()).toBe("");
 });
 
 test("dead letters are counted without what their handlers threw", async () => {

@@ -1,8 +1,8 @@
 import type { DescMethod, Registry } from "@bufbuild/protobuf";
 import type { Connection } from "@jetrpc/runtime";
+import { type MessageInStream, storedMessages } from "@jetrpc/runtime/operator";
 import type { ServiceBinding } from "@jetrpc/runtime/schema";
 import { lossOf, type Reader } from "./meaning.js";
-import { type StoredMessage, storedMessages } from "./stored-messages.js";
 import type { Verdict } from "./verdict.js";
 
 /** What is stored of the calls of a method. */
@@ -77,7 +77,7 @@ export async function takeCensus(
       if (!note(census, place, call.kind, message)) {
         continue;
       }
-      if (message.header("Jetrpc-Payload")) {
+      if (message.headers?.get("Jetrpc-Payload")) {
         census.large++;
         continue;
       }
@@ -107,7 +107,7 @@ export async function takeCensus(
 
 /** `<prefix>.queue.Split._._.invoice-42`, and `<prefix>.due.queue.Split…` of a call that is due. */
 function callOf(
-  { subject }: StoredMessage,
+  { subject }: MessageInStream,
   prefix: string,
 ): { kind: string; method: string; id: string } | undefined {
   const all = subject.slice(prefix.length + 1).split(".");
@@ -120,15 +120,15 @@ function callOf(
 }
 
 /** Counts a message; false when it is neither a request nor a result. */
-function note(census: MethodCensus, place: Place, kind: string, message: StoredMessage): boolean {
+function note(census: MethodCensus, place: Place, kind: string, message: MessageInStream): boolean {
   if (place === "result") {
-    const entry = message.header("Jetrpc-Entry") ?? "";
+    const entry = message.headers?.get("Jetrpc-Entry") ?? "";
     if (/^end \d+ /.test(entry)) {
       census.ended.push(message.storedAtMs);
     }
     return /^message |^end \d+ succeeded/.test(entry);
   }
-  if (message.header("Jetrpc-Withdrawn")) {
+  if (message.headers?.get("Jetrpc-Withdrawn")) {
     return false;
   }
   if (place === "queued") {
@@ -145,7 +145,7 @@ function note(census: MethodCensus, place: Place, kind: string, message: StoredM
 function lossFor(
   place: Place,
   method: string,
-  message: StoredMessage,
+  message: MessageInStream,
   { before, after }: Schemas,
 ): string | undefined {
   const reader = (of: Schemas["before"]): Reader | undefined => {
@@ -158,7 +158,7 @@ function lossFor(
   return (
     now &&
     lossOf(
-      { bytes: message.data, isJson: /json/.test(message.header("Content-Type") ?? "") },
+      { bytes: message.data, isJson: /json/.test(message.headers?.get("Content-Type") ?? "") },
       reader(before),
       now,
     )

@@ -30,7 +30,7 @@ export async function askJetStream<T>(
 }
 
 /** Sends a request to JetStream. Errors: Unavailable when nobody answers, PermissionDenied. */
-export async function requestJetStream(
+async function requestJetStream(
   { nats, domain }: Connection,
   api: string,
   body: object,

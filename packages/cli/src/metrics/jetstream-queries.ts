@@ -1,5 +1,6 @@
 import { Code, ConnectError, type Connection } from "@jetrpc/runtime";
-import { askJetStream, requestJetStream } from "../doctor/jetstream.js";
+import { type MessageInStream, storedMessages } from "@jetrpc/runtime/operator";
+import { askJetStream } from "../doctor/jetstream.js";
 
 /** Most requests that a collection has under way: the server queues what is more, and drops it at last. */
 const maxAtOnce = 32;
@@ -20,9 +21,16 @@ export class JetStreamQueries {
     return this.bounded((leftMs) => askJetStream<T>(this.connection, api, body, leftMs));
   }
 
-  /** Errors: those of requestJetStream(), DeadlineExceeded. */
-  request(api: string, body: object): ReturnType<typeof requestJetStream> {
-    return this.bounded((leftMs) => requestJetStream(this.connection, api, body, leftMs));
+  /**
+   * The first message of a subject from a sequence on.
+   *
+   * Errors: PermissionDenied, Unavailable, DeadlineExceeded.
+   */
+  first(stream: string, subject: string, from: number): Promise<MessageInStream | undefined> {
+    return this.bounded(async () => {
+      const messages = storedMessages(this.connection, stream, subject, { from, batch: 1 });
+      return (await messages.next()).value ?? undefined;
+    });
   }
 
   private async bounded<T>(send: (leftMs: number) => Promise<T>): Promise<T> {

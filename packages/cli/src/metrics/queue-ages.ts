@@ -65,11 +65,9 @@ export class QueueAges {
     if (this.blind.has(jetStream.connection)) {
       return undefined;
     }
-    const body = { seq: delivered.stream_seq + 1, next_by_subj: `${subject}.>` };
     try {
-      const { headers } = await jetStream.request(`DIRECT.GET.${service.stream}`, body);
-      const time = Date.parse(headers?.last("Nats-Time-Stamp") ?? "");
-      return Number.isNaN(time) ? undefined : time;
+      const from = delivered.stream_seq + 1;
+      return (await jetStream.first(service.stream, `${subject}.>`, from))?.storedAtMs;
     } catch (error) {
       if (ConnectError.from(error).code !== Code.PermissionDenied) {
         throw error;

@@ -114,7 +114,7 @@ export class BackwardReader {
 }
 
 /** The same as openReader() for a work queue. */
-async function openQueue(
+export async function openQueue(
   link: Link,
   stream: string,
   subject: string,
