@@ -1,11 +1,12 @@
 import { writeFileSync } from "node:fs";
 import { attack } from "./attack.js";
 import { Evidence } from "./evidence.js";
-import { readSettings, UsageError, usage } from "./settings.js";
+import { runCommand } from "./run-command.js";
+import { readSettings, usage } from "./settings.js";
 import { isGood, verdictLine } from "./verdict.js";
 
-async function main(): Promise<void> {
-  const settings = readSettings(process.argv.slice(2));
+async function main(args: string[]): Promise<void> {
+  const settings = readSettings(args);
   const { seed, nodes, rate } = settings;
   const evidence = new Evidence();
   let isKept = true;
@@ -33,9 +34,4 @@ async function main(): Promise<void> {
   }
 }
 
-try {
-  await main();
-} catch (error) {
-  console.error(error instanceof UsageError ? `${error.message}\n\n${usage}` : error);
-  process.exitCode = error instanceof UsageError ? 2 : 1;
-}
+await runCommand(usage, main);

@@ -1,4 +1,5 @@
 import { parseArgs } from "node:util";
+import { UsageError } from "./run-command.js";
 
 export const usage = `npm run chaos -- [options]
 
@@ -10,7 +11,8 @@ export const usage = `npm run chaos -- [options]
   --faults RE   only the faults whose names this regular expression matches
   --kinds RE    only the kinds of calls whose names it matches: those of kinds.ts,
                 conversion (with Blobs) and direct
-  --json FILE   writes the verdict to FILE`;
+  --json FILE   writes the verdict to FILE
+  --help        tells this`;
 
 /** The settings of an attack. */
 export interface Settings {
@@ -25,10 +27,7 @@ export interface Settings {
   readonly json: string | undefined;
 }
 
-/** Options that are not understood. */
-export class UsageError extends Error {}
-
-/** Reads the command line. Throws {@link UsageError}. */
+/** Reads the command line. Throws {@link UsageError}, and the errors of parseArgs(). */
 export function readSettings(args: string[]): Settings {
   const { values } = parse(args);
   const number = (name: "seconds" | "seed" | "calls" | "rate", otherwise: number) => {
@@ -64,15 +63,11 @@ function readPattern(name: string, pattern = ""): RegExp {
 
 function parse(args: string[]) {
   const text = { type: "string" } as const;
-  try {
-    return parseArgs({
-      args,
-      options: {
-        ...{ seconds: text, seed: text, rate: text, calls: text, nodes: text },
-        ...{ faults: text, kinds: text, json: text },
-      },
-    });
-  } catch (error) {
-    throw new UsageError((error as Error).message);
-  }
+  return parseArgs({
+    args,
+    options: {
+      ...{ seconds: text, seed: text, rate: text, calls: text, nodes: text },
+      ...{ faults: text, kinds: text, json: text },
+    },
+  });
 }

@@ -3,13 +3,14 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { Random } from "../random.js";
+import { runCommand } from "../run-command.js";
 import { checkAftermath } from "./aftermath.js";
 import { Arena } from "./arena.js";
 import { draw } from "./corpus.js";
 import { Live } from "./live.js";
 import { type Draft, describeDraft, encodeDraft } from "./message.js";
 import { mutate } from "./mutate.js";
-import { readSettings, type Settings, UsageError, usage } from "./settings.js";
+import { readSettings, type Settings, usage } from "./settings.js";
 import { shrink } from "./shrink.js";
 
 /** Messages that are written at once. */
@@ -137,8 +138,8 @@ function tell({ sender, worker, client, health }: Arena, sent: number): void {
   }
 }
 
-async function main(): Promise<void> {
-  const settings = readSettings(process.argv.slice(2));
+async function main(args: string[]): Promise<void> {
+  const settings = readSettings(args);
   const { seed } = settings;
   const folder = mkdtempSync(join(tmpdir(), "jetrpc-fuzz-"));
   report(`seed ${seed}`);
@@ -193,9 +194,4 @@ async function trial(
   }
 }
 
-try {
-  await main();
-} catch (error) {
-  console.error(error instanceof UsageError ? `${error.message}\n\n${usage}` : error);
-  process.exitCode = error instanceof UsageError ? 2 : 1;
-}
+await runCommand(usage, main);

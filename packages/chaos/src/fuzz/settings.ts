@@ -1,4 +1,5 @@
 import { parseArgs } from "node:util";
+import { UsageError } from "../run-command.js";
 
 export const usage = `npm run fuzz -- [options]
 
@@ -7,7 +8,8 @@ export const usage = `npm run fuzz -- [options]
   --seed S        repeats the same messages (default: new ones)
   --from N        begins with this message
   --only N,N,...  sends these messages alone
-  --no-shrink     does not look for the messages that a failure needs`;
+  --no-shrink     does not look for the messages that a failure needs
+  --help          tells this`;
 
 /** The settings of a run. */
 export interface Settings {
@@ -21,10 +23,7 @@ export interface Settings {
   readonly shrinks: boolean;
 }
 
-/** Options that are not understood. */
-export class UsageError extends Error {}
-
-/** Reads the command line. Throws {@link UsageError}. */
+/** Reads the command line. Throws {@link UsageError}, and the errors of parseArgs(). */
 export function readSettings(args: string[]): Settings {
   const { values } = parse(args);
   const from = whole("from", values.from, 0);
@@ -48,19 +47,15 @@ function whole(name: string, text: string | undefined, otherwise: number): numbe
 
 function parse(args: string[]) {
   const text = { type: "string" } as const;
-  try {
-    return parseArgs({
-      args,
-      options: {
-        messages: text,
-        seconds: text,
-        seed: text,
-        from: text,
-        only: text,
-        "no-shrink": { type: "boolean" },
-      },
-    });
-  } catch (error) {
-    throw new UsageError((error as Error).message);
-  }
+  return parseArgs({
+    args,
+    options: {
+      messages: text,
+      seconds: text,
+      seed: text,
+      from: text,
+      only: text,
+      "no-shrink": { type: "boolean" },
+    },
+  });
 }
