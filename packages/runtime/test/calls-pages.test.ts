@@ -1,9 +1,10 @@
+import { create, toBinary } from "@bufbuild/protobuf";
 import { type CallFilter, createOperator, planService } from "@jetrpc/runtime/operator";
 import { bindService } from "@jetrpc/runtime/schema";
 import { createInbox, type MsgHdrs, headers as makeHeaders } from "@nats-io/nats-core";
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { TestService } from "./gen/test/v1/test_pb.js";
+import { RequestSchema, TestService } from "./gen/test/v1/test_pb.js";
 import { collect, until, useNats } from "./support.js";
 
 const nats = useNats();
@@ -193,4 +194,34 @@ test("a server that stands still while it is read is not taken for one that has 
   }
   expect(stops).toBe(2);
   expect(new Set((await listing).map(({ callId }) => callId)).size).toBe(count);
+});
+
+test("a token that was forged, or a gap in a stream, costs few requests", async () => {
+  const { connection, empty, operator } = await stage();
+  await empty();
+  const { nats: root } = connection;
+  const count = 20_000;
+  const payload = toBinary(RequestSchema, create(RequestSchema, { text: "needle" }));
+  for (let index = 0; index < count; index++) {
+    root.publish(`${prefix}.queue.Do.acme._.gap-${index}`, payload);
+  }
+  await root.flush();
+  const filter: CallFilter = { states: ["queued"], contains: "needle" };
+  await until(async () => {
+    const info = await root.request(`$JS.API.STREAM.INFO.${stream}`);
+    return info.json<{ state: { messages: number } }>().state.messages === count;
+  });
+  const first = await operator.listCalls(filter, { pageSize: 1 });
+  const [key, cursors] = JSON.parse(Buffer.from(`${first.nextPageToken}`, "base64url").toString());
+  const far = 2 ** 52;
+  const forged = { queue: { ...cursors.queue, before: far, top: far } };
+  const pageToken = Buffer.from(JSON.stringify([key, forged])).toString("base64url");
+  let asked = 0;
+  root.subscribe(`$JS.API.DIRECT.GET.${stream}`, { callback: () => asked++ });
+  await root.flush();
+  const { calls } = await operator.listCalls(filter, { pageSize: 1, pageToken });
+  expect(calls.map(({ callId }) => callId)).toEqual([`gap-${count - 1}`]);
+  // A halving for each bit of the number, and what each takes to be sure. It was thousands.
+  expect(asked).toBeGreaterThan(10);
+  expect(asked).toBeLessThan(300);
 });

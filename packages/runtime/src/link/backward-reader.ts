@@ -73,7 +73,9 @@ export class BackwardReader {
       const count = Math.min(width, reader.pending - (newer ?? 0));
       if (count > 4 * wanted && width > 2 * wanted) {
         reader.close();
-        this.span = Math.max(2 * wanted, Math.floor((width * 2 * wanted) / count));
+        // Behind a gap they lie at the far end: half of it is nearer than their share of the width.
+        const part = this.growth > firstGrowth ? 0.5 : (2 * wanted) / count;
+        this.span = Math.max(2 * wanted, Math.floor(width * part));
         continue;
       }
       const taken: T[] = [];
