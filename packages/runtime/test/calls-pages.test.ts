@@ -1,6 +1,8 @@
 import { create, toBinary } from "@bufbuild/protobuf";
+import { connect } from "@jetrpc/runtime/node";
 import { type CallFilter, createOperator, planService } from "@jetrpc/runtime/operator";
 import { bindService } from "@jetrpc/runtime/schema";
+import { startNats } from "@jetrpc/testing";
 import { createInbox, type MsgHdrs, headers as makeHeaders } from "@nats-io/nats-core";
 import fc from "fast-check";
 import { expect, test } from "vitest";
@@ -217,11 +219,34 @@ test("a token that was forged, or a gap in a stream, costs few requests", async 
   const forged = { queue: { ...cursors.queue, before: far, top: far } };
   const pageToken = Buffer.from(JSON.stringify([key, forged])).toString("base64url");
   let asked = 0;
-  root.subscribe(`$JS.API.DIRECT.GET.${stream}`, { callback: () => asked++ });
+  root.subscribe(`$JS.API.DIRECT.GET.${stream}`, {
+    callback: () => {
+      asked++;
+    },
+  });
   await root.flush();
   const { calls } = await operator.listCalls(filter, { pageSize: 1, pageToken });
   expect(calls.map(({ callId }) => callId)).toEqual([`gap-${count - 1}`]);
   // A halving for each bit of the number, and what each takes to be sure. It was thousands.
   expect(asked).toBeGreaterThan(10);
   expect(asked).toBeLessThan(300);
+});
+
+test("a call id that many owners have is found with all of them, also where requests are large", async () => {
+  // A server gives out no more at once than its max_pending.
+  await using server = await startNats({ config: "max_pending: 4MB" });
+  const connection = await connect({ nats: { servers: server.url } });
+  try {
+    await (await planService(connection, TestService)).apply();
+    const text = "x".repeat(700_000);
+    const payload = toBinary(RequestSchema, create(RequestSchema, { text }));
+    const owners = Array.from({ length: 12 }, (_, index) => `owner-${index}`);
+    for (const owner of owners) {
+      await connection.nats.request(`${prefix}.queue.Do.${owner}._.one`, payload);
+    }
+    const { calls } = await createOperator(connection, TestService).listCalls({ callId: "one" });
+    expect(calls.map(({ owner }) => owner).sort()).toEqual(owners.sort());
+  } finally {
+    await connection.close();
+  }
 });

@@ -1,6 +1,6 @@
 import type { ConnectError } from "@connectrpc/connect";
 import { type BackwardRange, BackwardReader } from "../link/backward-reader.js";
-import { type FirstOf, getBatch } from "../link/direct-batch.js";
+import { type FirstOf, getBatch, getLasts } from "../link/direct-batch.js";
 import { consumerInfo, streamInfo } from "../link/jetstream-admin.js";
 import type { Link } from "../link/link.js";
 import type { StoredMessage } from "../link/stored-message.js";
@@ -129,8 +129,7 @@ export async function lookAtPlace(
   place: Place,
   pattern: CallPattern,
 ): Promise<StoredMessage[]> {
-  const multi_last = [subjectOf(service, place, pattern)];
-  return (await getBatch(link, streamOf(service, place), { multi_last })).messages;
+  return await getLasts(link, streamOf(service, place), [subjectOf(service, place, pattern)]);
 }
 
 /** How many calls of a method lie at a place, from a time on if one is given. */
@@ -265,9 +264,8 @@ export async function withLogs(
 ): Promise<PlacedCall[]> {
   const logs = new Map<string, Entry>();
   for (let at = 0; at < calls.length; at += logsAtOnce) {
-    const multi_last = calls.slice(at, at + logsAtOnce).map((each) => logSubject(service, each));
-    const { messages } = await getBatch(link, service.logStream, { multi_last });
-    for (const stored of messages) {
+    const subjects = calls.slice(at, at + logsAtOnce).map((each) => logSubject(service, each));
+    for (const stored of await getLasts(link, service.logStream, subjects)) {
       const entry = readable(stored);
       if (entry) {
         logs.set(stored.subject, entry);

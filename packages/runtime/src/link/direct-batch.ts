@@ -22,8 +22,9 @@ export interface FirstOf {
   readonly batch: number;
 }
 
-/** The last message of each subject, 1,024 of them at most; subjects may have wildcards. */
+/** The last message of each subject, 1,024 of them at most, from a sequence on; subjects may have wildcards. */
 export interface LastOf {
+  readonly seq: number;
   readonly multi_last: readonly string[];
 }
 
@@ -42,6 +43,23 @@ export interface Batch {
  */
 export function getBatch(link: Link, stream: string, request: FirstOf | LastOf): Promise<Batch> {
   return link.reads.hold(maxBytes, () => gatherBatch(link, stream, request));
+}
+
+/** The last message of each subject. One that comes meanwhile may be there beside the one before it. Throws as {@link getBatch} does. */
+export async function getLasts(
+  link: Link,
+  stream: string,
+  multi_last: readonly string[],
+): Promise<StoredMessage[]> {
+  const all: StoredMessage[] = [];
+  for (;;) {
+    const seq = (all.at(-1)?.sequence ?? 0) + 1;
+    const { messages, pending } = await getBatch(link, stream, { multi_last, seq });
+    all.push(...messages);
+    if (messages.length === 0 || pending === 0) {
+      return all;
+    }
+  }
 }
 
 function gatherBatch(link: Link, stream: string, request: FirstOf | LastOf): Promise<Batch> {
@@ -83,7 +101,7 @@ function gatherBatch(link: Link, stream: string, request: FirstOf | LastOf): Pro
       denied: (cause) => fail(denial(subject, cause)),
     };
     const token = link.mux.open(reply);
-    const asked = "multi_last" in request ? request : { max_bytes: maxBytes, ...request };
-    link.nats.publish(subject, JSON.stringify(asked), { reply: reply.inbox + token });
+    const asked = JSON.stringify({ max_bytes: maxBytes, ...request });
+    link.nats.publish(subject, asked, { reply: reply.inbox + token });
   });
 }
