@@ -2,7 +2,7 @@ import { Code, ConnectError } from "@jetrpc/runtime";
 import { errors } from "@nats-io/nats-core";
 
 /** True when a request failed because nobody listens to its subject. */
-export function isNoResponders(error: unknown): boolean {
+function isNoResponders(error: unknown): boolean {
   return (
     error instanceof errors.NoRespondersError ||
     (error instanceof errors.RequestError && error.isNoResponders())

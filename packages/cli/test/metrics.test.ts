@@ -12,7 +12,7 @@ import { Code, ConnectError, retryAfter } from "@jetrpc/runtime";
 import { connect } from "@jetrpc/runtime/node";
 import { type NatsServer, startNats } from "@jetrpc/testing";
 import { afterEach, expect, onTestFinished, test } from "vitest";
-import { storeRaw } from "../../runtime/test/raw-headers.js";
+import { rawHeaders, storeRaw } from "../../runtime/test/raw-headers.js";
 import { freePorts } from "../../testing/src/free-ports.js";
 import { serviceOf, useShop } from "./support.js";
 
@@ -171,6 +171,24 @@ test("a request whose headers cannot be read has an age, as others", async () =>
   expect(calls(page)).toMatchObject({ queued: 1 });
   expect(page.get(`jetrpc_queue_oldest_age_seconds{${service},method="Order"}`)).toBeGreaterThan(0);
   expect([...page.keys()].filter((name) => name.startsWith("jetrpc_scrape_errors"))).toEqual([]);
+  expect(exporter.said()).toBe("");
+});
+
+test("an answer whose headers cannot be read is passed over", async () => {
+  const image = shop.project.image({});
+  await shop.worker(serviceOf(image), { price: () => ({}) }, { version: "1.2.3" });
+  const { nats } = await shop.connect();
+  const headers = rawHeaders("NATS/1.0\r\nbad name: x\r\n\r\n");
+  nats.subscribe("$SRV.>", {
+    callback: (_, message) => {
+      message.respond("", { headers });
+    },
+  });
+  await nats.flush();
+  const exporter = await start(["--descriptors", image], { NATS_URL: shop.server.url });
+  for (const page of [await exporter.scrape(), await exporter.scrape()]) {
+    expect(page.get(`jetrpc_workers{${service},version="1.2.3"}`)).toBe(1);
+  }
   expect(exporter.said()).toBe("");
 });
 

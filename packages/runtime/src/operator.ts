@@ -5,6 +5,7 @@
  * @module
  */
 
+export { askWorkers } from "./operator/ask-workers.js";
 export type {
   BulkAct,
   BulkFailure,

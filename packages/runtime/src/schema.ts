@@ -17,6 +17,6 @@ export {
 export { blobsIn, holdsBlobs } from "./schema/blob-fields.js";
 export { codeName } from "./schema/code-name.js";
 export { checkHandlers } from "./schema/handlers.js";
-export { Discovery, discoverySubject, microName, type Verb } from "./schema/micro-names.js";
+export { Discovery } from "./schema/micro-names.js";
 export { checkService, type OptionProblem } from "./schema/option-problems.js";
 export { typesOf } from "./schema/type-registry.js";

@@ -1,16 +1,7 @@
 import type { Connection } from "@jetrpc/runtime";
-import {
-  Discovery,
-  discoverySubject,
-  type MethodBinding,
-  microName,
-  type ServiceBinding,
-} from "@jetrpc/runtime/schema";
-import { isNoResponders, requestError } from "../request-error.js";
+import { askWorkers } from "@jetrpc/runtime/operator";
+import { Discovery, type MethodBinding, type ServiceBinding } from "@jetrpc/runtime/schema";
 import type { Samples } from "./samples.js";
-
-/** How long answers of workers are waited for, in ms; less when no more come. */
-const maxWaitMs = 1_000;
 
 /** More versions of a service at once than that are told together. */
 const maxVersions = 20;
@@ -147,33 +138,18 @@ function describe({ desc, delivery }: MethodBinding): Record<string, string> {
 
 /** Asks all workers, or those of a service. Errors: PermissionDenied, Unavailable. */
 export async function ask(
-  { nats }: Connection,
+  connection: Connection,
   verb: "INFO" | "STATS",
   typeName?: string,
 ): Promise<Answer[]> {
-  const subject = discoverySubject(verb, typeName && microName(typeName));
-  const answers: Answer[] = [];
-  try {
-    const replies = await nats.requestMany(subject, "", { strategy: "stall", maxWait: maxWaitMs });
-    for await (const reply of replies) {
-      const answer = parse(reply);
-      if (answer) {
-        answers.push(answer);
-      }
-    }
-  } catch (cause) {
-    if (isNoResponders(cause)) {
-      return [];
-    }
-    throw requestError(subject, cause);
-  }
-  return answers;
+  const answers = await askWorkers(connection, verb, typeName);
+  return answers.flatMap((text) => parse(text) ?? []);
 }
 
 /** Anyone may answer, in any shape. */
-function parse(reply: { json(): unknown }): Answer | undefined {
+function parse(text: string): Answer | undefined {
   try {
-    const answer = reply.json();
+    const answer: unknown = JSON.parse(text);
     const { endpoints = [], version = "" } = (answer ?? {}) as Record<string, unknown>;
     return typeof answer === "object" &&
       answer !== null &&
