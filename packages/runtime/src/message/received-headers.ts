@@ -32,11 +32,13 @@ export class ReceivedHeaders {
     let defect: string | undefined;
     let end = endOfLine(text, 0);
     if (end !== firstLine.length || !text.startsWith(firstLine)) {
+      // The last part takes all that is left: one that may fail is tried for each of many digits.
       const [, code, description] = /^NATS\/1\.0 +(\d+)(.*)$/s.exec(text.slice(0, end)) ?? [];
       this.code = Number(code ?? 0);
       this.description = description?.trim() ?? "";
     }
     let count = 0;
+    // Of the line, or a later one: where there is none, it is looked for once.
     let colon = 0;
     for (let start = end + 2; start < text.length; start = end + 2) {
       end = endOfLine(text, start);
