@@ -13,12 +13,10 @@ export function durationOf(text: string, option: string): number {
 
 /** Reads a time, `2030-01-31T12:00:00Z`, or one so long from now or ago, `10m`. Throws UsageError. */
 export function timeOf(text: string, option: string, way: "from now" | "ago" = "from now"): Date {
-  if (/^\d+(\.\d+)?[a-z]+$/.test(text)) {
-    const ms = durationOf(text, option);
-    return new Date(Date.now() + (way === "ago" ? -ms : ms));
-  }
-  const time = new Date(text);
-  if (!/^\d{4}-/.test(text) || Number.isNaN(time.getTime())) {
+  const isDuration = /^\d+(\.\d+)?[a-z]+$/.test(text);
+  const ms = isDuration ? durationOf(text, option) : 0;
+  const time = new Date(isDuration ? Date.now() + (way === "ago" ? -ms : ms) : text);
+  if (!(isDuration || /^\d{4}-/.test(text)) || Number.isNaN(time.getTime())) {
     throw new UsageError(
       `${option} ${text} is no time: write 2030-01-31T12:00:00Z, or how long ${way}: 10m`,
     );

@@ -10,12 +10,21 @@ const { version } = createRequire(import.meta.url)("../package.json") as { versi
 /** Runs `jetrpc` with the given arguments, and returns its exit code. */
 export function main(args: readonly string[]): Promise<number> {
   for (const stream of [process.stdout, process.stderr]) {
-    stream.on("error", ({ code }: NodeJS.ErrnoException) => {
+    stream.on("error", (error: NodeJS.ErrnoException) => {
       // A terminal that is closed gives EIO, and SIGHUP asks to end.
-      if (code !== "EIO") {
-        // The reader of the output has closed it: `jetrpc dead list | head`.
+      if (error.code === "EIO") {
+        return;
+      }
+      // The reader of the output has closed it: `jetrpc dead list | head`.
+      if (error.code === "EPIPE") {
         process.exit();
       }
+      // A full disk. Who reads the output later must not take it for all.
+      if (stream === process.stdout) {
+        const text = `the output cannot be written: ${error.message}`;
+        printError(text, "data_loss", args.includes("--json"));
+      }
+      process.exit(ExitCode.failed);
     });
   }
   return run(args);
@@ -65,6 +74,7 @@ async function createProgram(args: readonly string[], asJson: boolean): Promise<
       : new Command(verb.name).allowUnknownOption();
     program.addCommand(command.description(verb.description), { hidden: verb.isHidden ?? false });
   }
+  program.hook("preAction", (_, command) => refuseEmpty(command));
   for (const command of [program, ...descendants(program)]) {
     command.exitOverride().configureOutput({
       writeOut: (text) => host().stdout.write(text),
@@ -72,6 +82,16 @@ async function createProgram(args: readonly string[], asJson: boolean): Promise<
     });
   }
   return program;
+}
+
+/** An option without a value is a variable of a script that is not set: `--prefix "$ORDER"` would mean all calls. */
+function refuseEmpty(command: Command): void {
+  for (const option of command.options) {
+    const values: unknown[] = [command.getOptionValue(option.attributeName())].flat();
+    if (values.includes("")) {
+      throw new UsageError(`${option.long} is empty: give it a value, or leave it out`);
+    }
+  }
 }
 
 /** The message of commander, which may add a line of its own. */

@@ -146,6 +146,16 @@ test("calls are ended and replayed by filter, after a dry run", async () => {
   expect(dry.stdout).toBe("2 calls of shop.v1.ShopService would be canceled\n");
   const done = await shop.run(image, "calls", "cancel", "--prefix", "q-", "--json");
   expect(linesOf(done)).toMatchObject([{ act: "cancel", matched: 2, done: 2, failed: 0 }]);
+  // A filter beside the id is a condition.
+  const unfit = await shop.run(
+    image,
+    "calls",
+    "cancel",
+    "other",
+    "--since",
+    "2100-01-01T00:00:00Z",
+  );
+  expect(unfit.stdout).toBe("canceled 0 calls of shop.v1.ShopService\n");
   const one = await shop.run(image, "calls", "cancel", "other");
   expect(one.stdout).toBe("canceled shop.v1.ShopService.Order _ other\n");
   expect((await shop.run(image, "calls", "cancel")).code).toBe(2);

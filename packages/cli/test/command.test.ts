@@ -1,4 +1,5 @@
-import { writeFileSync } from "node:fs";
+import { spawnSync } from "node:child_process";
+import { closeSync, existsSync, openSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import { jetrpc, jetrpcProcess, useShop } from "./support.js";
@@ -10,6 +11,8 @@ test.each([
   ["a command that is not whole", ["pause"], "missing required argument 'method'"],
   ["an exit code without a dry run", ["apply", "--detailed-exitcode"], "--dry-run"],
   ["a time that is none", ["pause", "Order", "--until", "noon"], "is no time"],
+  ["a time beyond all calendars", ["pause", "Order", "--until", "99999999999d"], "is no time"],
+  ["a count that is none", ["calls", "follow", "o-1", "--from", "one"], "--from one is no number"],
   [
     "a file that is not there",
     ["queues", "--descriptors", "gone.binpb"],
@@ -20,6 +23,29 @@ test.each([
   expect({ code, stdout }).toEqual({ code: 2, stdout: "" });
   expect(stderr).toMatch(/^jetrpc: .+\n$/);
   expect(stderr).toContain(text);
+});
+
+test.each([
+  ["calls", "discard", "--prefix"],
+  ["calls", "cancel", "--contains"],
+  ["dead", "discard", "--owner"],
+  ["apply", "--server"],
+  ["calls", "list", "--service"],
+])("an empty value, of a variable of a script, is refused: %s %s %s", async (...args) => {
+  const { code, stdout, stderr } = await jetrpc([...args, ""]);
+  expect({ code, stdout }).toEqual({ code: 2, stdout: "" });
+  expect(stderr).toBe(`jetrpc: ${args.at(-1)} is empty: give it a value, or leave it out\n`);
+});
+
+test.runIf(existsSync("/dev/full"))("an output that cannot be written is a failure", async () => {
+  const bin = join(import.meta.dirname, "../bin/jetrpc.js");
+  const full = openSync("/dev/full", "w");
+  const done = spawnSync(process.execPath, [bin, "completion", "bash"], {
+    stdio: ["ignore", full, "pipe"],
+    encoding: "utf8",
+  });
+  closeSync(full);
+  expect(done).toMatchObject({ status: 1, stderr: expect.stringContaining("ENOSPC") });
 });
 
 test("--json makes a JSON object of what went wrong", async () => {

@@ -46,6 +46,8 @@ test("dead letters are listed, and shown decoded", async () => {
   );
   expect(second).toContain("Refund");
   expect(await left("--method", "Refund")).toEqual(["r-1"]);
+  expect(await left("--method", "shop.v1.ShopService.Refund")).toEqual(["r-1"]);
+  expect(await left("--method", "ShopService/Refund")).toEqual(["r-1"]);
   expect(await left("--owner", "acme")).toEqual([]);
   const shown = await shop.run(image, "dead", "show", "--call-id", "o-1");
   expect(JSON.parse(shown.stdout)).toMatchObject({
@@ -96,6 +98,40 @@ test("a call id that has no dead letter is an error; those of one code are chose
   const done = await shop.run(image, "dead", "discard", "--code", "invalid_argument");
   expect(done.stdout).toContain("discarded shop.v1.ShopService.Order _ a");
   expect(await left()).toEqual([]);
+});
+
+test("a method that is not there is an error, but that of a former schema", async () => {
+  await fail("refund", "a");
+  const { code, stderr } = await shop.run(image, "dead", "discard", "--method", "Nope");
+  expect(code).toBe(2);
+  expect(stderr).toContain("no durable method is named Nope: there are shop.v1.ShopService.Order");
+  const later = shop.project.image();
+  const former = await shop.run(later, "dead", "discard", "--method", "ShopService/Refund");
+  expect(former).toMatchObject({ code: 0, stdout: expect.stringContaining("discarded") });
+  expect(await left()).toEqual([]);
+});
+
+test("one of several calls with an id is to be named", async () => {
+  await fail("order", "a");
+  await fail("refund", "a");
+  for (const verb of ["replay", "discard"]) {
+    const { code, stdout, stderr } = await shop.run(image, "dead", verb, "a");
+    expect({ code, stdout }).toEqual({ code: 2, stdout: "" });
+    expect(stderr).toContain("--method shop.v1.ShopService.Refund --owner _");
+  }
+  const one = await shop.run(image, "dead", "discard", "a", "--method", "Refund");
+  expect(one.stdout).toBe("discarded shop.v1.ShopService.Refund _ a\n");
+  expect(await left()).toEqual(["a"]);
+});
+
+test("a dry run looks whether the new request fits", async () => {
+  await fail("order", "a");
+  const replay = (request: string) =>
+    shop.run(image, "dead", "replay", "a", "--dry-run", "--request", request);
+  const unfit = await replay('{"texts": ""}');
+  expect(unfit).toMatchObject({ code: 1, stdout: "" });
+  expect(unfit.stderr).toContain("the request does not fit");
+  expect((await replay('{"text": "luck"}')).stdout).toContain("would be replayed");
 });
 
 test("all of them are meant only when that is said", async () => {

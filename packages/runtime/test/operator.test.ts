@@ -237,6 +237,16 @@ describe("a pause", () => {
     expect((await (await nats.client()).do({})).text).toBe("on");
   });
 
+  test.each([[new Date("2020-01-01")], [new Date(Number.NaN)]])(
+    "until %s, which is no time to come, is refused",
+    async (time) => {
+      await nats.worker({ do: () => ({}) });
+      await expect((await operator()).pause("Do", time)).rejects.toMatchObject({
+        code: Code.InvalidArgument,
+      });
+    },
+  );
+
   test.each([["Nothing"], ["Get"]])("of %s is refused", async (method) => {
     await nats.worker({ do: () => ({}) });
     await expect((await operator()).pause(method)).rejects.toMatchObject({

@@ -160,6 +160,7 @@ async function callDirect(run: Run, requests: Requests): Promise<void> {
     id: options.id,
     at: options.at,
     priority: options.priority,
+    owner: options.owner,
   })) {
     if (value !== undefined) {
       throw new UsageError(`--${option} is of durable calls, and ${fullName(method)} is direct`);

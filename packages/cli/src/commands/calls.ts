@@ -403,6 +403,9 @@ async function follow(id: string, options: OneOptions, { waits = true } = {}): P
   const bar = new ProgressBar();
   const isEnding = askedToEnd();
   const from = options.from === undefined ? undefined : Number(options.from);
+  if (from !== undefined && !(Number.isInteger(from) && from >= 0)) {
+    throw new UsageError(`--from ${options.from} is no number of messages: give 0 or more`);
+  }
   const onWaiting = ({ message }: { message: string }) =>
     bar.aside(() => printLog(message, options.json));
   await withSession(
@@ -529,7 +532,10 @@ async function cancel(id: string | undefined, options: ManyOptions): Promise<voi
     throw new UsageError(`${id} and --id ${options.id}: give one call id`);
   }
   const callId = id ?? options.id;
-  if (callId !== undefined && !options.dryRun) {
+  const { state, prefix, contains, since, until, all, resume } = options;
+  // A filter more is a condition: the call is ended when it fits, which is the operator's to see.
+  const more = [state, prefix, contains, since, until, all, resume];
+  if (callId !== undefined && !options.dryRun && more.every((each) => each === undefined)) {
     await cancelOne(callId, options);
     return;
   }

@@ -7,7 +7,7 @@ import { ProgressBar } from "../call/progress-bar.js";
 import { refuseUnclear } from "../call/refuse-unclear.js";
 import { timeOf } from "../duration.js";
 import { UsageError } from "../exit-code.js";
-import { operatorsOf } from "../operators.js";
+import { findMethod, operatorsOf, type ServiceOperator } from "../operators.js";
 import { oneLine, print, printJson, printTable } from "../output.js";
 import { addSessionOptions, type SessionOptions, withSession } from "../session.js";
 
@@ -93,13 +93,22 @@ function withId(id: string | undefined, options: Options): Options {
   return id === undefined ? options : { ...options, callId: id };
 }
 
-/** Does something with every letter that the filter lets through. Throws when a named one is none of them. */
-async function each(options: Options, work: (found: Found) => Promise<void>): Promise<number> {
-  const { method, owner, callId, code } = options;
+/**
+ * Does something with every letter that the filter lets through; with `isOne` there may be one
+ * only. Throws when a named one is none of them.
+ */
+async function each(
+  options: Options,
+  work: (found: Found) => Promise<void>,
+  isOne = false,
+): Promise<number> {
+  const { callId, owner, code } = options;
   const before = options.until === undefined ? undefined : timeOf(options.until, "--until", "ago");
   let count = 0;
+  const named: Found[] = [];
   await withSession(options, async (connection, schema) => {
-    for (const { service, operator } of operatorsOf(connection, schema)) {
+    const { operators, method, unknown } = meant(operatorsOf(connection, schema), options.method);
+    for (const { service, operator } of operators) {
       for await (const letter of operator.deadLetters({ method, owner, callId })) {
         if (code !== undefined && codeName(letter.error.code) !== code) {
           continue;
@@ -108,14 +117,20 @@ async function each(options: Options, work: (found: Found) => Promise<void>): Pr
           continue;
         }
         count++;
-        await work({
+        const found = {
           service: service.typeName,
           letter,
           registry: schema.registry,
           toJson: () => letter.toJson(schema.registry),
-        });
+        };
+        await (isOne ? named.push(found) : work(found));
       }
     }
+    if (count === 0 && unknown) {
+      throw unknown;
+    }
+    refuseSeveral(named);
+    await Promise.all(named.map(work));
   });
   if (count === 0 && callId !== undefined) {
     throw new ConnectError(
@@ -124,6 +139,44 @@ async function each(options: Options, work: (found: Found) => Promise<void>): Pr
     );
   }
   return count;
+}
+
+/** Throws UsageError when several calls have an id that is to mean one. */
+function refuseSeveral(found: readonly Found[]): void {
+  if (found.length > 1) {
+    const all = found.map(
+      ({ service, letter }) => `--method ${service}.${letter.method} --owner ${letter.owner}`,
+    );
+    throw new UsageError(
+      `several calls have the id ${found[0]?.letter.callId}: add one of ${all.join(", ")}`,
+    );
+  }
+}
+
+/** Whose dead letters are meant. */
+interface Meant {
+  readonly operators: readonly ServiceOperator[];
+  readonly method?: string;
+  /** The schema has no such method. There may be dead letters of one that it had. */
+  readonly unknown?: UsageError;
+}
+
+function meant(all: readonly ServiceOperator[], name: string | undefined): Meant {
+  if (name === undefined) {
+    return { operators: all };
+  }
+  try {
+    const { method, ...its } = findMethod(all, name);
+    return { operators: [its], method };
+  } catch (cause) {
+    const [, service, method = ""] = /^(?:(.+)[./])?(\w+)$/.exec(name) ?? [];
+    const its = all.filter(({ service: { typeName } }) => `.${typeName}`.endsWith(`.${service}`));
+    const isKnown = all.some(({ service }) => service.methods.some((one) => one.name === method));
+    if (!(cause instanceof UsageError) || isKnown || method === "") {
+      throw cause;
+    }
+    return { operators: service === undefined ? all : its, method, unknown: cause };
+  }
 }
 
 async function list(options: Options): Promise<void> {
@@ -173,7 +226,7 @@ async function replay(options: Options): Promise<void> {
   }
   const { readJson } = await import("../call/read-requests.js");
   const request = await readJson(given);
-  await change(options, "replayed", async ({ letter, registry }) => {
+  const check = async ({ letter, registry }: Found) => {
     const problems = await letter.check(request, registry);
     if (problems.length > 0) {
       const lines = problems.map(({ path, problem }) => `${path || "the request"}: ${problem}`);
@@ -182,15 +235,20 @@ async function replay(options: Options): Promise<void> {
         Code.InvalidArgument,
       );
     }
-    return await letter.replay({ request, registry });
-  });
+  };
+  const replayOne = ({ letter, registry }: Found) => letter.replay({ request, registry });
+  await change(options, "replayed", replayOne, check);
 }
 
-/** Does something with letters; `work` returns false for one that is gone meanwhile. */
+/**
+ * Does something with letters; `work` returns false for one that is gone meanwhile. `check` throws
+ * for one with which it cannot be done, in a dry run, too.
+ */
 async function change(
   options: Options,
   done: string,
   work: (found: Found) => Promise<boolean>,
+  check?: (found: Found) => Promise<void>,
 ): Promise<void> {
   const { all, method, owner, callId, code, json, dryRun, until } = options;
   refuseUnclear(all, [method, owner, callId, code, until], {
@@ -199,22 +257,27 @@ async function change(
   });
   const bar = new ProgressBar();
   let changed = 0;
-  const count = await each(options, async (found) => {
-    const { service, letter } = found;
-    const { method, owner, callId } = letter;
-    if (!dryRun && !(await work(found))) {
-      return;
-    }
-    changed++;
-    bar.aside(() => {
-      if (json) {
-        printJson({ service, method, owner, callId, [done]: !dryRun });
-      } else {
-        print(`${dryRun ? `would be ${done}` : done} ${service}.${method} ${owner} ${callId}`);
+  const count = await each(
+    options,
+    async (found) => {
+      const { service, letter } = found;
+      const { method, owner, callId } = letter;
+      await check?.(found);
+      if (!dryRun && !(await work(found))) {
+        return;
       }
-    });
-    bar.show({ done: changed, total: 0, message: done });
-  });
+      changed++;
+      bar.aside(() => {
+        if (json) {
+          printJson({ service, method, owner, callId, [done]: !dryRun });
+        } else {
+          print(`${dryRun ? `would be ${done}` : done} ${service}.${method} ${owner} ${callId}`);
+        }
+      });
+      bar.show({ done: changed, total: 0, message: done });
+    },
+    callId !== undefined,
+  );
   bar.clear();
   if (!json && count === 0) {
     print("no dead letters");

@@ -77,7 +77,7 @@ export interface Operator extends CallOperator {
   deadLetters(filter?: DeadLetterFilter): AsyncIterable<DeadLetter>;
   /**
    * Lets workers take no further calls of a method; calls are accepted, and what
-   * runs ends. Default: until `resume()`.
+   * runs ends. Default: until `resume()`. Throws InvalidArgument for a time that is over.
    */
   pause(method: string, until?: Date): Promise<void>;
   /** Ends a pause. */
@@ -234,6 +234,12 @@ class ServiceOperator implements Operator {
   }
 
   async pause(method: string, until = forEver): Promise<void> {
+    if (!(until.getTime() > Date.now())) {
+      throw new ConnectError(
+        `a pause ends later than now: ${until.toJSON()} is no such time`,
+        Code.InvalidArgument,
+      );
+    }
     await pauseMethod(this.link, durableMethod(this.service, method), until);
   }
 
@@ -243,18 +249,13 @@ class ServiceOperator implements Operator {
 
   async queues(): Promise<QueueInfo[]> {
     const { link, service } = this;
-    const durable = [...service.methods.values()].filter((m) => m.delivery === "durable");
     const counts = await countWorkers(link, service);
     const infos: QueueInfo[] = [];
-    for (const method of durable) {
+    for (const method of [...service.methods.values()].filter((m) => m.delivery === "durable")) {
       const { queued, running, isPulled, pausedUntil } = await countCalls(link, method);
-      infos.push({
-        method: method.desc.name,
-        queued,
-        running,
-        workers: counts.get(method.desc.name) ?? Number(isPulled),
-        ...(pausedUntil && { pausedUntil }),
-      });
+      const { name } = method.desc;
+      const workers = counts.get(name) ?? Number(isPulled);
+      infos.push({ method: name, queued, running, workers, ...(pausedUntil && { pausedUntil }) });
     }
     return infos;
   }
@@ -300,14 +301,13 @@ class ServiceOperator implements Operator {
       `${service.desc.typeName} has no method ${method}`,
       Code.Unimplemented,
     );
-    const { prefix } = service;
     // A server takes a message on any subject, and here it names what is written to.
     const name = /^\w+$/.test(method) ? method : "_";
     const gone = {
       service,
       desc: { name },
-      deadSubject: `${prefix}.dead.${name}`,
-      logSubject: `${prefix}.log.${name}`,
+      deadSubject: `${service.prefix}.dead.${name}`,
+      logSubject: `${service.prefix}.log.${name}`,
     };
     const call = request.callOf(service);
     // A client that waits for it has the schema that knows its method.
