@@ -120,17 +120,32 @@ function describe(connection: Connection, name: string): Promise<DescService> {
 
 /** Says where else the schema may come from. */
 function refuseToAsk(cause: unknown): never {
-  const { code, rawMessage } = ConnectError.from(cause);
-  if (code !== Code.PermissionDenied) {
-    throw cause;
-  }
-  throw new ConnectError(
-    `these credentials may not ask workers for the schema (${rawMessage}): those of the roles client, observer and operator may; or name it with --descriptors FILE, or a method in full where they may call it`,
-    Code.PermissionDenied,
-    undefined,
-    undefined,
+  throw denied(
     cause,
+    "ask workers for the schema",
+    "those of the roles client, observer and operator may (older ones: write them anew with `jetrpc permissions`), or name the schema with --descriptors FILE",
   );
+}
+
+function refuseToList(cause: unknown): never {
+  throw denied(
+    cause,
+    "ask which services run",
+    "those of the roles observer and operator may; others name a service with --service, a method in full, or the schema with --descriptors FILE",
+  );
+}
+
+function denied(cause: unknown, what: string, mend: string): unknown {
+  const { code, rawMessage } = ConnectError.from(cause);
+  return code === Code.PermissionDenied
+    ? new ConnectError(
+        `these credentials may not ${what} (${rawMessage}): ${mend}`,
+        Code.PermissionDenied,
+        undefined,
+        undefined,
+        cause,
+      )
+    : cause;
 }
 
 function noneRuns(error: unknown): DescService[] {
@@ -141,7 +156,7 @@ function noneRuns(error: unknown): DescService[] {
 }
 
 async function listNames(connection: Connection): Promise<string[]> {
-  const ask = (timeoutMs?: number) => listServices(connection, { timeoutMs }).catch(refuseToAsk);
+  const ask = (timeoutMs?: number) => listServices(connection, { timeoutMs }).catch(refuseToList);
   const few = await ask();
   const running = few.length > 0 ? few : await ask(answerMs);
   return [...new Set(running.map(({ typeName }) => typeName))].sort();

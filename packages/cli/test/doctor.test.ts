@@ -271,6 +271,8 @@ describe("on a server with accounts", () => {
     ["pricer", ["--role", "administrator"], "error", "$JS.API.STREAM.CREATE.SHOP"],
     ["operator", ["--role", "operator"], "ok", "do for the operator"],
     ["observer", ["--role", "observer"], "ok", "do for the observer"],
+    ["observer", [], "ok", "the server is as the schema says"],
+    ["observer", [], "note", "may not see the bucket of large payloads"],
     ["observer", ["--role", "operator"], "error", "$JS.API.STREAM.MSG.DELETE.SHOP"],
     ["admin", ["--role", "administrator"], "ok", "do for the administrator"],
   ])("%s, asked about %j: %s", async (user, args, level, title) => {

@@ -22,6 +22,7 @@ test("a server with the users of a file lets them do their work, and nothing els
         admin: [{ role: "administrator" }],
         worker: [{ role: "worker", service: "shop.v1.ShopService" }],
         ada: [{ role: "client", owner: "ada", methods: ["Order"] }],
+        old: [{ role: "observer" }],
       },
     }),
   );
@@ -35,12 +36,19 @@ test("a server with the users of a file lets them do their work, and nothing els
   expect(statSync(join(keys, "ada.env")).mode & 0o777).toBe(0o600);
   // The keys stay, so that a change of the schema is no change of secrets.
   expect((await run()).stdout).toBe(config);
-  await using server = await startNats({ config });
-  const as = (name: string) => {
+  // Observers might not ask for descriptors once.
+  const [others, old] = config.split("# old") as [string, string];
+  await using server = await startNats({
+    config: `${others}${old.replace(/^.*\.describe"\n/m, "")}`,
+  });
+  const envOf = (name: string): Record<string, string> => {
     const lines = readFileSync(join(keys, `${name}.env`), "utf8")
       .trim()
       .split("\n");
-    const env = Object.fromEntries(lines.map((line) => line.split("=", 2)));
+    return Object.fromEntries(lines.map((line) => line.split("=", 2)));
+  };
+  const as = (name: string) => {
+    const env = envOf(name);
     const seed = new TextEncoder().encode(env["NATS_NKEY_SEED"] as string);
     return connect({
       owner: env["JETRPC_OWNER"] ?? "_",
@@ -62,6 +70,18 @@ test("a server with the users of a file lets them do their work, and nothing els
   );
   await client.order({});
   await expect(client.price({})).rejects.toMatchObject({ code: Code.PermissionDenied });
+  const jetrpcAs = (name: string, ...args: string[]) =>
+    jetrpc(args, { env: { ...envOf(name), NATS_URL: server.url } });
+  const named = await jetrpcAs("ada", "call", "Order", "--service", "shop.v1.ShopService");
+  expect(named).toEqual({ code: 0, stdout: "{}\n", stderr: "" });
+  for (const [name, args, mend] of [
+    ["ada", ["call", "Order"], "others name a service with --service"],
+    ["ada", ["call", "ShopService/Order", "--at", "1h", "--descriptors", image], "--may-delay"],
+    ["old", ["queues"], "write them anew with `jetrpc permissions`"],
+  ] as const) {
+    const { code, stderr } = await jetrpcAs(name, ...args);
+    expect({ code, stderr }).toEqual({ code: 1, stderr: expect.stringContaining(mend) });
+  }
   await worker.drain();
   await Promise.all([admin, workers, ada].map((each) => each.close()));
 });

@@ -1,5 +1,10 @@
 import { Code, ConnectError } from "@jetrpc/runtime";
-import { type CallFilter, createOperator, type Operator } from "@jetrpc/runtime/operator";
+import {
+  type CallFilter,
+  createOperator,
+  type DeadLetter,
+  type Operator,
+} from "@jetrpc/runtime/operator";
 import { describe, expect, test } from "vitest";
 import { chance } from "../../../test/chance.js";
 import { TestService } from "./gen/test/v1/test_pb.js";
@@ -233,9 +238,23 @@ describe("a list of calls", () => {
     if (!isSecured) {
       return;
     }
+    await nats.worker({
+      do: () => {
+        throw new ConnectError("never", Code.InvalidArgument);
+      },
+    });
+    await failureOf(client.do({}));
+    const letters: DeadLetter[] = [];
+    await until(async () => letters.push(...(await collect(reader.deadLetters()))) > 0);
+    const [letter] = letters as [DeadLetter];
     const observer = createOperator(await nats.connect({ as: "observer" }), TestService);
     for (const [refused, role] of [
       [() => story.cancel(), "operator"],
+      [() => letter.replay(), "role operator"],
+      [() => letter.discard(), "role operator"],
+      [() => reader.pause("Do"), "role operator"],
+      [() => reader.resume("Do"), "role operator"],
+      [() => collect(observer.deadLetters()), "mayRead"],
       [() => reader.actOnCalls("cancel", {}), "operator"],
       [() => observer.listCalls(), "mayRead"],
       [() => observer.countCalls(), "mayRead"],

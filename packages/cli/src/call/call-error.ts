@@ -11,7 +11,10 @@ export function withRole(cause: unknown): ConnectError {
   if ((error.cause as Error | undefined)?.name !== "PermissionViolationError") {
     return error;
   }
-  const text = `${error.rawMessage} (a client of the method may, for its owner: \`jetrpc permissions\` with the role client)`;
+  const right = /publish on [^$]\S*\.later\./.test(error.rawMessage)
+    ? ", and with --may-delay"
+    : "";
+  const text = `${error.rawMessage} (a client of the method may, for its owner: \`jetrpc permissions\` with the role client${right})`;
   return new ConnectError(text, error.code, undefined, undefined, error);
 }
 

@@ -1,13 +1,13 @@
 import type { DescService } from "@bufbuild/protobuf";
 import { Code, ConnectError, type Connection } from "@jetrpc/runtime";
-import { type PlannedChange, planService } from "@jetrpc/runtime/operator";
+import { findDrift, type PlannedChange, planService } from "@jetrpc/runtime/operator";
 import { showDifference } from "../show-plan.js";
-import { error, type Finding, ok, warning } from "./finding.js";
+import { error, type Finding, note, ok, warning } from "./finding.js";
 
 /** Compares the server with the schema of a service. */
 export async function checkDrift(connection: Connection, service: DescService): Promise<Finding[]> {
   try {
-    const { changes } = await planService(connection, service);
+    const { changes, unseen } = await compare(connection, service);
     const absent = changes.filter(({ kind }) => kind === "create");
     const rest = changes.filter(({ kind }) => kind !== "create");
     return [
@@ -16,6 +16,7 @@ export async function checkDrift(connection: Connection, service: DescService): 
         : []),
       ...(absent.length > 0 ? [judgeAbsent(service, absent)] : []),
       ...rest.map((change) => judge(service, change)),
+      ...unseen,
     ];
   } catch (cause) {
     const { code, rawMessage } = ConnectError.from(cause);
@@ -30,6 +31,23 @@ export async function checkDrift(connection: Connection, service: DescService): 
             "mend what it says, and run it again",
           ),
     ];
+  }
+}
+
+/** What differs, and a note of what these credentials may not see: an observer sees all but the bucket. */
+async function compare(
+  connection: Connection,
+  service: DescService,
+): Promise<{ changes: readonly PlannedChange[]; unseen: Finding[] }> {
+  try {
+    return { changes: (await planService(connection, service)).changes, unseen: [] };
+  } catch (cause) {
+    if (ConnectError.from(cause).code !== Code.PermissionDenied) {
+      throw cause;
+    }
+    const title = `${service.typeName}: these credentials may not see the bucket of large payloads`;
+    const unseen = [note(title, "run it as an administrator, too")];
+    return { changes: await findDrift(connection, service), unseen };
   }
 }
 

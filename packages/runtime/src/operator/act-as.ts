@@ -18,7 +18,7 @@ async function allowed<T>(what: string, who: string, work: () => Promise<T>): Pr
     return await work();
   } catch (error) {
     const denied = ConnectError.from(error);
-    if (denied.code !== Code.PermissionDenied || /^object /.test(denied.rawMessage)) {
+    if (denied.code !== Code.PermissionDenied || /^object |operator may/.test(denied.rawMessage)) {
       throw error;
     }
     const text = `these credentials may not ${what}; ${who} (${denied.rawMessage})`;

@@ -133,9 +133,8 @@ class ServiceOperator implements Operator {
     const { link, service } = this;
     const { method = "*", owner = "*", callId } = filter;
     for (let from = 1; ; ) {
-      const stored = await until(link, () =>
-        nextDeadLetter(link, service, `${method}.${owner}.>`, from),
-      );
+      const next = () => nextDeadLetter(link, service, `${method}.${owner}.>`, from);
+      const stored = await lookAs("see dead letters", () => until(link, next));
       if (!stored) {
         return;
       }
@@ -235,16 +234,16 @@ class ServiceOperator implements Operator {
 
   async pause(method: string, until = forEver): Promise<void> {
     if (!(until.getTime() > Date.now())) {
-      throw new ConnectError(
-        `a pause ends later than now: ${until.toJSON()} is no such time`,
-        Code.InvalidArgument,
-      );
+      const text = `a pause ends later than now: ${until.toJSON()} is no such time`;
+      throw new ConnectError(text, Code.InvalidArgument);
     }
-    await pauseMethod(this.link, durableMethod(this.service, method), until);
+    const its = durableMethod(this.service, method);
+    await actAs("pause a method", () => pauseMethod(this.link, its, until));
   }
 
   async resume(method: string): Promise<void> {
-    await pauseMethod(this.link, durableMethod(this.service, method), undefined);
+    const its = durableMethod(this.service, method);
+    await actAs("resume a method", () => pauseMethod(this.link, its, undefined));
   }
 
   async queues(): Promise<QueueInfo[]> {
@@ -297,10 +296,8 @@ class ServiceOperator implements Operator {
 
   private async bury(method: string, request: StoredRequest): Promise<void> {
     const { link, service } = this;
-    const error = new ConnectError(
-      `${service.desc.typeName} has no method ${method}`,
-      Code.Unimplemented,
-    );
+    const text = `${service.desc.typeName} has no method ${method}`;
+    const error = new ConnectError(text, Code.Unimplemented);
     // A server takes a message on any subject, and here it names what is written to.
     const name = /^\w+$/.test(method) ? method : "_";
     const gone = {

@@ -21,6 +21,7 @@ import { blobsIn, holdsBlobs } from "../schema/blob-fields.js";
 import type { CallName } from "../schema/call-id.js";
 import { requestSpace } from "../schema/object-name.js";
 import { typesOf } from "../schema/type-registry.js";
+import { actAs } from "./act-as.js";
 import { checkJson, type FieldProblem, foreignBlobs } from "./check-request.js";
 import { errorJson, readJson } from "./json.js";
 
@@ -159,13 +160,17 @@ export class DeadLetter {
     const method = this.knownMethod();
     const { link, call, stored } = this;
     const correction = request === undefined ? undefined : await this.correct(request, registry);
-    return await until(link, () => replayCall(link, method, call, stored, correction));
+    return await actAs("replay a dead letter", () =>
+      until(link, () => replayCall(link, method, call, stored, correction)),
+    );
   }
 
   /** Removes it, and what its request left in the object store. */
   async discard(): Promise<void> {
     const { link, service, binding, method, call, stored } = this;
-    await discardCall(link, service, binding, method, call, stored);
+    await actAs("discard a dead letter", () =>
+      discardCall(link, service, binding, method, call, stored),
+    );
   }
 
   /** The beginning of the names of the request's objects. */
@@ -180,10 +185,8 @@ export class DeadLetter {
     const problems = await this.check(json, registry);
     if (problems.length > 0) {
       const texts = problems.map(({ path, problem }) => (path ? `${path}: ${problem}` : problem));
-      throw new ConnectError(
-        `the request of call "${this.callId}" is not replayed: ${texts.join("; ")}`,
-        Code.InvalidArgument,
-      );
+      const text = `the request of call "${this.callId}" is not replayed: ${texts.join("; ")}`;
+      throw new ConnectError(text, Code.InvalidArgument);
     }
     const { input } = this.knownMethod().desc;
     const message = fromJson(input, json, { registry });
