@@ -53,14 +53,14 @@ async function main(): Promise<void> {
   const small = await image.convert({ image: file, width: 400, height: 400 });
   const input = small.file ? { file: small.file } : { image: small.image };
   const bands: OverlayOptions[] = [];
-  let [bar, width, height] = [undefined as ProgressBar | undefined, 0, 0];
+  let [width, height] = [0, 0];
+  const bar = new ProgressBar(2 * small.height, "rows");
   for await (const band of image.upscale({ ...input, factor: 2 })) {
     ({ width, totalHeight: height } = band);
-    bar ??= new ProgressBar(height, "rows");
     bands.push({ input: Buffer.from(band.image), left: 0, top: band.top });
     bar.show(band.top + band.height);
   }
-  bar?.end();
+  bar.end();
   const create = { width, height, channels: 4, background: "#0000" } as const;
   await sharp({ create }).composite(bands).png().toFile(join(out, "enlarged.png"));
   console.log("\nIn out/: thumbnail.webp, text.txt, enlarged.png");

@@ -1,6 +1,7 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { join } from "node:path";
+import { Code, ConnectError } from "@jetrpc/runtime";
 
 /** A worker of services/pdf or services/image in a process of its own. */
 export interface WorkerProcess extends AsyncDisposable {
@@ -37,7 +38,10 @@ export async function startWorker(
   const ready = Promise.race([
     once(child.stdout, "data").then(() => undefined),
     exited.then(([code]) => {
-      throw new Error(`the worker ended with code ${code} before it was ready`);
+      throw new ConnectError(
+        `the worker of services/${service} ended with code ${code} before it was ready: it says why above`,
+        Code.FailedPrecondition,
+      );
     }),
   ]);
   ready.catch(() => undefined);

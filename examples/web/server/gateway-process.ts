@@ -1,6 +1,7 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { join } from "node:path";
+import { Code, ConnectError } from "@jetrpc/runtime";
 
 /** A gateway in a process of its own. */
 export class GatewayProcess implements AsyncDisposable {
@@ -29,7 +30,10 @@ export class GatewayProcess implements AsyncDisposable {
     this.url = await Promise.race([
       once(child.stdout, "data").then(([data]) => String(data).trim()),
       once(child, "exit").then(([code]) => {
-        throw new Error(`the gateway ended with code ${code} before it listened`);
+        throw new ConnectError(
+          `the gateway ended with code ${code} before it listened: it says why above`,
+          Code.FailedPrecondition,
+        );
       }),
     ]);
   }

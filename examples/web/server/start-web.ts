@@ -3,6 +3,7 @@ import { once } from "node:events";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { join } from "node:path";
+import { Code, ConnectError } from "@jetrpc/runtime";
 import { type NatsServer, startNats } from "@jetrpc/testing";
 import { createServer as createVite } from "vite";
 import { startWorker, type WorkerProcess } from "../../pdf-demo/worker-process.js";
@@ -42,6 +43,8 @@ export async function startWeb({ port, env = {} }: WebOptions): Promise<Web> {
     return one;
   };
   try {
+    // First of all, as its port may be in use.
+    const page = add(await startPage(port));
     const nats = add(await startNats());
     const workers = [
       add(await startWorker(nats.url, { env })),
@@ -51,12 +54,16 @@ export async function startWeb({ port, env = {} }: WebOptions): Promise<Web> {
     const imageWorker = add(
       await startWorker(nats.url, { service: "image", waits: true, env: imageEnv }),
     );
-    const page = add(await startPage(port));
     const gateway = add(
-      new GatewayProcess({ NATS_URL: nats.url, WEB_SECRET: page.secret, WEB_ORIGIN: page.url }),
+      new GatewayProcess({
+        NATS_URL: nats.url,
+        WEB_SECRET: page.secret,
+        // People open it by either name.
+        WEB_ORIGINS: [page.url, page.url.replace("127.0.0.1", "localhost")].join(),
+      }),
     );
     await gateway.start();
-    page.gateway = gateway.url;
+    page.tellGateway(gateway.url);
     return { url: page.url, nats, gateway, workers, imageWorker, [Symbol.asyncDispose]: end };
   } catch (error) {
     await end();
@@ -64,7 +71,10 @@ export async function startWeb({ port, env = {} }: WebOptions): Promise<Web> {
   }
 }
 
-/** Serves the page by Vite, and its login. */
+/**
+ * Serves the page by Vite, and its login, which waits for the address of the gateway: a page that
+ * was open before comes back as soon as it can. Throws FailedPrecondition when the port is in use.
+ */
 async function startPage(port: number) {
   const secret = randomBytes(32).toString("base64");
   const server = createServer();
@@ -74,10 +84,14 @@ async function startPage(port: number) {
     logLevel: "warn",
     server: { middlewareMode: true, hmr: { server } },
   });
+  let tellGateway: (url: string) => void = () => undefined;
+  const gateway = new Promise<string>((resolve) => {
+    tellGateway = resolve;
+  });
   const page = {
     url: "",
     secret,
-    gateway: "",
+    tellGateway,
     async [Symbol.asyncDispose]() {
       await vite.close();
       server.close();
@@ -85,14 +99,25 @@ async function startPage(port: number) {
     },
   };
   server.on("request", (request, response) => {
-    if (request.url?.startsWith("/login?")) {
-      void answerLogin(request.url, page, response);
+    const { url } = request;
+    if (url?.startsWith("/login?")) {
+      void gateway.then((gateway) => answerLogin(url, { secret, gateway }, response));
     } else {
       vite.middlewares(request, response);
     }
   });
   server.listen(port, "127.0.0.1");
-  await once(server, "listening");
+  try {
+    await once(server, "listening");
+  } catch (error) {
+    await vite.close();
+    throw (error as NodeJS.ErrnoException).code === "EADDRINUSE"
+      ? new ConnectError(
+          `port ${port} is in use: name another one, as in PORT=${port + 1} npm run web`,
+          Code.FailedPrecondition,
+        )
+      : error;
+  }
   page.url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
   return page;
 }

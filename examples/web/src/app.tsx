@@ -3,12 +3,14 @@ import { useConnectionLost } from "./connection-state.js";
 import { failureText } from "./failure-text.js";
 import { Library } from "./library.js";
 import { logIn, type Session, users } from "./session.js";
+import { readStored, store } from "./storage.js";
 
 /** The user of this tab; other tabs may have another one. */
 const userKey = "folio.user";
+const tab = () => sessionStorage;
 
 export function App() {
-  const [user, setUser] = useState(() => sessionStorage.getItem(userKey) ?? "");
+  const [user, setUser] = useState(() => readStored(tab, userKey) ?? "");
   const [session, setSession] = useState<Session>();
   const [failure, setFailure] = useState("");
 
@@ -37,7 +39,7 @@ export function App() {
   }, [user]);
 
   const choose = (user: string) => {
-    sessionStorage.setItem(userKey, user);
+    store(tab, userKey, user);
     setFailure("");
     setUser(user);
   };

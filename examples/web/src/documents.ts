@@ -1,4 +1,7 @@
 import { useCallback, useEffect, useState } from "react";
+import { readStored, store } from "./storage.js";
+
+const browser = () => localStorage;
 
 /** A file that a user has sent: the id is that of its calls. */
 interface SentFile {
@@ -27,9 +30,9 @@ export function addressOf({ kind, id }: Pick<SentDocument, "kind" | "id">): stri
   return kind === "image" ? `/image/${id}` : `/${id}`;
 }
 
-/** The document of an address; undefined without one. */
+/** The document of an address; undefined where no id is in it. */
 export function documentAt(hash: string): Pick<SentDocument, "kind" | "id"> | undefined {
-  const [, image, id = ""] = /^#?\/?(image\/)?(.*)$/.exec(hash) ?? [];
+  const [, image, id = ""] = /^#?\/?(image\/)?([\w-]{1,36})$/.exec(hash) ?? [];
   return id === "" ? undefined : { kind: image ? "image" : "pdf", id };
 }
 
@@ -50,7 +53,7 @@ export function useDocuments(user: string) {
     (edit: (documents: readonly SentDocument[]) => readonly SentDocument[]) => {
       // Another tab may have written meanwhile.
       const changed = edit(read(key));
-      localStorage.setItem(key, JSON.stringify(changed));
+      store(browser, key, JSON.stringify(changed));
       setDocuments(changed);
     },
     [key],
@@ -60,8 +63,20 @@ export function useDocuments(user: string) {
 
 function read(key: string): readonly SentDocument[] {
   try {
-    return JSON.parse(localStorage.getItem(key) ?? "[]");
+    const kept: unknown = JSON.parse(readStored(browser, key) ?? "[]");
+    return Array.isArray(kept) ? kept.filter(isDocument) : [];
   } catch {
     return [];
   }
+}
+
+/** Another version of this page may have kept something else. */
+function isDocument(kept: Partial<Record<string, unknown>> | null): boolean {
+  const { kind, id, name, bytes, pages, width, height } = kept ?? {};
+  const numbers = kind === "image" ? [bytes, width, height] : [bytes, pages];
+  return (
+    (kind === "pdf" || kind === "image") &&
+    [id, name].every((text) => typeof text === "string") &&
+    numbers.every((number) => typeof number === "number")
+  );
 }

@@ -25,5 +25,8 @@ export function failureText(error: unknown, kind: SentDocument["kind"] = "pdf"):
     const text = error.code === Code.InvalidArgument ? damaged[kind] : texts[error.code];
     return text ?? error.rawMessage;
   }
+  if (error instanceof DOMException) {
+    return "This cannot be read: it is a folder, or it was changed. Choose the file again.";
+  }
   return error instanceof Error ? error.message : String(error);
 }

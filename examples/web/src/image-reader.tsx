@@ -16,11 +16,14 @@ const options = { progress: false };
 /** One image: a picture of it, and the lines of its text as they are read. */
 export function ImageReader({
   image,
+  isServed,
   id,
   document,
   remove,
 }: {
   image: ImageClient;
+  /** Whether a worker is there; undefined while that is not known. */
+  isServed: boolean | undefined;
   id: string;
   /** Undefined where this browser has not sent it. */
   document: SentDocument | undefined;
@@ -49,6 +52,7 @@ export function ImageReader({
       remove={remove}
       progress={
         <WorkProgress
+          isServed={isServed}
           call={reading}
           text={text}
           label="Lines read"

@@ -1,4 +1,5 @@
 import { ImageService } from "@jetrpc-examples/image-v1-client";
+import { PdfService } from "@jetrpc-examples/pdf-v1-client";
 import { type ReactNode, useEffect, useRef, useState } from "react";
 import { DocumentItem } from "./document-item.js";
 import { addressOf, documentAt, type SentDocument, useDocuments } from "./documents.js";
@@ -18,7 +19,9 @@ export function Library({ session, leave }: { session: Session; leave: () => voi
     change((before) => [document, ...before]);
     location.hash = addressOf(document);
   });
-  const takesImages = useIsServed(session, ImageService.typeName);
+  const readsPdfs = useIsServed(session, PdfService.typeName);
+  const readsImages = useIsServed(session, ImageService.typeName);
+  const takesImages = readsImages === true;
   const taken = takesImages ? "a PDF or an image" : "a PDF";
   const remove = ({ id }: SentDocument) => {
     change((before) => before.filter((document) => document.id !== id));
@@ -69,12 +72,20 @@ export function Library({ session, leave }: { session: Session; leave: () => voi
           <ImageReader
             key={shown.id}
             image={image}
+            isServed={readsImages}
             id={shown.id}
             document={document}
             remove={remove}
           />
         ) : (
-          <PdfReader key={shown.id} pdf={pdf} id={shown.id} document={document} remove={remove} />
+          <PdfReader
+            key={shown.id}
+            pdf={pdf}
+            isServed={readsPdfs}
+            id={shown.id}
+            document={document}
+            remove={remove}
+          />
         )}
       </main>
     </div>
@@ -104,7 +115,7 @@ function DropZone({
   takesImages,
   children,
 }: {
-  send: (file: File) => void;
+  send: (files: readonly File[]) => void;
   isBusy: boolean;
   takesImages: boolean;
   children: ReactNode;
@@ -112,21 +123,19 @@ function DropZone({
   const [isOver, setIsOver] = useState(false);
   const take = useRef(send);
   useEffect(() => {
-    take.current = (file) => !isBusy && send(file);
+    take.current = (files) => !isBusy && send(files);
   });
   useEffect(() => {
     const over = (event: DragEvent) => {
       event.preventDefault();
-      setIsOver(true);
+      // A text of the page can be dragged, too.
+      setIsOver(event.dataTransfer?.types.includes("Files") ?? false);
     };
     const out = (event: DragEvent) => event.relatedTarget === null && setIsOver(false);
     const drop = (event: DragEvent) => {
       event.preventDefault();
       setIsOver(false);
-      const [file] = event.dataTransfer?.files ?? [];
-      if (file) {
-        take.current(file);
-      }
+      take.current([...(event.dataTransfer?.files ?? [])]);
     };
     addEventListener("dragover", over);
     addEventListener("dragleave", out);
@@ -138,21 +147,18 @@ function DropZone({
     };
   }, []);
   return (
-    <label className="drop" data-over={isOver} data-busy={isBusy}>
+    <label className="drop" data-over={isOver && !isBusy} data-busy={isBusy}>
       <input
         type="file"
         accept={`application/pdf,.pdf${takesImages ? ",image/*" : ""}`}
         disabled={isBusy}
         onChange={({ target }) => {
-          const [file] = target.files ?? [];
-          if (file) {
-            take.current(file);
-          }
+          take.current([...(target.files ?? [])]);
           // The same file may be chosen again.
           target.value = "";
         }}
       />
-      <strong>{isOver ? "Drop it here" : children}</strong>
+      <strong>{isOver && !isBusy ? "Drop it here" : children}</strong>
       <span className="hint">Choose a file, or drop one on the page</span>
     </label>
   );

@@ -15,11 +15,14 @@ const options = { progress: false };
 /** One PDF: its pages as they are made, and their text. */
 export function PdfReader({
   pdf,
+  isServed,
   id,
   document,
   remove,
 }: {
   pdf: PdfClient;
+  /** Whether a worker is there; undefined while that is not known. */
+  isServed: boolean | undefined;
   id: string;
   /** Undefined where this browser has not sent it. */
   document: SentDocument | undefined;
@@ -53,6 +56,7 @@ export function PdfReader({
       remove={remove}
       progress={
         <WorkProgress
+          isServed={isServed}
           call={pictures}
           text={text}
           label="Pages made"

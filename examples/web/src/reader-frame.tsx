@@ -2,6 +2,7 @@ import type { CallView } from "@jetrpc/react";
 import type { ReactNode } from "react";
 import type { SentDocument } from "./documents.js";
 import { failureText } from "./failure-text.js";
+import { isUnderWay } from "./state-text.js";
 
 /** What is around a document that is read: its name, what can be done with its calls, how far they are. */
 export function ReaderFrame({
@@ -54,10 +55,6 @@ export function ReaderFrame({
       {children}
     </article>
   );
-}
-
-function isUnderWay({ state }: CallView): boolean {
-  return state === "queued" || state === "running" || state === "retrying";
 }
 
 /** Each call tells by itself how it ended. */

@@ -56,9 +56,15 @@ export async function logIn(user: string): Promise<Session> {
 }
 
 async function ask(user: string): Promise<{ gateway: string; token: string }> {
-  const response = await fetch(`/login?user=${user}`);
+  const response = await fetch(`/login?user=${user}`).catch((cause) => {
+    throw new Error("The login cannot be reached. Try again in a moment.", { cause });
+  });
   if (!response.ok) {
-    throw new Error(`the login answered ${response.status}`);
+    throw new Error(
+      response.status === 403
+        ? "The login does not know this user."
+        : `The login answers with an error, ${response.status}. Try again in a moment.`,
+    );
   }
   return await response.json();
 }

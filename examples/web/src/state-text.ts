@@ -18,3 +18,8 @@ const texts: Record<FollowedState, string> = {
 export function stateText(state: FollowedState): string {
   return texts[state];
 }
+
+/** True for a call that a worker has, or is to get. */
+export function isUnderWay({ state }: { readonly state: FollowedState }): boolean {
+  return state === "queued" || state === "running" || state === "retrying";
+}

@@ -4,9 +4,9 @@ import type { Session } from "./session.js";
 /** How often it is asked, in ms. */
 const askMs = 10_000;
 
-/** Whether a service has a worker, as long as the page is looked at. */
-export function useIsServed({ isServed }: Session, service: string): boolean {
-  const [answer, setAnswer] = useState(false);
+/** Whether a service has a worker, as long as the page is looked at; undefined while that is not known. */
+export function useIsServed({ isServed }: Session, service: string): boolean | undefined {
+  const [answer, setAnswer] = useState<boolean>();
   useEffect(() => {
     let hasLeft = false;
     const look = async () => {

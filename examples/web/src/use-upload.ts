@@ -2,6 +2,7 @@ import { blobOf } from "@jetrpc/runtime";
 import { ImageFormat } from "@jetrpc-examples/image-v1-client";
 import { ImageFormat as PageFormat } from "@jetrpc-examples/pdf-v1-client";
 import { useState } from "react";
+import { countText } from "./count-text.js";
 import type { SentDocument, SentImage, SentPdf } from "./documents.js";
 import { failureText } from "./failure-text.js";
 import { watchUploads } from "./fetch-with-progress.js";
@@ -31,11 +32,23 @@ const timesSent = 3;
 export function useUpload(session: Session, onSent: (document: SentDocument) => void) {
   const [upload, setUpload] = useState<Upload>();
 
-  const send = async (file: File) => {
-    const kind = file.type.startsWith("image/") ? "image" : "pdf";
+  const send = async ([file, ...others]: readonly File[]) => {
+    if (!file) {
+      return;
+    }
+    const fail = (name: string, failure: string) => setUpload({ name, sent: undefined, failure });
+    if (others.length > 0) {
+      fail(countText(others.length + 1, "file"), "cannot be sent together. Send one at a time.");
+      return;
+    }
     const show = (sent: number) => setUpload({ name: file.name, sent, failure: undefined });
     show(0);
+    let kind: SentDocument["kind"] | undefined;
     try {
+      if (file.size === 0) {
+        throw new Error("It is empty.");
+      }
+      kind = await kindOf(file);
       if (file.size > largestMegabytes[kind] * 1e6) {
         throw new Error(`It has more than ${largestMegabytes[kind]} MB.`);
       }
@@ -47,10 +60,23 @@ export function useUpload(session: Session, onSent: (document: SentDocument) => 
       setUpload(undefined);
       onSent(document);
     } catch (error) {
-      setUpload({ name: file.name, sent: undefined, failure: failureText(error, kind) });
+      fail(file.name, failureText(error, kind));
     }
   };
   return { upload, send, forget: () => setUpload(undefined) };
+}
+
+/** How files of the images that are read begin. */
+const imageStart = /^(?:\xff\xd8\xff|\x89PNG|GIF8|RIFF.{4}WEBP|.{4}ftypavi[fs]|II\*\0|MM\0\*)/s;
+
+/** The content decides: a browser goes by the name, which may have no ending, or a wrong one. */
+async function kindOf(file: File): Promise<SentDocument["kind"]> {
+  const bytes = new Uint8Array(await file.slice(0, 1_024).arrayBuffer());
+  const start = String.fromCharCode(...bytes);
+  if (start.includes("%PDF")) {
+    return "pdf";
+  }
+  return imageStart.test(start) || file.type.startsWith("image/") ? "image" : "pdf";
 }
 
 /** The bytes are a field of each request. */

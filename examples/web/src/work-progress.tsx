@@ -1,8 +1,10 @@
 import type { CallView } from "@jetrpc/react";
+import { isUnderWay } from "./state-text.js";
 
 /** How far the work on a document is. */
 export function WorkProgress({
   call,
+  isServed,
   text,
   label,
   made,
@@ -10,6 +12,8 @@ export function WorkProgress({
   isDone,
 }: {
   call: CallView;
+  /** Whether a worker is there; undefined while that is not known. */
+  isServed: boolean | undefined;
   text: string;
   /** What is counted. */
   label: string;
@@ -19,7 +23,9 @@ export function WorkProgress({
   isDone: boolean;
 }) {
   const { state, status } = call;
-  const isAlone = state === "queued" && status?.workers === 0;
+  // The state of a call whose last worker was lost is the one that this worker has told.
+  const isAlone =
+    (state === "queued" && status?.workers === 0) || (isUnderWay(call) && isServed === false);
   const attempts = status?.attempts.length ?? 0;
   return (
     <div className="progress" data-state={state}>
