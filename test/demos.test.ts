@@ -27,13 +27,17 @@ afterAll(async () => {
   await engine.close();
 });
 
-function npmRun(script: string, ...args: string[]): Promise<Finished> {
+function npmRun(
+  script: string,
+  args: readonly string[] = [],
+  env: NodeJS.ProcessEnv = {},
+): Promise<Finished> {
   return new Promise((resolve) => {
     execFile(
       "npm",
       ["run", "--silent", script, "--", ...args],
       // On a busy machine a line of text takes long, and a model that does not hang seems to.
-      { cwd: top, env: { ...process.env, IMAGE_TIMEOUT_MS: "600000" } },
+      { cwd: top, env: { ...process.env, IMAGE_TIMEOUT_MS: "600000", ...env } },
       (error, stdout, stderr) => resolve({ code: Number(error?.code ?? 0), stdout, stderr }),
     );
   });
@@ -97,6 +101,8 @@ async function pixelsOf(document: Uint8Array): Promise<Buffer> {
 test("npm run demo:image writes a thumbnail, the text and an enlargement", async () => {
   const { code, stdout, stderr } = await npmRun("demo:image");
   expect(code, stdout + stderr).toBe(0);
+  // Nothing but the device and why: onnxruntime is silent about a GPU that is not there.
+  expect(stderr).toMatch(/^models run on [^\n]*\n$/);
   expect(stdout).toContain("In out/: thumbnail.webp, text.txt, enlarged.png");
   // Two workers serve one contract, and tell the device that the models took.
   expect(stdout).toMatch(/^ {2}0\.1\.0 +GetInfo, Thumbnail, Convert$/m);
@@ -122,17 +128,27 @@ test.each([
   ["a file that cannot be read", ".", "EISDIR"],
 ])("%s is named, and the exit code is 1", async (_, name, text) => {
   for (const script of ["demo:image", "example:scan"]) {
-    const { code, stdout, stderr } = await npmRun(script, join(folder, name));
+    const { code, stdout, stderr } = await npmRun(script, [join(folder, name)]);
     expect({ code, stderr }).toEqual({ code: 1, stderr: expect.stringMatching(`^${text}.*\n$`) });
     expect(stdout).not.toContain("worker");
   }
+});
+
+test("a worker that does not start says why, and the demo ends without a stack", async () => {
+  const missing = join(folder, "nowhere.onnx");
+  const { code, stderr } = await npmRun("demo:image", [], { IMAGE_DETECTOR: missing });
+  expect(code).toBe(1);
+  expect(stderr.trimEnd().split("\n")).toEqual([
+    expect.stringMatching(/^\[failed_precondition\] the model file .*nowhere\.onnx cannot be read/),
+    "[failed_precondition] the worker of services/image ended with code 1 before it was ready: it says why above",
+  ]);
 });
 
 test.each([
   ["demo:image", "scan.pdf"],
   ["example:scan", "photo.jpg"],
 ])("npm run %s refuses %s, and the exit code is 1", async (script, name) => {
-  const { code, stderr } = await npmRun(script, join(fixtures, name));
+  const { code, stderr } = await npmRun(script, [join(fixtures, name)]);
   expect({ code, stderr }).toEqual({
     code: 1,
     stderr: expect.stringMatching(/^\[invalid_argument\] .*\n$/),

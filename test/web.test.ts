@@ -5,11 +5,14 @@ import { basename, join } from "node:path";
 import { connect } from "@jetrpc/runtime/node";
 import { createPdfClient } from "@jetrpc-examples/pdf-v1-client";
 import type { Browser, BrowserContext, Page } from "playwright-core";
-import { afterAll, afterEach, beforeAll, describe, expect, onTestFinished, test } from "vitest";
+import { afterAll, afterEach, beforeAll, describe, expect, onTestFinished, test, vi } from "vitest";
 import { startWeb, type Web } from "../examples/web/server/start-web.js";
+import { freePorts } from "../packages/testing/src/free-ports.js";
 import { axeFindings, widthsOf } from "./accessible.js";
 import { hasChromium, launchChromium, openContext } from "./chromium.js";
+import { run } from "./run.js";
 
+const main = join(import.meta.dirname, "../examples/web/server/main.ts");
 const fixtures = join(import.meta.dirname, "../services/pdf/fixtures");
 /** Pages of a document that takes its time: something can happen meanwhile. */
 const longPages = 120;
@@ -21,13 +24,16 @@ const photo = join(images, "photo.jpg");
 /** The machine may be busy with all other tests, in ms. */
 const patienceMs = 150_000;
 
+/** A file of this machine, or one that is made up. */
+type Chosen = string | { name: string; mimeType: string; buffer: Buffer };
+
 /** Of a page. */
 declare const DataTransfer: new () => { readonly items: { add(file: File): void } };
 
 describe.skipIf(!hasChromium)("examples/web, in a browser", { timeout: 2 * patienceMs }, () => {
   let web: Web;
   let browser: Browser;
-  let long: { name: string; mimeType: string; buffer: Buffer };
+  let long: Exclude<Chosen, string>;
   const contexts: BrowserContext[] = [];
   const problems: string[] = [];
 
@@ -63,24 +69,27 @@ describe.skipIf(!hasChromium)("examples/web, in a browser", { timeout: 2 * patie
     return page;
   }
 
-  const choose = (page: Page, file: string | typeof long) =>
-    page.getByLabel("Add a PDF").setInputFiles(file);
+  const choose = (page: Page, file: Chosen) => page.getByLabel("Add a PDF").setInputFiles(file);
 
   /** Chooses an image, once the page takes them. */
-  async function chooseImage(page: Page, file: string | typeof long): Promise<void> {
+  async function chooseImage(page: Page, file: Chosen): Promise<void> {
     await page.getByLabel("Add a PDF or an image").waitFor({ state: "attached" });
     await choose(page, file);
   }
 
-  /** Drops a file of this machine onto a page. */
-  async function dropImage(page: Page, path: string): Promise<void> {
+  /** Drops files of this machine onto a page. */
+  async function dropImages(page: Page, ...paths: string[]): Promise<void> {
     await page.getByLabel("Add a PDF or an image").waitFor({ state: "attached" });
-    const file = { name: basename(path), bytes: [...(await readFile(path))] };
-    const dataTransfer = await page.evaluateHandle(({ name, bytes }) => {
+    const files = await Promise.all(
+      paths.map(async (path) => ({ name: basename(path), bytes: [...(await readFile(path))] })),
+    );
+    const dataTransfer = await page.evaluateHandle((files) => {
       const transfer = new DataTransfer();
-      transfer.items.add(new File([Uint8Array.from(bytes)], name, { type: "image/jpeg" }));
+      for (const { name, bytes } of files) {
+        transfer.items.add(new File([Uint8Array.from(bytes)], name, { type: "image/jpeg" }));
+      }
       return transfer;
-    }, file);
+    }, files);
     await page.dispatchEvent("body", "dragover", { dataTransfer });
     await page.getByText("Drop it here").waitFor();
     await page.dispatchEvent("body", "drop", { dataTransfer });
@@ -171,24 +180,92 @@ describe.skipIf(!hasChromium)("examples/web, in a browser", { timeout: 2 * patie
     expect(await pagesOf(page)).toEqual(Array.from({ length: longPages }, (_, index) => index + 1));
   });
 
+  test("without a worker, a document that is being read says so, and goes on with the next one", async () => {
+    const page = await openAs("Ada");
+    await choose(page, long);
+    const before = await morePages(page, 5);
+    await Promise.all(web.workers.map((worker) => worker.kill()));
+    await page.getByText("No worker is there").waitFor();
+    await Promise.all(web.workers.map((worker) => worker.restart()));
+    await morePages(page, before + 20);
+    await page.getByText(new RegExp(`^Page \\d+ of ${longPages}`)).waitFor();
+    await cancel(page);
+  });
+
   test("a bad file is told at once, and says why", async () => {
     const page = await openAs("Ada");
     const alert = page.getByRole("alert");
     for (const [name, text] of [
       ["garbage.pdf", "not a PDF, or it is damaged"],
       ["encrypted.pdf", "locked with a password"],
+      ["empty.pdf", "It is empty."],
     ] as const) {
       await choose(page, join(fixtures, name));
       await alert.getByText(name).waitFor();
       expect(await alert.textContent()).toContain(text);
       await page.getByRole("button", { name: "Dismiss" }).click();
     }
+    await dropImages(page, photo, short);
+    await alert.getByText("2 files cannot be sent together. Send one at a time.").waitFor();
+
+    // As browsers do for folders, and for files that were changed since they were chosen.
+    await page.evaluate(`Blob.prototype.arrayBuffer = async () => {
+      throw new DOMException("A requested file or directory could not be found", "NotFoundError");
+    }`);
+    await choose(page, short);
+    await alert.getByText("This cannot be read: it is a folder, or it was changed").waitFor();
     await page.getByText("None yet.").waitFor();
+  });
+
+  test("the content of a file decides what it is, not its name", async () => {
+    const page = await openAs("Ada");
+    const buffer = await readFile(photo);
+    await chooseImage(page, { name: "IMG_1", mimeType: "", buffer });
+    await page.getByRole("link", { name: "IMG_1" }).getByText("995 × 641").waitFor();
+    const pdf = { name: "pages.jpg", mimeType: "image/jpeg", buffer: await readFile(short) };
+    await chooseImage(page, pdf);
+    await page.getByText("3 pages, all there").waitFor();
+  });
+
+  test.for([
+    ["keeps nothing", "Storage.prototype.setItem = () => { throw new DOMException('full'); }"],
+    [
+      "is not allowed to keep something",
+      `for (const name of ["localStorage", "sessionStorage"]) {
+        Object.defineProperty(window, name, { get() { throw new DOMException("denied"); } });
+      }`,
+    ],
+    [
+      "has kept something else",
+      `localStorage["folio.documents.ada"] ??= '[null, 1, { "kind": "pdf" }, { "id": "a" }]';
+      localStorage["folio.documents.grace"] ??= '{ "documents": [] }';`,
+    ],
+  ] as const)("a browser that %s can be used", async ([, script]) => {
+    const context = await newContext();
+    await context.addInitScript(script);
+    const page = await openAs("Ada", context);
+    await choose(page, short);
+    await page.getByText("3 pages, all there").waitFor();
+    expect(await page.locator(".documents li").allInnerTexts()).toHaveLength(1);
+    await page.getByRole("button", { name: "Switch user" }).click();
+    await page.getByRole("button", { name: "Grace" }).click();
+    await page.getByText("None yet.").waitFor();
+  });
+
+  test("an address in which no document is shows the list, and a login that is away is told", async () => {
+    const page = await openAs("Ada", undefined, "/#/%00*>");
+    await page.getByText("Nothing to read yet").waitFor();
+    await page.context().route("**/login?*", (route) => route.abort());
+    await page.reload();
+    await page.getByRole("alert").getByText("The login cannot be reached").waitFor();
+    await page.context().unroute("**/login?*");
+    await page.getByRole("button", { name: "Ada" }).click();
+    await page.getByText("Nothing to read yet").waitFor();
   });
 
   test("an image is shown, its lines appear beside it, are selected, and found", async () => {
     const page = await openAs("Ada");
-    await dropImage(page, photo);
+    await dropImages(page, photo);
     await page.getByText(/^7 lines, all read/).waitFor();
     const picture = page.getByRole("img", { name: "photo.jpg" });
     await expect
@@ -277,10 +354,10 @@ describe.skipIf(!hasChromium)("examples/web, in a browser", { timeout: 2 * patie
     await again.getByText("3 pages, all there").waitFor();
   });
 
-  test("npm run web prints the address of the page, and ends what it has started", async () => {
-    const main = join(import.meta.dirname, "../examples/web/server/main.ts");
+  test("npm run web prints the address of the page, takes logins from the first moment on, and ends what it has started", async () => {
+    const [port] = await freePorts(1);
     const child = spawn(process.execPath, ["--import", "tsx", main], {
-      env: { ...process.env, PORT: "0" },
+      env: { ...process.env, PORT: `${port}` },
       stdio: ["ignore", "pipe", "inherit"],
     });
     onTestFinished(() => void child.kill("SIGKILL"));
@@ -288,9 +365,24 @@ describe.skipIf(!hasChromium)("examples/web, in a browser", { timeout: 2 * patie
     child.stdout.on("data", (data) => {
       printed += data;
     });
-    await expect.poll(() => printed).toMatch(/^Open +http\S+\n/m);
-    const url = /^Open +(\S+)/m.exec(printed)?.[1] ?? "";
+    const url = `http://127.0.0.1:${port}`;
+    // As the page of an earlier run does, which comes back as soon as it can.
+    const login = await vi.waitFor(() => fetch(`${url}/login?user=ada`), {
+      timeout: patienceMs,
+      interval: 20,
+    });
+    const { gateway } = (await login.json()) as { gateway: string };
+    expect(gateway).toMatch(/^http:/);
+    await expect.poll(() => printed).toContain(`\nOpen          ${url}\n`);
+    expect(printed).toContain(gateway);
     expect(await (await fetch(url)).text()).toContain("<title>Folio</title>");
+    for (const origin of [url, `http://localhost:${port}`]) {
+      const { headers } = await fetch(`${gateway}/pdf.v1.PdfService/GetInfo`, {
+        method: "OPTIONS",
+        headers: { Origin: origin, "Access-Control-Request-Method": "POST" },
+      });
+      expect(headers.get("access-control-allow-origin")).toBe(origin);
+    }
     const pids = [...printed.matchAll(/pid (\d+)(?: and (\d+))?/g)].flatMap(([, ...its]) => its);
     expect(pids.filter(Boolean).length).toBe(4);
 
@@ -300,6 +392,24 @@ describe.skipIf(!hasChromium)("examples/web, in a browser", { timeout: 2 * patie
     for (const pid of pids.filter(Boolean)) {
       expect(() => process.kill(Number(pid), 0)).toThrow("ESRCH");
     }
+  });
+
+  test.for([
+    [
+      "a port that is in use",
+      (): string => new URL(web.url).port,
+      /^\[failed_precondition\] port \d+ is in use: name another one, as in PORT=\d+ npm run web\n$/,
+    ],
+    ["a PORT that is none", (): string => "abc", /^\[invalid_argument\] PORT is "abc": .*\n$/],
+  ] as const)("npm run web refuses %s", async ([, port, text]) => {
+    const { code, stdout, stderr } = await run(process.execPath, ["--import", "tsx", main], {
+      PORT: port(),
+    });
+    expect({ code, stdout, stderr }).toEqual({
+      code: 1,
+      stdout: "",
+      stderr: expect.stringMatching(text),
+    });
   });
 
   test.for(["light", "dark"] as const)(

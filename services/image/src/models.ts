@@ -3,6 +3,9 @@ import { basename } from "node:path";
 import * as ort from "onnxruntime-node";
 import { firstLine, ImageError } from "./image-error.js";
 
+// What fails is thrown. It is printed as well, in red, where "auto" only looks whether there is a GPU.
+ort.env.logLevel = "fatal";
+
 /** The files of the models, and how they run. */
 export interface ModelSetup {
   readonly detector: string;
