@@ -29,7 +29,13 @@ export function App() {
           setSession(session);
         }
       },
-      (error) => setFailure(failureText(error)),
+      (error) => {
+        if (!hasLeft) {
+          setFailure(failureText(error));
+          // Chosen again, the same user is logged in anew.
+          setUser("");
+        }
+      },
     );
     return () => {
       hasLeft = true;
@@ -43,7 +49,7 @@ export function App() {
     setFailure("");
     setUser(user);
   };
-  if (!user || failure) {
+  if (!user) {
     return <Login choose={choose} failure={failure} />;
   }
   if (!session) {

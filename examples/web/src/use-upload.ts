@@ -43,12 +43,11 @@ export function useUpload(session: Session, onSent: (document: SentDocument) => 
     }
     const show = (sent: number) => setUpload({ name: file.name, sent, failure: undefined });
     show(0);
-    let kind: SentDocument["kind"] | undefined;
     try {
       if (file.size === 0) {
         throw new Error("It is empty.");
       }
-      kind = await kindOf(file);
+      const kind = await kindOf(file);
       if (file.size > largestMegabytes[kind] * 1e6) {
         throw new Error(`It has more than ${largestMegabytes[kind]} MB.`);
       }
@@ -60,10 +59,15 @@ export function useUpload(session: Session, onSent: (document: SentDocument) => 
       setUpload(undefined);
       onSent(document);
     } catch (error) {
-      fail(file.name, failureText(error, kind));
+      fail(file.name, failureText(error, seemsImage(file) ? "image" : "pdf"));
     }
   };
   return { upload, send, forget: () => setUpload(undefined) };
+}
+
+/** By its name: of a damaged file it tells what it was to be. */
+function seemsImage(file: File): boolean {
+  return file.type.startsWith("image/");
 }
 
 /** How files of the images that are read begin. */
@@ -76,7 +80,7 @@ async function kindOf(file: File): Promise<SentDocument["kind"]> {
   if (start.includes("%PDF")) {
     return "pdf";
   }
-  return imageStart.test(start) || file.type.startsWith("image/") ? "image" : "pdf";
+  return imageStart.test(start) || seemsImage(file) ? "image" : "pdf";
 }
 
 /** The bytes are a field of each request. */
