@@ -144,6 +144,8 @@ const statuses: readonly string[] = [
   "NATS/1.0 -1",
   "NATS/1.0 abc",
   "NATS/1.0 99999999999999999999",
+  // A pattern took seconds for it.
+  `NATS/1.0 ${"9".repeat(30_000)}\n`,
   "NATS/1.0",
   "NATS/2.0",
   "NATS/1.0503",
