@@ -87,4 +87,8 @@ test("workers are scripts of package.json, or those that are given", () => {
     web,
   ]);
   expect(() => commandsOf({ start: "x" })).toThrow('write a script "worker"');
+  expect(() => commandsOf({ worker: " " })).toThrow("worker has no command");
+  expect(() => commandsOf({ worker: "a", "dev:web": ["b"] as never })).toThrow(
+    "web has no command",
+  );
 });

@@ -137,6 +137,14 @@ describe.runIf(process.platform === "linux")("jetrpc dev", { timeout: 900_000 },
     expect(dev.output).not.toMatch(/test\/|gen\/other| more changed/);
   });
 
+  test("generated code that somebody has removed is there again after the next change", async () => {
+    rmSync(join(own.folder, "gen"), { recursive: true });
+    own.write("src/greeter.ts", `${own.read("src/greeter.ts")}\n`);
+    await dev.hears(/generate +│ done/);
+    await dev.hears(/worker +│ ready/);
+    expect(existsSync(join(own.folder, "gen/greet/v1/index.ts"))).toBe(true);
+  });
+
   test("ends clean on Ctrl-C", async () => {
     expect(dev.processes().length).toBeGreaterThan(3);
     await connection.close();
@@ -357,6 +365,10 @@ setInterval(() => {}, 1000);`,
     expect(await run(`nats://127.0.0.1:${port}`)).toMatchObject({
       code: 1,
       stderr: expect.stringContaining(`what listens at 127.0.0.1:${port} is no NATS server`),
+    });
+    expect(await run("nats://127.0.0.1:99999")).toMatchObject({
+      code: 2,
+      stderr: expect.stringContaining("NATS_URL names the port 99999"),
     });
     expect(await run("nats://nats.example.com")).toMatchObject({
       code: 2,

@@ -111,6 +111,8 @@ class DevSession {
   private seenSettings: Settings;
   private server: DevServer | undefined;
   private generating: ProcessGroup | undefined;
+  /** Folders of generated code that are there. */
+  private generated: readonly string[] = [];
 
   constructor(
     private readonly options: Options,
@@ -226,7 +228,9 @@ class DevSession {
     if (isSetting) {
       await this.compareSettings();
     }
-    if (isSchema || !hasStarted) {
+    // Somebody has cleaned the folder, or checked another branch out.
+    const isCodeGone = !this.generated.every((path) => existsSync(path));
+    if (isSchema || !hasStarted || (code.length > 0 && isCodeGone)) {
       const isGood = await this.update();
       if (!isGood) {
         const text = hasStarted
@@ -270,7 +274,7 @@ class DevSession {
 
   /** Generates code and sets the server up. False when the .proto files do not allow it. */
   private async update(): Promise<boolean> {
-    const { hasSchema, hasTemplate } = this.settings.buf;
+    const { hasSchema, hasTemplate, outputs } = this.settings.buf;
     if (hasTemplate) {
       const startedAt = performance.now();
       const isGood = await generate(
@@ -286,6 +290,7 @@ class DevSession {
       if (!isGood) {
         return false;
       }
+      this.generated = outputs.filter((path) => existsSync(path));
       const seconds = ((performance.now() - startedAt) / 1000).toFixed(1);
       this.output.write("generate", `done in ${seconds} s`);
     } else if (hasSchema) {

@@ -49,6 +49,9 @@ export async function findServer(options: FindOptions): Promise<DevServer> {
       `NATS_URL is not an address of this machine, and \`jetrpc dev\` changes streams as you write: give --server, if that is meant, or write NATS_URL=${defaultUrl} into .env`,
     );
   }
+  if (place && place.port > 65_535) {
+    throw new UsageError(`NATS_URL names the port ${place.port}, and the last one is 65535`);
+  }
   const own = !isGiven && place ? await startAt(place, options) : undefined;
   if (own) {
     return own;

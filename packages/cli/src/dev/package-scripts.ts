@@ -19,7 +19,7 @@ export function readScripts(): Readonly<Record<string, string>> {
 
 /**
  * What `jetrpc dev` runs: the workers that are given, or else the scripts `worker` and `worker:…`;
- * and the scripts `dev:…`. Throws UsageError when there is no worker.
+ * and the scripts `dev:…`. Throws UsageError when there is no worker, and for one without a command.
  */
 export function commandsOf(
   scripts: Readonly<Record<string, string>>,
@@ -42,5 +42,10 @@ export function commandsOf(
   const others = Object.entries(scripts)
     .filter(([name]) => name.startsWith("dev:"))
     .map(([name, command]) => ({ name: name.slice("dev:".length), command, isWorker: false }));
-  return [...workers.map((worker) => ({ ...worker, isWorker: true })), ...others];
+  const all = [...workers.map((worker) => ({ ...worker, isWorker: true })), ...others];
+  const empty = all.find(({ command }) => typeof command !== "string" || command.trim() === "");
+  if (empty) {
+    throw new UsageError(`${empty.name} has no command: correct its script in package.json`);
+  }
+  return all;
 }
