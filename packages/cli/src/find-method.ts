@@ -1,4 +1,4 @@
-import type { DescMethod } from "@bufbuild/protobuf";
+import type { DescMethod, DescService } from "@bufbuild/protobuf";
 import { UsageError } from "./exit-code.js";
 
 /** The full name of a method, as the tables of this command have it: `pdf.v1.PdfService.Split`. */
@@ -29,5 +29,34 @@ export function findMethodNamed(
     only
       ? `several services have a method ${name}: write one of ${list(found)}`
       : `no ${kind} is named ${name}: there are ${list(methods)}`,
+  );
+}
+
+/**
+ * The names of the methods that are meant, by their services: a name means that method of each
+ * service that has it, and a service with none of them is left out. Without names all are meant.
+ * Throws UsageError for a name of no method.
+ */
+export function methodsOfServices(
+  services: readonly DescService[],
+  names: readonly string[] | undefined,
+): Map<DescService, readonly string[] | undefined> {
+  if (names === undefined) {
+    return new Map(services.map((service) => [service, undefined]));
+  }
+  const isMeant = (name: string) => (method: DescMethod) =>
+    `.${fullName(method)}`.endsWith(`.${name.replace("/", ".")}`) || method.localName === name;
+  const all = services.flatMap(({ methods }) => methods);
+  const unknown = names.find((name) => !all.some(isMeant(name)));
+  if (unknown !== undefined) {
+    const known = all.map(fullName).join(", ");
+    throw new UsageError(`there is no method ${unknown}: there are ${known}`);
+  }
+  const meant = all.filter((method) => names.some((name) => isMeant(name)(method)));
+  return new Map(
+    [...new Set(meant.map(({ parent }) => parent))].map((service) => [
+      service,
+      meant.filter(({ parent }) => parent === service).map(({ name }) => name),
+    ]),
   );
 }

@@ -1,4 +1,5 @@
 import type { ApiToken, Authenticate, GatewayLimits, GatewayOptions } from "@jetrpc/gateway";
+import { checkCallId } from "@jetrpc/runtime/caller";
 import type { Command } from "commander";
 import { UsageError } from "./exit-code.js";
 import { checkClaims, checkOneWay } from "./login-ways.js";
@@ -154,10 +155,19 @@ function isToken(value: unknown): value is ApiToken {
   const { sha256, owner, methods, ...others } = (value ?? {}) as Record<string, unknown>;
   return (
     typeof sha256 === "string" &&
-    typeof owner === "string" &&
+    isOwner(owner) &&
     // A mistyped "methods" would be a right to call all.
     Object.keys(others).length === 0 &&
     (methods === undefined ||
       (Array.isArray(methods) && methods.every((each) => typeof each === "string")))
   );
+}
+
+/** True for what may own durable calls: an owner is written as a call id is. */
+export function isOwner(owner: unknown): owner is string {
+  try {
+    return checkCallId(owner as string) === owner;
+  } catch {
+    return false;
+  }
 }

@@ -2,6 +2,7 @@ import { readFileSync } from "node:fs";
 import type { DescService } from "@bufbuild/protobuf";
 import type { Grant, User } from "@jetrpc/runtime/operator";
 import { UsageError } from "./exit-code.js";
+import { methodsOfServices } from "./find-method.js";
 
 /** An account and its users. */
 export interface Account {
@@ -49,6 +50,13 @@ function resolve(grant: unknown, user: string, services: readonly DescService[])
     throw new UsageError(`a grant of user ${user} has ${unknown}: there are ${fields.join(", ")}`);
   }
   const { service: name, ...rest } = text as unknown as GrantText;
+  if (name === undefined && Array.isArray(rest.methods)) {
+    return [...methodsOfServices(services, rest.methods.map(String))].map(([service, methods]) => ({
+      ...rest,
+      service,
+      methods,
+    }));
+  }
   const meant = services.filter(({ typeName }) => name === undefined || typeName === name);
   if (meant.length === 0) {
     const known = services.map(({ typeName }) => typeName).join(", ");

@@ -1,4 +1,4 @@
-import { readFileSync, statSync } from "node:fs";
+import { readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { Code, createClient, type DurableUnaryMethod, startWorker } from "@jetrpc/runtime";
 import { connect } from "@jetrpc/runtime/node";
@@ -183,4 +183,32 @@ test("an operator and an observer run the command; what they may not do is said 
   } finally {
     await connection.close();
   }
+});
+
+test("methods of one service may be named where there are several", async () => {
+  shop.project.write(
+    "proto/bill/v1/bill.proto",
+    `syntax = "proto3"; package bill.v1;
+     import "jetrpc/v1/options.proto";
+     service BillService { rpc Pay(Empty) returns (Empty); }
+     message Empty {}`,
+  );
+  const image = shop.project.image({ service: "replicas: 1" });
+  rmSync(join(shop.project.folder, "proto/bill"), { recursive: true });
+  const users = join(shop.project.folder, "some.json");
+  writeFileSync(users, '{"A": {"ada": [{"role": "client", "methods": ["ShopService/Price"]}]}}');
+  for (const which of [
+    ["--role", "client", "--method", "Price"],
+    ["--users", users],
+  ]) {
+    const written = await shop.run(image, "permissions", "--json", ...which);
+    expect(written).toMatchObject({ code: 0, stderr: "" });
+    expect(written.stdout).toContain("shop.v1.ShopService.rpc.Price");
+    expect(written.stdout).not.toMatch(/BillService|Order/);
+  }
+  const found = await shop.run(image, "doctor", "--role", "client", "--method", "Price");
+  expect(found.stdout).toContain("shop.v1.ShopService: these credentials do for the client of");
+  const unknown = await shop.run(image, "doctor", "--role", "client", "--method", "Nope");
+  expect(unknown).toMatchObject({ code: 2, stdout: "" });
+  expect(unknown.stderr).toContain("there is no method Nope: there are bill.v1.BillService.Pay");
 });

@@ -8,6 +8,7 @@ import { checkPermissions, roles } from "../doctor/permissions.js";
 import { checkStreams } from "../doctor/streams.js";
 import { checkSync } from "../doctor/sync.js";
 import { Exit, ExitCode, UsageError } from "../exit-code.js";
+import { methodsOfServices } from "../find-method.js";
 import { print, printJson } from "../output.js";
 import { loadSchema, NoSchema, type Schema } from "../schema.js";
 import { addSessionOptions, collect, open, type SessionOptions } from "../session.js";
@@ -51,6 +52,7 @@ async function examine(options: Options, tell: (...found: Finding[]) => void): P
     throw new UsageError("--method is for --role client or --role worker");
   }
   const schema = await findSchema(options, tell);
+  const meant = methodsOfServices(schema?.services ?? [], schema && options.method);
   let connection: Connection;
   try {
     connection = await open(options);
@@ -72,7 +74,9 @@ async function examine(options: Options, tell: (...found: Finding[]) => void): P
     for (const service of schema?.services ?? []) {
       tell(...(await checkDrift(connection, service)));
       tell(...(await checkStreams(connection, service)));
-      tell(await checkPermissions(connection, service, options.role, options.method));
+      if (meant.has(service)) {
+        tell(await checkPermissions(connection, service, options.role, meant.get(service)));
+      }
     }
   } finally {
     await connection.close();

@@ -6,6 +6,7 @@ import {
   addGatewayOptions,
   type GatewayArguments,
   gatewayOptions,
+  isOwner,
   loadGateway,
 } from "../gateway-options.js";
 import { environment, onHost } from "../host.js";
@@ -70,6 +71,11 @@ async function gateway(options: Options): Promise<void> {
 }
 
 async function token({ owner, method, json }: TokenOptions): Promise<void> {
+  if (!isOwner(owner)) {
+    throw new UsageError(
+      `--owner ${owner} must be 1 to 128 letters, digits or any of _ = + @ : -: no call could be made with the token`,
+    );
+  }
   const { createApiToken, hashApiToken } = await loadGateway();
   const made = createApiToken();
   const entry = { sha256: hashApiToken(made), owner, ...(method && { methods: method }) };

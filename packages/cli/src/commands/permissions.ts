@@ -9,6 +9,7 @@ import {
 } from "@jetrpc/runtime/operator";
 import { Command, Option } from "commander";
 import { UsageError } from "../exit-code.js";
+import { methodsOfServices } from "../find-method.js";
 import { print, printJson } from "../output.js";
 import { loadSchema, type SchemaOptions } from "../schema.js";
 import { collect } from "../session.js";
@@ -101,10 +102,10 @@ function accountsOf(options: Options, services: readonly DescService[]): Account
   if (users !== undefined) {
     return readUsers(users, services, domain);
   }
-  const grants = services.map((service) => ({
+  const grants = [...methodsOfServices(services, method)].map(([service, methods]) => ({
     role: role as Role,
     service,
-    ...(method && { methods: method }),
+    ...(methods && { methods }),
     ...(owner !== undefined && { owner }),
     ...(mayDelay && { mayDelay }),
     ...(mayRead && { mayRead }),
