@@ -92,6 +92,10 @@ describe.skipIf(!hasChromium)("examples/web, in a browser", { timeout: 2 * patie
     }, files);
     await page.dispatchEvent("body", "dragover", { dataTransfer });
     await page.getByText("Drop it here").waitFor();
+    // A text that is dragged is no file.
+    const text = await page.evaluateHandle("new DataTransfer()");
+    await page.dispatchEvent("body", "dragover", { dataTransfer: text });
+    await page.getByText("Drop it here").waitFor({ state: "detached" });
     await page.dispatchEvent("body", "drop", { dataTransfer });
   }
 
