@@ -1,8 +1,5 @@
-import type { Observer } from "@jetrpc/runtime";
+import type { RequestHeaders } from "@jetrpc/runtime";
 import type { TextMapGetter, TextMapSetter } from "@opentelemetry/api";
-
-/** The headers of a request, as a worker reads them. */
-export type RequestHeaders = NonNullable<Parameters<NonNullable<Observer["handling"]>>[1]>;
 
 /** What a propagator has written, if anything. */
 export interface Carrier {

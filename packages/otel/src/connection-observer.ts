@@ -8,6 +8,7 @@ import type {
   ObservedSlots,
   ObservedSubmission,
   Observer,
+  RequestHeaders,
   Watch,
 } from "@jetrpc/runtime";
 import {
@@ -28,7 +29,6 @@ import {
   type Carrier,
   continued,
   givenGetter,
-  type RequestHeaders,
   requestGetter,
   setter,
   traceparent,

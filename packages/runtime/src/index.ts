@@ -57,6 +57,7 @@ export type {
   ObservedSlots,
   ObservedSubmission,
   Observer,
+  RequestHeaders,
   Watch,
 } from "./link/observer.js";
 export { mayHaveRun, permanent, retryAfter } from "./message/error-marks.js";

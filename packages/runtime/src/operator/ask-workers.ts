@@ -1,6 +1,6 @@
 import { type Connection, internalsOf } from "../connection.js";
 import { gather } from "../link/gather.js";
-import { discoverySubject, microName, type Verb } from "../schema/micro-names.js";
+import { discoverySubject, microName } from "../schema/micro-names.js";
 
 /** How long answers of workers are waited for, in ms, and how long for one more. */
 const mostMs = 1_000;
@@ -14,7 +14,7 @@ const quietMs = 300;
  */
 export async function askWorkers(
   connection: Connection,
-  verb: Verb,
+  verb: "PING" | "INFO" | "STATS",
   typeName?: string,
 ): Promise<string[]> {
   const answers: string[] = [];

@@ -1,12 +1,19 @@
 import { type Connection, internalsOf } from "../connection.js";
 import { openQueue } from "../link/backward-reader.js";
 import type { RequestHeaders } from "../link/observer.js";
-import type { StoredMessage } from "../link/stored-message.js";
 
-/** A message as a stream gives it out. The headers of a server stand behind those of its writer. */
-export type MessageInStream = Omit<StoredMessage, "message" | "headers"> & {
-  readonly headers?: RequestHeaders | undefined;
-};
+/** A message as a stream gives it out. */
+export interface MessageInStream {
+  /** The subject on which it is stored. */
+  readonly subject: string;
+  /** Its sequence in the stream. */
+  readonly sequence: number;
+  /** When it was stored, by the server's clock, in ms since 1970. */
+  readonly storedAtMs: number;
+  readonly data: Uint8Array;
+  /** Those that the server adds stand behind those of its writer. */
+  readonly headers: RequestHeaders | undefined;
+}
 
 /**
  * Reads the messages of a stream whose subjects fit, `batch` at once, from a sequence on; none
