@@ -1,6 +1,5 @@
 import type { ConnectError } from "@connectrpc/connect";
 import type { NatsConnection } from "@nats-io/nats-core";
-import type { ReceivedHeaders } from "../message/received-headers.js";
 import type { MethodBinding } from "../schema/binding.js";
 
 /**
@@ -25,8 +24,16 @@ export interface Observer {
   serving?(method: MethodBinding, slots: ObservedSlots): () => void;
 }
 
-/** Headers of a request, as they are read. */
-export type RequestHeaders = Pick<ReceivedHeaders, "get" | "last" | "has" | "keys">;
+/** Headers of a request, by names as they are spelled. */
+export interface RequestHeaders {
+  /** The first value of a name; empty when there is none. */
+  get(name: string): string;
+  /** The last value of a name; empty when there is none. */
+  last(name: string): string;
+  has(name: string): boolean;
+  /** The names, each once. */
+  keys(): string[];
+}
 
 /** Makes the observer of a connection. */
 export type CreateObserver = (nats: NatsConnection) => Observer;
