@@ -20,6 +20,7 @@ import {
   type Link,
   ROOT_CONTEXT,
   type Span,
+  type SpanContext,
   SpanKind,
   type SpanOptions,
   type TextMapPropagator,
@@ -51,8 +52,6 @@ export interface ObserverParts extends SpanParts {
   readonly propagator: Pick<TextMapPropagator, "inject" | "extract">;
   /** Attempts have traces of their own. */
   readonly isLinked: boolean;
-  /** Share of the calls outside of a trace that begin one; undefined where the SDK's sampler decides. */
-  readonly newTraces: number | undefined;
 }
 
 /** All that the calls of a method have in common on this connection, made once. */
@@ -89,7 +88,7 @@ export class ConnectionObserver implements Observer {
       const parent = this.parentOf(headers);
       const span = this.begin(rpcMethod, client, parent);
       const own = withSpan(parent, span);
-      const metadata = this.isAlone(parent, span) ? undefined : this.inject(own);
+      const metadata = this.inject(this.isAlone(parent, span) ? parent : own);
       const continues = continued(headers, metadata);
       return new SpanWatch(span, own, this.parts, called, metadata, continues);
     } catch (error) {
@@ -97,12 +96,15 @@ export class ConnectionObserver implements Observer {
     }
   }
 
-  submitting({ method, callId, headers, queue }: ObservedSubmission): Watch | undefined {
+  submitting(
+    { method, callId, headers, queue }: ObservedSubmission,
+    within?: Watch,
+  ): Watch | undefined {
     return guarded(() => {
       const { rpcMethod, submit: byQueue } = this.partsOf(method);
       const submit = byQueue.get(queue) ?? {};
       const attributes = { ...submit, [Attr.messageId]: callId };
-      const parent = this.parentOf(headers);
+      const parent = this.parentOf(headers, activeWithin(within));
       const options = { kind: SpanKind.PRODUCER, attributes };
       const span = this.begin(`submit ${queue}`, options, parent);
       const own = withSpan(parent, span);
@@ -161,7 +163,8 @@ export class ConnectionObserver implements Observer {
     const span = this.begin(`process ${name}`, options, parent, submitted);
     const own = withSpan(withCallId(parent, callId), span);
     if (number === 1) {
-      instruments.queue.record(secondsSince(acceptedAtMs), { [Attr.rpcMethod]: rpcMethod }, own);
+      const waited = secondsSince(acceptedAtMs);
+      guarded(() => instruments.queue.record(waited, { [Attr.rpcMethod]: rpcMethod }, own));
     }
     const report: SpanKindOf["report"] = (seconds, _, error, outcome) => {
       const failure = outcome === "cancelled" ? {} : errorType(error, isFailure);
@@ -205,31 +208,26 @@ export class ConnectionObserver implements Observer {
   private begin(name: string, options: SpanOptions, parent: Context, of = parent): Span {
     const { tracer, newTraces } = this.parts;
     if (newTraces !== undefined) {
-      const given = trace.getSpanContext(of);
-      const goesOn = given !== undefined && trace.isSpanContextValid(given);
-      if (goesOn ? !isSampled(given) : Math.random() >= newTraces) {
-        return trace.wrapSpanContext(goesOn ? given : unsampledContext());
+      const given = traceOf(of);
+      if (given ? !isSampled(given) : Math.random() >= newTraces) {
+        return trace.wrapSpanContext(given ?? unsampledContext());
       }
     }
     return tracer.startSpan(name, options, parent);
   }
 
-  /** Nothing of a call has to travel that has no trace, and was made in no context. */
+  /** No trace context has to travel with a call that begins no trace, and is in none. */
   private isAlone(parent: Context, span: Span): boolean {
-    return (
-      this.parts.newTraces !== undefined &&
-      parent === ROOT_CONTEXT &&
-      !isSampled(span.spanContext())
-    );
+    return this.parts.newTraces !== undefined && !isSampled(span.spanContext()) && !traceOf(parent);
   }
 
   /** That of the caller's headers, as a gateway has it, unless what is active is of the same trace. */
-  private parentOf(headers: Headers | undefined): Context {
-    const active = context.active();
+  private parentOf(headers: Headers | undefined, active = context.active()): Context {
     if (!headers?.has(traceparent)) {
       return active;
     }
-    const span = trace.getSpan(this.parts.propagator.extract(emptyContext, headers, givenGetter));
+    const read = () => this.parts.propagator.extract(emptyContext, headers, givenGetter);
+    const span = trace.getSpan(guarded(read) ?? emptyContext);
     return span && span.spanContext().traceId !== trace.getSpanContext(active)?.traceId
       ? withSpan(active, span)
       : active;
@@ -238,15 +236,15 @@ export class ConnectionObserver implements Observer {
   /** Undefined when nothing travels: a message without headers costs half. */
   private inject(own: Context): Record<string, string> | undefined {
     const carrier: Carrier = { metadata: undefined };
-    this.parts.propagator.inject(own, carrier, setter);
+    // A span has begun: whatever becomes of its header, it has to end.
+    guarded(() => this.parts.propagator.inject(own, carrier, setter));
     return carrier.metadata;
   }
 
   /** Not what is active: that of the socket is that of whoever made the connection. */
   private extract(headers: RequestHeaders | undefined): Context {
-    return headers
-      ? this.parts.propagator.extract(emptyContext, headers, requestGetter)
-      : ROOT_CONTEXT;
+    const read = () => this.parts.propagator.extract(emptyContext, headers, requestGetter);
+    return (headers && guarded(read)) ?? ROOT_CONTEXT;
   }
 
   private partsOf(method: Method): MethodParts {
@@ -326,6 +324,18 @@ function callReport(
       return attributes;
     },
   };
+}
+
+/** What is active; where there is no context manager, as in a browser, that of the call that waits. */
+function activeWithin(call: Watch | undefined): Context {
+  const active = context.active();
+  return call instanceof SpanWatch && !traceOf(active) ? call.own : active;
+}
+
+/** The span that a context is in; undefined for none, and for one of an API without an SDK. */
+function traceOf(of: Context): SpanContext | undefined {
+  const span = trace.getSpanContext(of);
+  return span && trace.isSpanContextValid(span) ? span : undefined;
 }
 
 /** The server that a connection has. */

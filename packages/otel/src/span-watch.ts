@@ -9,6 +9,7 @@ import {
   SpanStatusCode,
   TraceFlags,
   type Tracer,
+  trace,
 } from "@opentelemetry/api";
 import { withSpan } from "./context-of-span.js";
 import { Attr, Own } from "./conventions.js";
@@ -31,6 +32,8 @@ export interface SpanKindOf {
 export interface SpanParts {
   readonly tracer: Tracer;
   readonly messageEvents: boolean;
+  /** Share of the calls outside of a trace that begin one; undefined where the SDK's sampler decides. */
+  readonly newTraces: number | undefined;
 }
 
 /** A span for what a {@link Watch} watches. */
@@ -43,7 +46,7 @@ export class SpanWatch implements Watch {
   constructor(
     private readonly span: Span,
     /** That of the span. */
-    private readonly own: Context,
+    readonly own: Context,
     private readonly parts: SpanParts,
     private readonly of: SpanKindOf,
     readonly metadata?: Record<string, string> | undefined,
@@ -70,14 +73,12 @@ export class SpanWatch implements Watch {
       const main = calls.find((call) => isSampled(call.span.spanContext())) ?? this;
       const others = calls.filter((call) => call !== main);
       const { rpcMethod } = main.of;
-      const span = main.parts.tracer.startSpan(
-        `batch ${rpcMethod}`,
-        {
-          attributes: { [Attr.rpcMethod]: rpcMethod, [Own.batchCalls]: calls.length },
-          links: others.map((call) => linkTo(call.span, "call")),
-        },
-        main.own,
-      );
+      const options = {
+        attributes: { [Attr.rpcMethod]: rpcMethod, [Own.batchCalls]: calls.length },
+        links: others.map((call) => linkTo(call.span, "call")),
+      };
+      const span =
+        main.unkept() ?? main.parts.tracer.startSpan(`batch ${rpcMethod}`, options, main.own);
       const parent = others.length > 0 ? withoutCallId(main.own) : main.own;
       const watch = new SpanWatch(span, withSpan(parent, span), main.parts, batchOf(rpcMethod));
       for (const call of others) {
@@ -88,6 +89,14 @@ export class SpanWatch implements Watch {
       diag.error("@jetrpc/otel", error);
       return undefined;
     }
+  }
+
+  /** A span that nobody sees, for what is below this one, where the SDK need not be asked: its trace is not kept. */
+  private unkept(): Span | undefined {
+    const given = this.span.spanContext();
+    return this.parts.newTraces === undefined || isSampled(given)
+      ? undefined
+      : trace.wrapSpanContext(given);
   }
 
   /** The span of the batch has begun: whatever becomes of the link, it has to end. */

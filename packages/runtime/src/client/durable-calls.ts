@@ -103,10 +103,11 @@ export class DurableCalls {
     follower: CallFollower,
     request: MessageInitShape<I>,
     options: SubmitOptions,
+    within: Watch | undefined,
   ): Promise<void> {
     try {
       follower.start();
-      await this.store(method, call, request, options);
+      await this.store(method, call, request, options, within);
       follower.accepted();
     } catch (error) {
       follower.stop(toConnectError(error));
@@ -118,6 +119,7 @@ export class DurableCalls {
     call: CallName,
     request: MessageInitShape<I>,
     options: SubmitOptions,
+    within?: Watch,
   ): Promise<unknown> {
     const { link, limits } = this;
     const { observer } = link;
@@ -126,7 +128,7 @@ export class DurableCalls {
     }
     const queue = findQueue(method, options).subject;
     const headers = options.headers && toHeaders(options.headers);
-    const watch = observer.submitting({ method, callId: call.callId, headers, queue });
+    const watch = observer.submitting({ method, callId: call.callId, headers, queue }, within);
     return watchCall(watch, () =>
       new Submission(link, method, call, request, options, limits, watch).run(),
     );

@@ -51,7 +51,7 @@ export class DurableTransport {
     const follower = calls.follow(binding, name, "new");
     const release = limitWait(follower, call, () => calls.expire(binding, name));
     try {
-      void calls.submitFollowed(binding, name, follower, input, submitOptions(call));
+      void calls.submitFollowed(binding, name, follower, input, submitOptions(call), call.watch);
       const end = await calls.end(binding, follower);
       return new LazyUnaryResponse<I, O>(
         desc,
@@ -88,7 +88,7 @@ export class DurableTransport {
       },
       onTrailer: (its) => appendMetadata(trailer, its),
     });
-    void calls.submitFollowed(binding, name, follower, request, submitOptions(call));
+    void calls.submitFollowed(binding, name, follower, request, submitOptions(call), call.watch);
     // The response header comes with the first entry, as it does over HTTP.
     await message.peek().catch((error) => {
       // An error that the call ended with is read after the header.

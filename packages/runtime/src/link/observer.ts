@@ -10,8 +10,8 @@ import type { MethodBinding } from "../schema/binding.js";
 export interface Observer {
   /** A client calls a method with these headers, and waits for what comes of it. */
   calling?(method: MethodBinding, headers?: Headers): Watch | undefined;
-  /** A client is about to store the request of a durable call. */
-  submitting?(submission: ObservedSubmission): Watch | undefined;
+  /** A client is about to store the request of a durable call; `within` watches who waits for it, if anybody. */
+  submitting?(submission: ObservedSubmission, within?: Watch): Watch | undefined;
   /** A worker is about to run a handler: for a direct call, or for an attempt of a durable one. */
   handling?(
     method: MethodBinding,
