@@ -1,14 +1,30 @@
-import { Code, ConnectError, startWorker } from "@jetrpc/runtime";
-import { context, propagation, SpanKind, TraceFlags, trace } from "@opentelemetry/api";
+import { batched, Code, ConnectError, createRetryInterceptor, startWorker } from "@jetrpc/runtime";
+import {
+  context,
+  INVALID_SPAN_CONTEXT,
+  isSpanContextValid,
+  propagation,
+  SpanKind,
+  type TextMapPropagator,
+  TraceFlags,
+  trace,
+} from "@opentelemetry/api";
+import { AsyncLocalStorageContextManager } from "@opentelemetry/context-async-hooks";
 import {
   CompositePropagator,
   W3CBaggagePropagator,
   W3CTraceContextPropagator,
 } from "@opentelemetry/core";
+import {
+  BasicTracerProvider,
+  SamplingDecision,
+  TraceIdRatioBasedSampler,
+} from "@opentelemetry/sdk-trace-base";
 import { expect, onTestFinished, test, vi } from "vitest";
 import { TestService } from "../../runtime/test/gen/test/v1/test_pb.js";
 import { collect, failureOf, type TestImpl, until, useNats } from "../../runtime/test/support.js";
 import { logFields, type TelemetryOptions } from "../src/index.js";
+import { unsampledContext } from "../src/unsampled.js";
 import { ownSpan, parentOf, useTelemetry } from "./recorded.js";
 
 const nats = useNats();
@@ -164,9 +180,11 @@ test("baggage travels with a call that begins no trace", async () => {
     propagators: [new W3CTraceContextPropagator(), new W3CBaggagePropagator()],
   });
   let baggage: string | undefined;
+  const told: (string | null)[] = [];
   await serve(
     {
-      get: () => {
+      get: (_, { requestHeader }) => {
+        told.push(requestHeader.get("traceparent"));
         baggage = propagation.getActiveBaggage()?.getEntry("tenant")?.value;
         return {};
       },
@@ -176,7 +194,7 @@ test("baggage travels with a call that begins no trace", async () => {
   const client = await connect(0, { propagator });
   const given = propagation.createBaggage({ tenant: { value: "acme" } });
   await context.with(propagation.setBaggage(context.active(), given), () => client.get({}));
-  expect(baggage).toBe("acme");
+  expect([baggage, told]).toEqual(["acme", [null]]);
   await recorded.spans(0);
 });
 
@@ -202,6 +220,202 @@ test("handlers of calls without a trace log ids of their own", async () => {
     expect.stringMatching(/^[\da-f]{16}$/),
   ]);
   expect(ids[0]).not.toEqual(ids[1]);
+});
+
+const kept = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+const unkept = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00";
+
+test.each<[traceparent: string, spans: number, told: (value: string | null) => boolean]>([
+  [kept, 2, (value) => value !== kept && value?.slice(3, 35) === kept.slice(3, 35)],
+  [unkept, 0, (value) => value === unkept],
+  ["garbage", 0, (value) => value === "garbage"],
+  ["00-00000000000000000000000000000000-0000000000000000-01", 0, (value) => value !== null],
+])("a trace that the caller gives as a header decides: %s", async (traceparent, count, isTold) => {
+  const told = await serveTold({ newTraces: 0 });
+  const client = await connect(0);
+  await client.get({}, { headers: { traceparent } });
+  await recorded.spans(count, getName);
+  expect(told.map(isTold)).toEqual([true]);
+});
+
+test("within a span of an API without an SDK, a call is in no trace", async () => {
+  const told = await serveTold({ newTraces: 0 });
+  const client = await connect(0);
+  const none = trace.wrapSpanContext(INVALID_SPAN_CONTEXT);
+  await context.with(trace.setSpan(context.active(), none), () => client.get({}));
+  await recorded.spans(0);
+  expect(told).toEqual([null]);
+});
+
+test("without a context manager, as in a browser, a durable call decides once", async () => {
+  const told: (string | null)[] = [];
+  await serve(
+    {
+      do: (_, { requestHeader }) => {
+        told.push(requestHeader.get("traceparent"));
+        return {};
+      },
+      async *count(_, { requestHeader }) {
+        told.push(requestHeader.get("traceparent"));
+        yield {};
+      },
+    },
+    { newTraces: 0 },
+  );
+  const client = await connect(0.5);
+  context.disable();
+  onTestFinished(() => {
+    context.setGlobalContextManager(new AsyncLocalStorageContextManager().enable());
+  });
+  const random = vi.spyOn(Math, "random");
+  onTestFinished(() => random.mockRestore());
+  const calls = [() => client.do({}), () => collect(client.count({ count: 1 }))];
+  for (const call of calls) {
+    // Whatever would be decided after the call itself.
+    random.mockReturnValueOnce(0.75).mockReturnValue(0.25);
+    await call();
+  }
+  await recorded.spans(0);
+  expect(told).toEqual([expect.stringMatching(/-00$/), expect.stringMatching(/-00$/)]);
+  for (const call of calls) {
+    random.mockReturnValueOnce(0.25).mockReturnValue(0.75);
+    await call();
+  }
+  const spans = await recorded.spans(6);
+  const clients = spans.filter(({ kind }) => kind === SpanKind.CLIENT);
+  const submissions = spans.filter(({ kind }) => kind === SpanKind.PRODUCER);
+  const idsOf = (of: typeof spans) => of.map((span) => span.spanContext().spanId);
+  expect(submissions.map(parentOf)).toEqual(idsOf(clients));
+  const attempts = spans.filter(({ kind }) => kind === SpanKind.CONSUMER);
+  expect(attempts.map(parentOf)).toEqual(idsOf(submissions));
+});
+
+test("a call of interceptors that is tried again has no span, nor have spans of the interceptors", async () => {
+  const told: (string | null)[] = [];
+  await serve(
+    {
+      get: (_, { requestHeader }) => {
+        told.push(requestHeader.get("traceparent"));
+        if (told.length === 1) {
+          throw new ConnectError("busy", Code.Unavailable);
+        }
+        return {};
+      },
+    },
+    { newTraces: 0 },
+  );
+  const observer = recorded.observer({ newTraces: 0 });
+  const client = await nats.client({
+    observer,
+    interceptors: [
+      createRetryInterceptor({ backoffMs: 1 }),
+      (next) => (request) => {
+        ownSpan(recorded, "work of an interceptor");
+        return next(request);
+      },
+    ],
+  });
+  await client.get({});
+  await recorded.spans(0);
+  expect(told).toEqual([null, null]);
+});
+
+/** A sampler that keeps each span, whatever it hangs below, and counts them. */
+function keepsAll() {
+  const asked: string[] = [];
+  const sampler = {
+    shouldSample: (_: unknown, __: string, name: string) => {
+      asked.push(name);
+      return { decision: SamplingDecision.RECORD_AND_SAMPLED };
+    },
+  };
+  return { asked, tracerProvider: new BasicTracerProvider({ sampler }) };
+}
+
+test("of calls without a trace the SDK is not asked, nor of their batch", async () => {
+  const { asked, tracerProvider } = keepsAll();
+  const active: (string | undefined)[] = [];
+  const together = batched<string, string>(
+    (texts) => {
+      active.push(trace.getSpanContext(context.active())?.traceId);
+      return texts;
+    },
+    { maxSize: 2, maxWaitMs: 60_000 },
+  );
+  await serve(
+    { get: async ({ text }, call) => ({ text: await together(text, call) }) },
+    { newTraces: 0, tracerProvider },
+  );
+  const client = await connect(0, { tracerProvider });
+  await Promise.all([client.get({ text: "a" }), client.get({ text: "b" })]);
+  expect([asked, active]).toEqual([[], [expect.stringMatching(/^[\da-f]{32}$/)]]);
+  // One of a trace that is kept has the batch.
+  await Promise.all([
+    client.get({ text: "a" }),
+    within(TraceFlags.SAMPLED, () => client.get({ text: "b" })),
+  ]);
+  expect(asked.sort()).toEqual(["batch test.v1.TestService/Get", getName, getName]);
+  expect(active[1]).toBe(kept.slice(3, 35));
+});
+
+test("a propagator of one's own writes with a call that begins no trace", async () => {
+  const propagator: TextMapPropagator = {
+    inject: (_, carrier, { set }) => set(carrier, "x-tenant", "acme"),
+    extract: (of) => of,
+    fields: () => ["x-tenant"],
+  };
+  let tenant: string | null = null;
+  await serve({
+    get: (_, { requestHeader }) => {
+      tenant = requestHeader.get("x-tenant");
+      return {};
+    },
+  });
+  await (await connect(0, { propagator })).get({});
+  expect(tenant).toBe("acme");
+});
+
+test.each([undefined, 0, 1])(
+  "a propagator that throws costs a header, and neither spans nor counts: newTraces %s",
+  async (newTraces) => {
+    const broken = () => {
+      throw new Error("broken");
+    };
+    const propagator = { inject: broken, extract: broken, fields: () => [] };
+    await serve({ get: () => ({}), do: () => ({}) }, { newTraces, propagator });
+    const client = await nats.client({ observer: recorded.observer({ newTraces, propagator }) });
+    await client.get({}, { headers: { traceparent: kept } });
+    await client.do({});
+    // CLIENT and SERVER; CLIENT, PRODUCER and CONSUMER.
+    await recorded.spans(newTraces === 0 ? 0 : 5);
+    for (const side of ["client", "server"]) {
+      const points = await recorded.points(`rpc.${side}.call.duration`);
+      expect(points.length).toBeGreaterThan(0);
+    }
+  },
+);
+
+test("ids of a trace that is not kept are valid, and tell a sampler that looks at them alone no more than others", () => {
+  const contexts = Array.from({ length: 2_000 }, unsampledContext);
+  expect(contexts.every(isSpanContextValid)).toBe(true);
+  expect(new Set(contexts.map(({ traceId }) => traceId)).size).toBe(2_000);
+  const half = new TraceIdRatioBasedSampler(0.5);
+  const shareOf = (isKept: (traceId: string) => boolean) =>
+    contexts.filter(({ traceId }) => isKept(traceId)).length / 2_000;
+  const shares = [
+    // JavaScript takes all parts; Go, Java and Python the right half; W3C level 1 knows the left, 2 the last 7 bytes.
+    shareOf((id) => half.shouldSample(context.active(), id).decision !== 0),
+    ...[0, 16, 18].map((at) => shareOf((id) => id.charCodeAt(at) < "8".charCodeAt(0))),
+  ];
+  for (const share of shares) {
+    expect(share).toBeGreaterThan(0.4);
+    expect(share).toBeLessThan(0.6);
+  }
+  for (const least of [0, 1 - 2 ** -53]) {
+    const random = vi.spyOn(Math, "random").mockReturnValue(least);
+    expect(isSpanContextValid(unsampledContext())).toBe(true);
+    random.mockRestore();
+  }
 });
 
 test.each([-0.1, 1.1, Number.NaN])("%s is no share", (newTraces) => {
