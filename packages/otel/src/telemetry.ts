@@ -21,10 +21,10 @@ export interface TelemetryOptions {
   attempts?: "child" | "link" | undefined;
   /**
    * Share of the calls outside of a trace that begin one, from 0 to 1. All others, and those within a
-   * trace that is not kept, have no span; metrics count them. That costs a third of what a sampler of
-   * the SDK's costs that decides the same. Where callers have telemetry, their workers may have 0: a
-   * direct call that begins no trace tells its worker nothing. Default: the SDK's sampler is asked
-   * for each call.
+   * trace that is not kept, have no span; metrics count them. It costs less than a sampler of the SDK's
+   * that decides the same. Give 0 to workers whose callers have telemetry: a direct call that begins no
+   * trace has no `traceparent`, so a worker with another share would decide again. Default: the SDK's
+   * sampler is asked for each call.
    */
   newTraces?: number | undefined;
   /** Adds an event to a span for each message of a stream. Default: false. */

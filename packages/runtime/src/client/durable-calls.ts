@@ -16,6 +16,7 @@ import type { Entry } from "../ledger/log.js";
 import { SharedLogs } from "../ledger/shared-log.js";
 import { Interruptible } from "../link/interruptible.js";
 import type { Link } from "../link/link.js";
+import type { Watch } from "../link/observer.js";
 import { until } from "../link/until.js";
 import { checkSize, decode, type MessageLimits } from "../message/codec.js";
 import { appendMetadata, readMetadata, toHeaders } from "../message/metadata.js";
