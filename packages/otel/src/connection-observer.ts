@@ -41,7 +41,7 @@ import { withCallId } from "./log-fields.js";
 import { isSampled, type SpanKindOf, type SpanParts, SpanWatch } from "./span-watch.js";
 import { errorType, isFailure, isFault, statusCode } from "./status-code.js";
 import { parseNote, toNote } from "./trace-note.js";
-import { unsampledContext } from "./unsampled.js";
+import { UnsampledContext } from "./unsampled.js";
 
 type Nats = Connection["nats"];
 type Method = ObservedSubmission["method"];
@@ -210,7 +210,7 @@ export class ConnectionObserver implements Observer {
     if (newTraces !== undefined) {
       const given = traceOf(of);
       if (given ? !isSampled(given) : Math.random() >= newTraces) {
-        return trace.wrapSpanContext(given ?? unsampledContext());
+        return trace.wrapSpanContext(given ?? new UnsampledContext());
       }
     }
     return tracer.startSpan(name, options, parent);

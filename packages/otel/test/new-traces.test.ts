@@ -24,7 +24,7 @@ import { expect, onTestFinished, test, vi } from "vitest";
 import { TestService } from "../../runtime/test/gen/test/v1/test_pb.js";
 import { collect, failureOf, type TestImpl, until, useNats } from "../../runtime/test/support.js";
 import { logFields, type TelemetryOptions } from "../src/index.js";
-import { unsampledContext } from "../src/unsampled.js";
+import { UnsampledContext } from "../src/unsampled.js";
 import { ownSpan, parentOf, useTelemetry } from "./recorded.js";
 
 const nats = useNats();
@@ -396,7 +396,7 @@ test.each([undefined, 0, 1])(
 );
 
 test("ids of a trace that is not kept are valid, and tell a sampler that looks at them alone no more than others", () => {
-  const contexts = Array.from({ length: 2_000 }, unsampledContext);
+  const contexts = Array.from({ length: 2_000 }, () => new UnsampledContext());
   expect(contexts.every(isSpanContextValid)).toBe(true);
   expect(new Set(contexts.map(({ traceId }) => traceId)).size).toBe(2_000);
   const half = new TraceIdRatioBasedSampler(0.5);
@@ -413,7 +413,7 @@ test("ids of a trace that is not kept are valid, and tell a sampler that looks a
   }
   for (const least of [0, 1 - 2 ** -53]) {
     const random = vi.spyOn(Math, "random").mockReturnValue(least);
-    expect(isSpanContextValid(unsampledContext())).toBe(true);
+    expect(isSpanContextValid(new UnsampledContext())).toBe(true);
     random.mockRestore();
   }
 });
