@@ -1,10 +1,13 @@
-import { readFileSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { basename, relative, sep } from "node:path";
 import { watch } from "chokidar";
 import type { BufFiles } from "./buf-files.js";
 
 /** Editors write several files at once, or one file in several steps: these belong together, in ms. */
 const settleMs = 150;
+
+/** How often to look whether a folder that was removed is back, in ms. */
+const returnMs = 200;
 
 /** Folders that are nobody's source. */
 const foreign = new Set(["node_modules", "dist", "coverage", "out"]);
@@ -49,6 +52,7 @@ export async function watchFiles({
   const outputs = new Set(buf.outputs);
   const named = [...paths, ...buf.sources].map((path) => relative(".", path) || ".");
   const changed = new Set<string>();
+  const gone = new Set<string>();
   const watcher = watch([...named, ...settings], {
     ignoreInitial: true,
     ignored: (path) => {
@@ -77,14 +81,43 @@ export async function watchFiles({
       onChange(change);
     }
   };
-  watcher.on("all", (_event, path) => {
-    changed.add(relative(".", path));
+  /** Nothing is told of what came back with a folder. */
+  const returned = (path: string) =>
+    onChange({
+      isSchema: buf.sources.some((source) => (relative(".", source) || ".") === path),
+      isSetting: false,
+      code: isBelow(path, paths) ? [path] : [],
+    });
+  const note = (path: string) => {
+    changed.add(path);
     clearTimeout(timer);
     timer = setTimeout(tell, settleMs);
+  };
+  watcher.on("all", (event, path) => {
+    const own = relative(".", path) || ".";
+    if (event === "unlinkDir" && named.includes(own)) {
+      gone.add(own);
+    }
+    note(own);
   });
+  // chokidar forgets what it was told to watch when that is removed, as by `git checkout`.
+  const looking = setInterval(() => {
+    for (const path of gone) {
+      if (existsSync(path)) {
+        gone.delete(path);
+        watcher.add(path);
+        returned(path);
+      }
+    }
+  }, returnMs);
   watcher.on("error", (error) => onError(error as NodeJS.ErrnoException));
   await new Promise<void>((resolve) => watcher.once("ready", resolve));
-  return watcher;
+  return {
+    close() {
+      clearInterval(looking);
+      return watcher.close();
+    },
+  };
 }
 
 /** What files held when they were looked at last. */
