@@ -6,6 +6,11 @@ export function fullName({ parent, name }: DescMethod): string {
   return `${parent.typeName}.${name}`;
 }
 
+/** True when a name is the full name of a method, or the end of it; a dot and a slash are the same. */
+function isNamed(method: DescMethod, name: string): boolean {
+  return `.${fullName(method)}`.endsWith(`.${name.replace("/", ".")}`);
+}
+
 /**
  * The method that a name means: in full, `pdf.v1.PdfService/Split`, or the end of it that no
  * other method has, `PdfService/Split` or `Split`; a dot does as well. `kind` tells in errors
@@ -16,10 +21,8 @@ export function findMethodNamed(
   name: string,
   kind: string,
 ): DescMethod {
-  const wanted = name.replace("/", ".");
-  const exact = methods.filter((method) => fullName(method) === wanted);
-  const found =
-    exact.length > 0 ? exact : methods.filter((method) => fullName(method).endsWith(`.${wanted}`));
+  const exact = methods.filter((method) => fullName(method) === name.replace("/", "."));
+  const found = exact.length > 0 ? exact : methods.filter((method) => isNamed(method, name));
   const [only] = found;
   if (only && found.length === 1) {
     return only;
@@ -45,7 +48,7 @@ export function methodsOfServices(
     return new Map(services.map((service) => [service, undefined]));
   }
   const isMeant = (name: string) => (method: DescMethod) =>
-    `.${fullName(method)}`.endsWith(`.${name.replace("/", ".")}`) || method.localName === name;
+    isNamed(method, name) || method.localName === name;
   const all = services.flatMap(({ methods }) => methods);
   const unknown = names.find((name) => !all.some(isMeant(name)));
   if (unknown !== undefined) {

@@ -26,6 +26,7 @@ import {
   type TextMapPropagator,
   trace,
 } from "@opentelemetry/api";
+import { beginSpan, isSampled } from "./begin-span.js";
 import {
   type Carrier,
   continued,
@@ -38,10 +39,9 @@ import { emptyContext, withSpan } from "./context-of-span.js";
 import { Attr, Own, rpcSystem } from "./conventions.js";
 import type { Instruments } from "./instruments.js";
 import { withCallId } from "./log-fields.js";
-import { isSampled, type SpanKindOf, type SpanParts, SpanWatch } from "./span-watch.js";
+import { type SpanKindOf, type SpanParts, SpanWatch } from "./span-watch.js";
 import { errorType, isFailure, isFault, statusCode } from "./status-code.js";
 import { parseNote, toNote } from "./trace-note.js";
-import { UnsampledContext } from "./unsampled.js";
 
 type Nats = Connection["nats"];
 type Method = ObservedSubmission["method"];
@@ -201,19 +201,11 @@ export class ConnectionObserver implements Observer {
     return () => served.delete(entry);
   }
 
-  /**
-   * Begins a span: one that nobody sees where its trace is not kept, and the SDK need not be asked.
-   * `of` has the trace that is looked at.
-   */
+  /** `of` has the trace that is looked at, where that is of interest. */
   private begin(name: string, options: SpanOptions, parent: Context, of = parent): Span {
-    const { tracer, newTraces } = this.parts;
-    if (newTraces !== undefined) {
-      const given = traceOf(of);
-      if (given ? !isSampled(given) : Math.random() >= newTraces) {
-        return trace.wrapSpanContext(given ?? new UnsampledContext());
-      }
-    }
-    return tracer.startSpan(name, options, parent);
+    const { parts } = this;
+    const given = parts.newTraces === undefined ? undefined : traceOf(of);
+    return beginSpan(parts, name, options, parent, given);
   }
 
   /** No trace context has to travel with a call that begins no trace, and is in none. */

@@ -5,12 +5,9 @@ import {
   context,
   diag,
   type Span,
-  type SpanContext,
   SpanStatusCode,
-  TraceFlags,
-  type Tracer,
-  trace,
 } from "@opentelemetry/api";
+import { type Beginning, beginSpan, isSampled } from "./begin-span.js";
 import { withSpan } from "./context-of-span.js";
 import { Attr, Own } from "./conventions.js";
 import { fieldsOf, withoutCallId } from "./log-fields.js";
@@ -29,11 +26,8 @@ export interface SpanKindOf {
 }
 
 /** What all spans of a connection have in common. */
-export interface SpanParts {
-  readonly tracer: Tracer;
+export interface SpanParts extends Beginning {
   readonly messageEvents: boolean;
-  /** Share of the calls outside of a trace that begin one; undefined where the SDK's sampler decides. */
-  readonly newTraces: number | undefined;
 }
 
 /** A span for what a {@link Watch} watches. */
@@ -77,8 +71,8 @@ export class SpanWatch implements Watch {
         attributes: { [Attr.rpcMethod]: rpcMethod, [Own.batchCalls]: calls.length },
         links: others.map((call) => linkTo(call.span, "call")),
       };
-      const span =
-        main.unkept() ?? main.parts.tracer.startSpan(`batch ${rpcMethod}`, options, main.own);
+      const given = main.span.spanContext();
+      const span = beginSpan(main.parts, `batch ${rpcMethod}`, options, main.own, given);
       const parent = others.length > 0 ? withoutCallId(main.own) : main.own;
       const watch = new SpanWatch(span, withSpan(parent, span), main.parts, batchOf(rpcMethod));
       for (const call of others) {
@@ -89,14 +83,6 @@ export class SpanWatch implements Watch {
       diag.error("@jetrpc/otel", error);
       return undefined;
     }
-  }
-
-  /** A span that nobody sees, for what is below this one, where the SDK need not be asked: its trace is not kept. */
-  private unkept(): Span | undefined {
-    const given = this.span.spanContext();
-    return this.parts.newTraces === undefined || isSampled(given)
-      ? undefined
-      : trace.wrapSpanContext(given);
   }
 
   /** The span of the batch has begun: whatever becomes of the link, it has to end. */
@@ -138,11 +124,6 @@ export class SpanWatch implements Watch {
       diag.error("@jetrpc/otel", thrown);
     }
   }
-}
-
-/** True when the trace of a span is kept. */
-export function isSampled({ traceFlags }: SpanContext): boolean {
-  return (traceFlags & TraceFlags.SAMPLED) !== 0;
 }
 
 function linkTo(span: Span, kind: "call" | "batch") {

@@ -1,11 +1,11 @@
 import type { Subject } from "../subject.js";
+import type { Kept } from "./traced.js";
 
 const nats = () => import("./nats.js");
 const jetrpc = () => import("./jetrpc.js");
 const grpc = () => import("./grpc-js.js");
 const connectNode = () => import("./connect-node.js");
-const traced = async (sampler?: number, newTraces?: number) =>
-  (await import("./traced.js")).traced(sampler === undefined ? undefined : { sampler, newTraces });
+const traced = async (kept?: Kept) => (await import("./traced.js")).traced(kept);
 const handWritten = async (replicas: number) =>
   (await import("./jetstream.js")).handWritten(replicas);
 
@@ -87,9 +87,9 @@ export const subjects: readonly Subject[] = [
     load: async () => httpStream("grpc"),
   },
   { kind: "traced", name: "jetrpc direct", load: () => traced() },
-  { kind: "traced", name: "newTraces 1 %", load: () => traced(1, 0.01) },
-  { kind: "traced", name: "sampler 1 %", load: () => traced(0.01) },
-  { kind: "traced", name: "all traces", load: () => traced(1) },
+  { kind: "traced", name: "newTraces 1 %", load: () => traced({ sampler: 1, newTraces: 0.01 }) },
+  { kind: "traced", name: "sampler 1 %", load: () => traced({ sampler: 0.01 }) },
+  { kind: "traced", name: "all traces", load: () => traced({ sampler: 1 }) },
   ...(
     [
       ["http/1.1", "http1"],

@@ -29,7 +29,7 @@ interface TracedClient {
 }
 
 /** Which traces are kept: the share that the SDK's sampler keeps of those that begin, and the share of calls that begin one. */
-interface Kept {
+export interface Kept {
   readonly sampler: number;
   readonly newTraces?: number | undefined;
 }

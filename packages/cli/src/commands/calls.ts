@@ -22,6 +22,7 @@ import { askedToEnd } from "../asked-to-end.js";
 import { tellCallError, withRole } from "../call/call-error.js";
 import { type AnyCall, type AnyDurableMethod, followCall } from "../call/follow-call.js";
 import { ProgressBar } from "../call/progress-bar.js";
+import { refuseSeveral } from "../call/refuse-several.js";
 import { refuseUnclear } from "../call/refuse-unclear.js";
 import { ResponsePrinter } from "../call/response-printer.js";
 import { timeOf } from "../duration.js";
@@ -315,10 +316,10 @@ async function locate(
       Code.NotFound,
     );
   }
-  if (found.length > 1) {
-    const all = found.map((each) => `--method ${fullName(each.method)} --owner ${each.owner}`);
-    throw new UsageError(`several calls have the id ${callId}: add one of ${all.join(", ")}`);
-  }
+  refuseSeveral(
+    callId,
+    found.map((each) => ({ method: fullName(each.method), owner: each.owner })),
+  );
   return only;
 }
 

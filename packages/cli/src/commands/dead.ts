@@ -4,6 +4,7 @@ import type { DeadLetter, DeadLetterFilter } from "@jetrpc/runtime/operator";
 import { codeName } from "@jetrpc/runtime/schema";
 import { Command, Option } from "commander";
 import { ProgressBar } from "../call/progress-bar.js";
+import { refuseSeveral } from "../call/refuse-several.js";
 import { refuseUnclear } from "../call/refuse-unclear.js";
 import { timeOf } from "../duration.js";
 import { UsageError } from "../exit-code.js";
@@ -129,7 +130,13 @@ async function each(
     if (count === 0 && unknown) {
       throw unknown;
     }
-    refuseSeveral(named);
+    refuseSeveral(
+      `${callId}`,
+      named.map(({ service, letter: { method, owner } }) => ({
+        method: `${service}.${method}`,
+        owner,
+      })),
+    );
     await Promise.all(named.map(work));
   });
   if (count === 0 && callId !== undefined) {
@@ -139,18 +146,6 @@ async function each(
     );
   }
   return count;
-}
-
-/** Throws UsageError when several calls have an id that is to mean one. */
-function refuseSeveral(found: readonly Found[]): void {
-  if (found.length > 1) {
-    const all = found.map(
-      ({ service, letter }) => `--method ${service}.${letter.method} --owner ${letter.owner}`,
-    );
-    throw new UsageError(
-      `several calls have the id ${found[0]?.letter.callId}: add one of ${all.join(", ")}`,
-    );
-  }
 }
 
 /** Whose dead letters are meant. */

@@ -50,18 +50,17 @@ export async function watchFiles({
   onError,
 }: Watched): Promise<{ close(): Promise<void> }> {
   const outputs = new Set(buf.outputs);
-  const named = [...paths, ...buf.sources].map((path) => relative(".", path) || ".");
+  const named = [...paths, ...buf.sources].map(own);
   const changed = new Set<string>();
-  const gone = new Set<string>();
   const watcher = watch([...named, ...settings], {
     ignoreInitial: true,
     ignored: (path) => {
-      const own = relative(".", path) || ".";
-      const name = basename(own);
+      const file = own(path);
+      const name = basename(file);
       return (
-        !named.includes(own) &&
+        !named.includes(file) &&
         (foreign.has(name) ||
-          outputs.has(own) ||
+          outputs.has(file) ||
           (name.startsWith(".") && !/^\.*$/.test(name) && name !== ".env"))
       );
     },
@@ -81,43 +80,48 @@ export async function watchFiles({
       onChange(change);
     }
   };
-  /** Nothing is told of what came back with a folder. */
-  const returned = (path: string) =>
-    onChange({
-      isSchema: buf.sources.some((source) => (relative(".", source) || ".") === path),
-      isSetting: false,
-      code: isBelow(path, paths) ? [path] : [],
-    });
-  const note = (path: string) => {
-    changed.add(path);
+  watcher.on("all", (_event, path) => {
+    changed.add(own(path));
     clearTimeout(timer);
     timer = setTimeout(tell, settleMs);
-  };
-  watcher.on("all", (event, path) => {
-    const own = relative(".", path) || ".";
-    if (event === "unlinkDir" && named.includes(own)) {
-      gone.add(own);
-    }
-    note(own);
   });
   // chokidar forgets what it was told to watch when that is removed, as by `git checkout`.
-  const looking = setInterval(() => {
+  const gone = new Set<string>();
+  let looking: NodeJS.Timeout | undefined;
+  const look = () => {
     for (const path of gone) {
       if (existsSync(path)) {
         gone.delete(path);
         watcher.add(path);
-        returned(path);
+        // Nothing is told of what came back with it.
+        onChange({
+          isSchema: buf.sources.map(own).includes(path),
+          isSetting: false,
+          code: isBelow(path, paths) ? [path] : [],
+        });
       }
     }
-  }, returnMs);
+    looking = gone.size > 0 ? setTimeout(look, returnMs) : undefined;
+  };
+  watcher.on("unlinkDir", (path) => {
+    if (named.includes(own(path))) {
+      gone.add(own(path));
+      looking ??= setTimeout(look, returnMs);
+    }
+  });
   watcher.on("error", (error) => onError(error as NodeJS.ErrnoException));
   await new Promise<void>((resolve) => watcher.once("ready", resolve));
   return {
     close() {
-      clearInterval(looking);
+      clearTimeout(looking);
       return watcher.close();
     },
   };
+}
+
+/** A path as it is named here: below this folder, which is `.` itself. */
+function own(path: string): string {
+  return relative(".", path) || ".";
 }
 
 /** What files held when they were looked at last. */

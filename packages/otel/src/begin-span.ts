@@ -1,0 +1,40 @@
+import {
+  type Context,
+  type Span,
+  type SpanContext,
+  type SpanOptions,
+  TraceFlags,
+  type Tracer,
+  trace,
+} from "@opentelemetry/api";
+import { UnsampledContext } from "./unsampled.js";
+
+/** Who begins spans, and which. */
+export interface Beginning {
+  readonly tracer: Tracer;
+  /** Share of the calls outside of a trace that begin one; undefined where the SDK's sampler decides. */
+  readonly newTraces: number | undefined;
+}
+
+/**
+ * Begins a span: one that nobody sees where its trace is not kept, and the SDK need not be asked.
+ * `given` is the span of the trace that it is in; undefined outside of one.
+ */
+export function beginSpan(
+  { tracer, newTraces }: Beginning,
+  name: string,
+  options: SpanOptions,
+  parent: Context,
+  given: SpanContext | undefined,
+): Span {
+  const isUnkept =
+    newTraces !== undefined && (given ? !isSampled(given) : Math.random() >= newTraces);
+  return isUnkept
+    ? trace.wrapSpanContext(given ?? new UnsampledContext())
+    : tracer.startSpan(name, options, parent);
+}
+
+/** True when the trace of a span is kept. */
+export function isSampled({ traceFlags }: SpanContext): boolean {
+  return (traceFlags & TraceFlags.SAMPLED) !== 0;
+}
