@@ -53,6 +53,28 @@ describe("cancel()", () => {
     ]);
   });
 
+  test("is no trouble either while the call stores messages", async () => {
+    const worker = await nats.worker({
+      async *count() {
+        for (let number = 1; ; number++) {
+          yield { number };
+          await new Promise(setImmediate);
+        }
+      },
+    });
+    const { count } = await nats.client();
+    for (let calls = 0; calls < 10; calls++) {
+      const call = await count.submit({});
+      await call.messages()[Symbol.asyncIterator]().next();
+      await call.cancel();
+    }
+    await until(async () => (await queued()) === 0);
+    await worker.drain();
+    expect(new Set(worker.logged.map(({ message }) => message))).toEqual(
+      new Set(["a call was canceled"]),
+    );
+  });
+
   test("removes a queued call, which never runs", async () => {
     const client = await nats.client();
     const call = await client.do.submit({ text: "x" }, { callId: "queued" });

@@ -140,7 +140,10 @@ export class DurableAttempt implements Attempt, AttemptRemains {
     try {
       await this.running.endWithdrawn(withdrawal);
     } catch (error) {
-      if (error instanceof LostClaim || isMalformed(error)) {
+      if (error instanceof LostClaim) {
+        // An attempt that still runs was faster, or the end of the client.
+        await this.endWithdrawn(withdrawal);
+      } else if (isMalformed(error)) {
         await this.fail(error);
       } else {
         this.reporter.log("error", "the end of a withdrawn call could not be stored", error);
