@@ -111,6 +111,12 @@ describe.skipIf(!hasChromium)("examples/web, in a browser", { timeout: 2 * patie
     return page.locator(".page img").count();
   }
 
+  async function cancelUpload(page: Page): Promise<void> {
+    await page.getByRole("button", { name: "Cancel" }).click();
+    await page.getByText("Sending").waitFor({ state: "detached" });
+    await page.getByText("None yet.").waitFor();
+  }
+
   async function cancel(page: Page): Promise<void> {
     await page.getByRole("button", { name: "Cancel" }).click();
     await page.getByText(/^Canceled after/).waitFor();
@@ -131,8 +137,18 @@ describe.skipIf(!hasChromium)("examples/web, in a browser", { timeout: 2 * patie
     // It does not wait for a bar that has gone.
     const sent = () => sending.evaluateAll(([bar]) => Number(bar?.getAttribute("value")));
     await expect.poll(sent).toBeGreaterThan(5);
+    await cancelUpload(page);
+    await choose(page, long);
+    // Its first call is submitted, and has to be canceled.
+    await expect.poll(sent).toBeGreaterThan(70);
+    const canceled = page.waitForResponse(
+      (response) => response.url().endsWith("/Cancel") && response.ok(),
+    );
+    await cancelUpload(page);
+    await canceled;
     await session.send("Network.disable");
     await session.detach();
+    await choose(page, long);
     await page.getByText(new RegExp(`^Page \\d+ of ${longPages}`)).waitFor();
     await cancel(page);
     await page.getByRole("link", { name: "demo.pdf" }).getByText("Canceled").waitFor();

@@ -13,7 +13,7 @@ export async function watchUploads<T>(
 ): Promise<T> {
   let before = 0;
   let latest = 0;
-  listener = () => {
+  const own = (): OnUpload => {
     before += latest;
     latest = 0;
     return (bytes) => {
@@ -21,10 +21,14 @@ export async function watchUploads<T>(
       onSent(before + bytes);
     };
   };
+  listener = own;
   try {
     return await work();
   } finally {
-    listener = undefined;
+    // Another one may have begun after this one was canceled.
+    if (listener === own) {
+      listener = undefined;
+    }
   }
 }
 
@@ -34,7 +38,9 @@ export async function fetchWithProgress(
   init: RequestInit = {},
 ): Promise<Response> {
   const { body } = init;
-  if (!listener || !(body instanceof Uint8Array) || body.byteLength < watchedBytes) {
+  const isWatched = body instanceof Uint8Array && body.byteLength >= watchedBytes;
+  // A signal that has fired tells no listener.
+  if (!listener || !isWatched || init.signal?.aborted) {
     return fetch(input, init);
   }
   const onUpload = listener();

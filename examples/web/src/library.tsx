@@ -15,7 +15,7 @@ export function Library({ session, leave }: { session: Session; leave: () => voi
   const { user, pdf, image } = session;
   const shown = documentAt(useHash());
   const { documents, change } = useDocuments(user);
-  const { upload, send, forget } = useUpload(session, (document) => {
+  const { upload, send } = useUpload(session, (document) => {
     change((before) => [document, ...before]);
     location.hash = addressOf(document);
   });
@@ -49,7 +49,7 @@ export function Library({ session, leave }: { session: Session; leave: () => voi
         <DropZone send={send} isBusy={isSending} takesImages={takesImages}>
           Add {taken}
         </DropZone>
-        {upload && <UploadNote upload={upload} forget={forget} />}
+        {upload && <UploadNote upload={upload} />}
         <nav aria-labelledby="documents">
           <h2 id="documents">Your documents</h2>
           {documents.length === 0 && <p className="hint">None yet.</p>}
@@ -164,8 +164,8 @@ function DropZone({
   );
 }
 
-function UploadNote({ upload, forget }: { upload: Upload; forget: () => void }) {
-  const { name, sent, failure } = upload;
+function UploadNote({ upload }: { upload: Upload }) {
+  const { name, sent, failure, forget } = upload;
   if (failure) {
     return (
       <div className="note bad" role="alert">
@@ -185,6 +185,9 @@ function UploadNote({ upload, forget }: { upload: Upload; forget: () => void }) 
         Sending <strong>{name}</strong>
       </p>
       <progress aria-label={`Sending ${name}`} max={100} value={percent} />
+      <button type="button" className="quiet" onClick={forget}>
+        Cancel
+      </button>
     </div>
   );
 }

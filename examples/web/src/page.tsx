@@ -8,11 +8,14 @@ export const Page = memo(function Page({
   number,
   picture,
   text,
+  isTextComing,
   wanted,
 }: {
   number: number;
   picture: RenderPagesResponse | undefined;
   text: string | undefined;
+  /** False once the call that reads the text is over. */
+  isTextComing: boolean;
   /** Words to mark. */
   wanted: string;
 }) {
@@ -30,7 +33,9 @@ export const Page = memo(function Page({
       </div>
       <div className="text">
         {text === undefined ? (
-          <p className="hint">The text comes soon.</p>
+          <p className="hint">
+            {isTextComing ? "The text comes soon." : "The text of this page was not read."}
+          </p>
         ) : (
           <PageText text={text} wanted={wanted} />
         )}

@@ -5,7 +5,7 @@ import type { SentDocument } from "./documents.js";
 import { Page } from "./page.js";
 import { ReaderFrame } from "./reader-frame.js";
 import { SearchField } from "./search-field.js";
-import { stateText } from "./state-text.js";
+import { isUnderWay, stateText } from "./state-text.js";
 import { useSearch } from "./use-search.js";
 import { WorkProgress } from "./work-progress.js";
 
@@ -39,6 +39,7 @@ export function PdfReader({
     (index) => wanted === "" || isFoundIn(index),
   );
   const { state } = pictures;
+  const isTextComing = texts.state === "loading" || isUnderWay(texts);
   const isDone = state === "succeeded" && texts.state === "succeeded";
   let text = stateText(state);
   if (isDone) {
@@ -80,6 +81,7 @@ export function PdfReader({
             number={index + 1}
             picture={pictures.messages[index]}
             text={texts.messages[index]?.text}
+            isTextComing={isTextComing}
             wanted={wanted}
           />
         ))}

@@ -14,6 +14,13 @@ export interface Upload {
   /** From 0 to 1; undefined when it has failed. */
   readonly sent: number | undefined;
   readonly failure: string | undefined;
+  /** Ends it, or takes the failure off the page. */
+  readonly forget: () => void;
+}
+
+/** A call that may have been submitted. */
+interface Submitted {
+  cancel(): Promise<boolean>;
 }
 
 /** Largest files, in MB: what the workers grant. */
@@ -36,12 +43,19 @@ export function useUpload(session: Session, onSent: (document: SentDocument) => 
     if (!file) {
       return;
     }
-    const fail = (name: string, failure: string) => setUpload({ name, sent: undefined, failure });
+    const canceling = new AbortController();
+    const { signal } = canceling;
+    const forget = () => {
+      canceling.abort();
+      setUpload(undefined);
+    };
+    const fail = (name: string, failure: string) =>
+      setUpload({ name, sent: undefined, failure, forget });
     if (others.length > 0) {
       fail(countText(others.length + 1, "file"), "cannot be sent together. Send one at a time.");
       return;
     }
-    const show = (sent: number) => setUpload({ name: file.name, sent, failure: undefined });
+    const show = (sent: number) => setUpload({ name: file.name, sent, failure: undefined, forget });
     show(0);
     try {
       if (file.size === 0) {
@@ -53,16 +67,18 @@ export function useUpload(session: Session, onSent: (document: SentDocument) => 
       }
       const submit = kind === "image" ? submitImage : submitPdf;
       const document = await watchUploads<SentDocument>(
-        (bytes) => show(Math.min(1, bytes / (timesSent * file.size))),
-        () => submit(session, file),
+        (bytes) => !signal.aborted && show(Math.min(1, bytes / (timesSent * file.size))),
+        () => submit(session, file, signal),
       );
       setUpload(undefined);
       onSent(document);
     } catch (error) {
-      fail(file.name, failureText(error, seemsImage(file) ? "image" : "pdf"));
+      if (!signal.aborted) {
+        fail(file.name, failureText(error, seemsImage(file) ? "image" : "pdf"));
+      }
     }
   };
-  return { upload, send, forget: () => setUpload(undefined) };
+  return { upload, send };
 }
 
 /** By its name: of a damaged file it tells what it was to be. */
@@ -84,25 +100,51 @@ async function kindOf(file: File): Promise<SentDocument["kind"]> {
 }
 
 /** The bytes are a field of each request. */
-async function submitPdf({ pdf }: Session, file: File): Promise<SentPdf> {
+async function submitPdf({ pdf }: Session, file: File, signal: AbortSignal): Promise<SentPdf> {
   const document = new Uint8Array(await file.arrayBuffer());
   // Answered at once: a bad file is told before anything is stored.
-  const { pageCount: pages } = await pdf.getInfo({ document });
+  const { pageCount: pages } = await pdf.getInfo({ document }, { signal });
   const id = crypto.randomUUID();
-  await pdf.extractText.submit({ document }, { callId: id });
-  const request = { document, dpi: dotsPerInch, format: PageFormat.WEBP };
-  await pdf.renderPages.submit(request, { callId: id });
+  const options = { callId: id, signal };
+  await allOrNone(signal, [pdf.extractText.attach(id), pdf.renderPages.attach(id)], async () => {
+    await pdf.extractText.submit({ document }, options);
+    const request = { document, dpi: dotsPerInch, format: PageFormat.WEBP };
+    await pdf.renderPages.submit(request, options);
+  });
   return { kind: "pdf", id, name: file.name, bytes: file.size, pages };
 }
 
 /** The bytes are a Blob, which goes up in parts, and goes on after a cut. */
-async function submitImage({ image }: Session, file: File): Promise<SentImage> {
+async function submitImage(
+  { image }: Session,
+  file: File,
+  signal: AbortSignal,
+): Promise<SentImage> {
   const bytes = new Uint8Array(await file.arrayBuffer());
-  const { width, height } = await image.getInfo({ image: bytes });
+  const { width, height } = await image.getInfo({ image: bytes }, { signal });
   const id = crypto.randomUUID();
+  const options = { callId: id, signal };
   const blob = () => blobOf(() => file.stream(), { contentType: file.type, fileName: file.name });
-  await image.readText.submit({ file: blob() }, { callId: id });
-  const preview = { width: previewPixels, height: previewPixels, format: ImageFormat.WEBP };
-  await image.convert.submit({ file: blob(), ...preview }, { callId: id });
+  await allOrNone(signal, [image.readText.attach(id), image.convert.attach(id)], async () => {
+    await image.readText.submit({ file: blob() }, options);
+    const preview = { width: previewPixels, height: previewPixels, format: ImageFormat.WEBP };
+    await image.convert.submit({ file: blob(), ...preview }, options);
+  });
   return { kind: "image", id, name: file.name, bytes: file.size, width, height };
+}
+
+/** Submits calls. When one of them fails, or the user has left, nobody waits for the others. */
+async function allOrNone(
+  signal: AbortSignal,
+  calls: readonly Submitted[],
+  submit: () => Promise<void>,
+): Promise<void> {
+  try {
+    await submit();
+    signal.throwIfAborted();
+  } catch (error) {
+    // The failure is told, not that a call which was never submitted is not found.
+    void Promise.allSettled(calls.map((call) => call.cancel()));
+    throw error;
+  }
 }
