@@ -8,12 +8,8 @@
 export { type CallVerbs, callHandle } from "./client/call-handle.js";
 export { type AnyMethod, type Caller, connectionOf } from "./client/caller.js";
 export type { CallArguments } from "./client/direct-request.js";
-export {
-  interceptStream,
-  interceptSubmit,
-  interceptUnary,
-  type TransportArguments,
-} from "./client/intercept.js";
+export { interceptStream, interceptSubmit, interceptUnary } from "./client/intercept.js";
+export type { TransportArguments } from "./client/intercepted-call.js";
 export { submitAll } from "./client/submit-all.js";
 export { Interruptible, type Result } from "./link/interruptible.js";
 export { canceled } from "./link/pending-reply.js";

@@ -1,3 +1,4 @@
+import { getEventListeners } from "node:events";
 import { create, createFileRegistry, type DescService, setExtension } from "@bufbuild/protobuf";
 import { FieldOptionsSchema } from "@bufbuild/protobuf/wkt";
 import {
@@ -13,6 +14,7 @@ import {
 } from "@connectrpc/connect";
 import { createValidateInterceptor } from "@connectrpc/validate";
 import {
+  type CallOptions,
   Code,
   ConnectError,
   createRetryInterceptor,
@@ -205,6 +207,123 @@ describe("interceptors", () => {
     await expect(client.get({}, { signal: controller.signal })).rejects.toMatchObject({
       code: Code.Canceled,
     });
+  });
+});
+
+describe("interceptors of a client, as in Connect", () => {
+  /** A client of workers that answer, by its call of each kind. */
+  async function callsBy(interceptor: Interceptor) {
+    const header = (context: { responseHeader: Headers; responseTrailer: Headers }) => {
+      context.responseHeader.set("x-lead", "l");
+      context.responseTrailer.set("x-trail", "t");
+    };
+    await nats.worker({
+      get: (_request, context) => {
+        header(context);
+        return { text: "answer" };
+      },
+      do: (_request, context) => {
+        header(context);
+        return { text: "answer" };
+      },
+      async *down(_request, context) {
+        header(context);
+        yield { text: "answer" };
+      },
+      async *count(_request, context) {
+        header(context);
+        yield { text: "answer" };
+      },
+    });
+    const client = await nats.client({ interceptors: [interceptor] });
+    return {
+      get: (options?: CallOptions) => client.get({}, options),
+      do: (options?: CallOptions) => client.do({}, options),
+      down: (options?: CallOptions) => collect(client.down({}, options)),
+      count: (options?: CallOptions) => collect(client.count({}, options)),
+    };
+  }
+  const kinds = ["get", "do", "down", "count"] as const;
+  /** Settles when a signal fires; a test that hangs here fails by its time-out. */
+  const fired = (signal: AbortSignal) =>
+    new Promise<never>((_, reject) => {
+      const stop = () => reject(signal.reason);
+      signal.aborted ? stop() : signal.addEventListener("abort", stop);
+    });
+
+  test.each(kinds)("have a signal that ends the time of a call: %s", async (kind) => {
+    const calls = await callsBy(
+      () =>
+        async ({ signal }) =>
+          fired(signal),
+    );
+    await expect(calls[kind]({ timeoutMs: 50 })).rejects.toMatchObject({
+      name: "ConnectError",
+      code: Code.DeadlineExceeded,
+    });
+    const controller = new AbortController();
+    const call = calls[kind]({ signal: controller.signal });
+    controller.abort(new Error("not needed any more"));
+    await expect(call).rejects.toMatchObject({
+      name: "ConnectError",
+      code: Code.Canceled,
+      cause: { message: "not needed any more" },
+    });
+  });
+
+  test.each(kinds)("have a signal that fires when the call has ended: %s", async (kind) => {
+    const signals: AbortSignal[] = [];
+    const calls = await callsBy((next) => async (request) => {
+      signals.push(request.signal);
+      return next(request);
+    });
+    const caller = new AbortController();
+    await calls[kind]({ signal: caller.signal, timeoutMs: 60_000 });
+    expect(signals.map(({ aborted }) => aborted)).toEqual([true]);
+    expect(getEventListeners(caller.signal, "abort")).toEqual([]);
+  });
+
+  test.each(kinds)("make a ConnectError of whatever they throw: %s", async (kind) => {
+    const thrown = [
+      [new Error("a bug"), Code.Unknown, "a bug"],
+      ["a text", Code.Unknown, "a text"],
+      [undefined, Code.Unknown, "undefined"],
+      [new DOMException("left", "AbortError"), Code.Canceled, "left"],
+      [new ConnectError("no", Code.PermissionDenied), Code.PermissionDenied, "no"],
+    ] as const;
+    for (const [reason, code, rawMessage] of thrown) {
+      for (const when of ["before", "after", "among its messages"]) {
+        const calls = await callsBy((next) => async (request) => {
+          const response = when === "before" ? undefined : await next(request);
+          if (!response?.stream || when === "after") {
+            throw reason;
+          }
+          const message = (async function* () {
+            yield* response.message;
+            throw reason;
+          })();
+          return { ...response, message };
+        });
+        await expect(calls[kind](), `${rawMessage}, ${when}`).rejects.toMatchObject({
+          name: "ConnectError",
+          code,
+          rawMessage,
+        });
+      }
+    }
+  });
+
+  test.each(kinds)("may copy a response: %s", async (kind) => {
+    const calls = await callsBy((next) => async (request) => {
+      const response = await next(request);
+      expect(response.service.typeName).toBe(TestService.typeName);
+      return response.stream ? { ...response } : { ...response, message: response.message };
+    });
+    const seen: (string | null)[] = [];
+    const onHeader = (header: Headers) => seen.push(header.get("x-lead"));
+    const onTrailer = (trailer: Headers) => seen.push(trailer.get("x-trail"));
+    await calls[kind]({ onHeader, onTrailer });
+    expect(seen).toEqual(["l", "t"]);
   });
 });
 
