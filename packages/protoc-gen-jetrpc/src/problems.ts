@@ -12,6 +12,8 @@ const extension = 51190;
 const maxNpmName = 214;
 /** NATS takes no longer names of streams; ours get up to 12 characters more. */
 const maxStream = 240;
+/** Nor of consumers. */
+const maxConsumer = 255;
 
 /** Names that protoc-gen-es does not escape, though no module can export them. */
 const reserved = ["arguments", "await", "eval"];
@@ -90,10 +92,22 @@ function findServiceProblems(desc: DescService): string[] {
       );
     }
   }
-  if (own.length === 0 && bindService(desc).stream.length > maxStream) {
+  if (own.length > 0) {
+    return problems;
+  }
+  const { stream, methods } = bindService(desc);
+  if (stream.length > maxStream) {
     problems.push(
       `${locate(desc, "stream")}: the name of ${desc.name} is too long for its stream: set stream`,
     );
+  }
+  for (const { desc: method, delivery, queues } of methods.values()) {
+    const longest = Math.max(...queues.map(({ consumer }) => consumer.length));
+    if (delivery === "durable" && longest > maxConsumer) {
+      problems.push(
+        `${locate(method)}: the name of a method of ${desc.name} makes a consumer of ${longest} characters, and NATS takes ${maxConsumer}: shorten it`,
+      );
+    }
   }
   return problems;
 }
@@ -121,15 +135,13 @@ function isWithin(prefix: string, other: string): boolean {
   return `${prefix}.`.startsWith(`${other}.`);
 }
 
-/** Every JetStream stream of a service; the last is that of its object store. */
+/** Every JetStream stream of a service. Large payloads of direct calls have one, too. */
 function streamsOf(service: ServiceBinding): string[] {
-  const { stream, logStream, payloadBucket } = service;
-  return hasStreams(service) ? [stream, logStream, `OBJ_${payloadBucket}`] : [];
-}
-
-/** True when the service needs streams. */
-function hasStreams(service: ServiceBinding): boolean {
-  return [...service.methods.values()].some((method) => method.delivery === "durable");
+  const { stream, logStream, progressStream, deadStream, laterStream, payloadBucket } = service;
+  const bucket = `OBJ_${payloadBucket}`;
+  return [...service.methods.values()].some((method) => method.delivery === "durable")
+    ? [stream, logStream, progressStream, deadStream, laterStream, bucket]
+    : [bucket];
 }
 
 /** `file:line:column` of something, or of a field of its option, as near as the compiler tells. */

@@ -153,6 +153,10 @@ service Cases { rpc GetX(M) returns (M); rpc getX(M) returns (M); rpc __proto__(
 service Below { option (jetrpc.v1.service).subject_prefix = "q.Cases.more"; rpc Do(M) returns (M); }
 service Log { option (jetrpc.v1.service) = { stream: "q_Below_LOG" }; rpc Do(M) returns (M); }
 service Bucket { option (jetrpc.v1.service) = { stream: "OBJ_q_Below_PAYLOAD" }; rpc Do(M) returns (M); }
+service Below_PROGRESS { rpc Do(M) returns (M); }
+service Below_DEAD { rpc Do(M) returns (M); }
+service Below_LATER { rpc Do(M) returns (M); }
+service Below_PAYLOAD { rpc Do(M) returns (M); }
 service Reader {
   option (jetrpc.v1.service) = { stream: "S" };
   rpc Do(M) returns (M) { option idempotency_level = NO_SIDE_EFFECTS; }
@@ -160,6 +164,14 @@ service Reader {
 `,
     "caps/caps.proto": `syntax = "proto3";\npackage Q;\n`,
     "long/long.proto": `syntax = "proto3";\npackage ${long};\nmessage M {}\nservice S { rpc Do(M) returns (M); }\n`,
+    "long/method.proto": proto(
+      "m",
+      `service Fits { rpc ${"A".repeat(255)}(M) returns (M); }
+service Direct { rpc ${"A".repeat(256)}(M) returns (M) { option idempotency_level = NO_SIDE_EFFECTS; } }
+service Long { rpc ${"A".repeat(256)}(M) returns (M); }
+service Queues { rpc ${"A".repeat(251)}(M) returns (M) { option (jetrpc.v1.method).priorities = true; } }
+`,
+    ),
   });
   const subjects = "give one of them another subject_prefix";
   const streams = "give one of them another stream";
@@ -167,6 +179,8 @@ service Reader {
     failure(
       `long/long.proto:2:1: package "${long}" gives a name of 233 characters, and npm takes 214: shorten it`,
       `q/q.proto:1:20: package "q" and package "Q" of caps/caps.proto would both be the npm package @acme/q-client: rename one of them`,
+      "long/method.proto:4:16: the name of a method of Long makes a consumer of 256 characters, and NATS takes 255: shorten it",
+      "long/method.proto:5:18: the name of a method of Queues makes a consumer of 256 characters, and NATS takes 255: shorten it",
       `q/q.proto:4:42: the methods GetX and getX would both be "getX" in TypeScript: rename one of them`,
       'q/q.proto:4:67: JavaScript keeps the name "__proto__" for itself: rename the method',
       `q/q.proto:3:47: the subjects below "x" and those of q.First below "x" overlap: ${subjects}`,
@@ -174,6 +188,11 @@ service Reader {
       `q/r.proto:2:17: the subjects below "q.Cases.more" and those of q.Cases below "q.Cases" overlap: ${subjects}`,
       `q/r.proto:3:46: q.Below has the stream "q_Below_LOG" too: ${streams}`,
       `q/r.proto:4:49: q.Below has the stream "OBJ_q_Below_PAYLOAD" too: ${streams}`,
+      `q/r.proto:5:1: q.Below has the stream "q_Below_PROGRESS" too: ${streams}`,
+      `q/r.proto:6:1: q.Below has the stream "q_Below_DEAD" too: ${streams}`,
+      `q/r.proto:7:1: q.Below has the stream "q_Below_LATER" too: ${streams}`,
+      `q/r.proto:10:34: q.First has the stream "OBJ_S_PAYLOAD" too: ${streams}`,
+      `q/r.proto:10:34: q.Same has the stream "OBJ_S_PAYLOAD" too: ${streams}`,
     ),
   );
 });
