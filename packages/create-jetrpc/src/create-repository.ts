@@ -70,6 +70,17 @@ export function isFree(folder: string): boolean {
   return !existsSync(folder) || readdirSync(folder).every((name) => name === ".git");
 }
 
+/** The folder above that has workspaces, into whose `node_modules` npm may install; undefined without one. */
+export function workspacesAbove(folder: string): string | undefined {
+  for (let at = dirname(folder); at !== dirname(at); at = dirname(at)) {
+    const manifest = join(at, "package.json");
+    if (existsSync(manifest) && /"workspaces"\s*:/.test(readFileSync(manifest, "utf8"))) {
+      return at;
+    }
+  }
+  return undefined;
+}
+
 /** Paths of all files below a folder. */
 function filesIn(folder: string): string[] {
   return readdirSync(folder, { withFileTypes: true, recursive: true })

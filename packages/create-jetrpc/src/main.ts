@@ -2,7 +2,13 @@ import { existsSync, statSync } from "node:fs";
 import { basename, relative, resolve } from "node:path";
 import { createInterface } from "node:readline/promises";
 import { parseArgs } from "node:util";
-import { createRepository, inWordsOf, isFree, type Manager } from "./create-repository.js";
+import {
+  createRepository,
+  inWordsOf,
+  isFree,
+  type Manager,
+  workspacesAbove,
+} from "./create-repository.js";
 import { nameProblem } from "./package-name.js";
 
 const help = `Makes a repository with a contract, a worker, a client and a test, over NATS by jetrpc.
@@ -14,6 +20,10 @@ const help = `Makes a repository with a contract, a worker, a client and a test,
   -h, --help
 
 In a terminal it asks for what is not given.`;
+
+/** How to work where `node_modules` is elsewhere. */
+const hoisted =
+  "https://github.com/jetrpc/jetrpc/tree/main/packages/protoc-gen-jetrpc#where-node_modules-is-elsewhere";
 
 const defaultFolder = "jetrpc-app";
 
@@ -102,6 +112,14 @@ When its worker says "ready", in a second terminal:
 ${show("npm run client -- Ada")}
 ${hasWeb ? `\nThe address of the page is in the output of ${inWordsOf(manager, "npm run dev")}.\n` : ""}
 README.md there says more.`);
+  // pnpm gives each package a `node_modules` of its own.
+  const root = manager === "pnpm" ? undefined : workspacesAbove(folder);
+  if (root !== undefined) {
+    console.log(`
+${relative(process.cwd(), root) || "This folder"} has workspaces. If npm installs into its node_modules, buf says
+"imported file does not exist" here: ${hoisted}
+says what to do.`);
+  }
   return 0;
 }
 

@@ -74,6 +74,21 @@ test("with pnpm its commands are pnpm's", () => {
   expect(existsSync(join(home, "my-app/pnpm-workspace.yaml"))).toBe(true);
 });
 
+test("in a repository with workspaces it says where buf looks for .proto files", () => {
+  const hint = /^This folder has workspaces\. If npm installs into its node_modules/m;
+  const pnpm = { npm_config_user_agent: "pnpm/10.34.9 npm/? node/v20" };
+  mkdirSync(join(home, "apps"));
+  writeFileSync(join(home, "package.json"), `{ "name": "shop" }`);
+  expect(create(["apps/one"]).stdout).not.toMatch(hint);
+  writeFileSync(join(home, "package.json"), `{ "workspaces": ["apps/*"] }`);
+  const { stdout } = create(["apps/two"]);
+  expect(stdout).toMatch(hint);
+  expect(stdout).toContain("#where-node_modules-is-elsewhere");
+  const readme = readFileSync(join(top, "packages/protoc-gen-jetrpc/README.md"), "utf8");
+  expect(readme).toContain("### Where `node_modules` is elsewhere");
+  expect(create(["apps/three"], pnpm).stdout).not.toMatch(hint);
+});
+
 test("options that npm keeps to itself are heeded", () => {
   const env = { npm_config_web: "true", npm_config_name: "my-app" };
   const { stdout } = create(["My App"], env);
