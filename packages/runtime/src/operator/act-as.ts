@@ -17,11 +17,12 @@ async function allowed<T>(what: string, who: string, work: () => Promise<T>): Pr
   try {
     return await work();
   } catch (error) {
-    const denied = ConnectError.from(error);
-    if (denied.code !== Code.PermissionDenied || /^object |operator may/.test(denied.rawMessage)) {
+    const { cause, rawMessage } = ConnectError.from(error);
+    // Any other refusal is of no credentials, or has been told already.
+    if ((cause as Error | undefined)?.name !== "PermissionViolationError") {
       throw error;
     }
-    const text = `these credentials may not ${what}; ${who} (${denied.rawMessage})`;
+    const text = `these credentials may not ${what}; ${who} (${rawMessage})`;
     throw causedError(text, Code.PermissionDenied, error);
   }
 }
