@@ -5,7 +5,7 @@ import { askJetStream } from "./doctor/jetstream.js";
 import { UsageError } from "./exit-code.js";
 import { loadGateway } from "./gateway-options.js";
 import { onHost } from "./host.js";
-import { addressOf } from "./listen-address.js";
+import { addressOf, portOf } from "./listen-address.js";
 import { checkClaims, checkOneWay } from "./login-ways.js";
 import { findWorkers } from "./running-workers.js";
 import { describedSchema, hasSchema, loadSchema } from "./schema.js";
@@ -71,7 +71,10 @@ export async function consoleOptions(
   args: ConsoleArguments,
   environment: Environment,
 ): Promise<ConsoleOptions> {
-  const { host, port } = addressOf(args.listen ?? `127.0.0.1:${args.port ?? "7420"}`);
+  const { host, port } =
+    args.listen === undefined
+      ? { host: "127.0.0.1", port: portOf(args.port ?? "7420", "--port") }
+      : addressOf(args.listen);
   const login = await loginOf(args, environment);
   const schema = (await hasSchema(args)) ? await loadSchema(args) : undefined;
   return {

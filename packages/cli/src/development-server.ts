@@ -3,13 +3,16 @@ import { Code, ConnectError } from "@jetrpc/runtime";
 import type { NatsServer } from "@jetrpc/testing";
 
 interface StartOptions {
+  /** 0 for any free one. */
   readonly port: number;
-  /** Port for browsers. */
+  /** Port for browsers; 0 for any free one. */
   readonly websocket?: number | undefined;
   /** Folder that is kept. Default: a temporary one. */
   readonly store?: string | undefined;
   /** Told what is downloaded. */
   readonly report: (line: string) => void;
+  /** How another port is given, for the error of one that cannot be had. */
+  readonly otherPort: (port: number) => string;
 }
 
 /**
@@ -21,6 +24,7 @@ export async function startServer({
   websocket,
   store,
   report,
+  otherPort,
 }: StartOptions): Promise<{ running: NatsServer; version: string }> {
   const { findNatsServer, startNats } = await import("@jetrpc/testing").catch((cause) => {
     const text =
@@ -40,20 +44,34 @@ export async function startServer({
       binary,
       port,
       storeDir: store === undefined ? undefined : resolve(store),
-      websocket,
+      websocket: websocket === 0 ? true : websocket,
     });
     return { running, version };
   } catch (cause) {
-    const text = (cause as Error).message;
-    const isTaken = /address already in use/.test(text);
-    throw new ConnectError(
-      isTaken
-        ? `port ${port} of 127.0.0.1${websocket === undefined ? "" : ` or ${websocket}`} is in use: end what listens there, or give another one by --port or --websocket`
-        : text,
-      isTaken ? Code.AlreadyExists : Code.Unavailable,
-      undefined,
-      undefined,
-      cause,
-    );
+    throw startError((cause as Error).message, cause, otherPort);
   }
+}
+
+/** The error of a server that has ended at its start, by what it has logged. */
+function startError(
+  log: string,
+  cause: unknown,
+  otherPort: StartOptions["otherPort"],
+): ConnectError {
+  const [, port, reason] = /listen tcp \S+:(\d+): bind: ([^"\n]+)/.exec(log) ?? [];
+  const isTaken = reason === "address already in use";
+  // The lines before its last word tell what it did until then.
+  const fatal = [...log.matchAll(/\[FTL\] (.+)/g)].map(([, text]) => text).join("\n");
+  const text = isTaken
+    ? `port ${port} of 127.0.0.1 is in use: end what listens there, or ${otherPort(Number(port))}`
+    : reason !== undefined
+      ? `port ${port} of 127.0.0.1 cannot be used (${reason}): ${otherPort(Number(port))}`
+      : fatal && `nats-server does not start: ${fatal}`;
+  return new ConnectError(
+    text || log,
+    isTaken ? Code.AlreadyExists : Code.Unavailable,
+    undefined,
+    undefined,
+    cause,
+  );
 }

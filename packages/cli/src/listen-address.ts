@@ -16,3 +16,12 @@ export function addressOf(text: string): Address {
   }
   return { host: host.replaceAll(/^\[|\]$/g, ""), port: Number(port) };
 }
+
+/** Reads the value of an option that is a port. Throws UsageError. */
+export function portOf(text: string, option: string): number {
+  const port = Number(text);
+  if (!/^\d+$/.test(text) || port > 65_535) {
+    throw new UsageError(`${option} ${text} is no port: give a number up to 65535`);
+  }
+  return port;
+}

@@ -1,6 +1,7 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { existsSync, mkdtempSync, rmSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { type AddressInfo, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { connect } from "@jetrpc/runtime/node";
@@ -74,10 +75,49 @@ test.each([
   await expect(connect({ nats: { servers: url } })).rejects.toThrow();
 });
 
-test("what is no port is refused", async () => {
-  const { code, stderr } = await jetrpc(["server", "--port", "high"]);
-  expect({ code, stderr }).toEqual({
-    code: 2,
-    stderr: "jetrpc: --port high is no port: give a number up to 65535\n",
-  });
+test("a port that is in use is named, with the option that gives another one", async () => {
+  const other = createServer().listen(0, "127.0.0.1");
+  await once(other, "listening");
+  const { port: used } = other.address() as AddressInfo;
+  const inUse = `jetrpc: port ${used} of 127.0.0.1 is in use: end what listens there, or give another one by`;
+  for (const [args, option] of [
+    [["--port", `${used}`], "--port"],
+    [["--port", "0", "--websocket", `${used}`], "--websocket"],
+    [["--port", `${used}`, "--websocket", "0"], "--port"],
+  ] as const) {
+    const { code, stderr } = await jetrpc(["server", ...args]);
+    expect({ code, stderr }).toEqual({ code: 1, stderr: `${inUse} ${option}\n` });
+  }
+  other.close();
+});
+
+test("any free port is one for browsers, too", async () => {
+  const args = [bin, "server", "--port", "0", "--websocket", "0"];
+  const { printed } = await start(process.execPath, ...args);
+  const [, port] = /ws:\/\/127\.0\.0\.1:(\d+)/.exec(printed) ?? [];
+  expect(Number(port)).toBeGreaterThan(0);
+  expect((await fetch(`http://127.0.0.1:${port}`)).ok).toBe(false);
+});
+
+test("a server that does not start says why, and not what it did before", async () => {
+  const file = join(folder, "file");
+  mkdirSync(folder, { recursive: true });
+  writeFileSync(file, "");
+  const { code, stderr } = await jetrpc(["server", "--port", "0", "--store", file]);
+  expect(code).toBe(1);
+  expect(stderr).toMatch(/^jetrpc: nats-server does not start: .*storage directory.*\n$/);
+});
+
+test.each([
+  [["server", "--port", "high"], "--port high is no port: give a number up to 65535"],
+  [["server", "--websocket", "65536"], "--websocket 65536 is no port: give a number up to 65535"],
+  [["server", "--port", "1e3"], "--port 1e3 is no port: give a number up to 65535"],
+  [["console", "--port", "1:80"], "--port 1:80 is no port: give a number up to 65535"],
+  [
+    ["server", "--port", "8080", "--websocket"],
+    "--port and --websocket are both 8080: give one of them another port",
+  ],
+])("what is no port is refused: %j", async (args, text) => {
+  const { code, stderr } = await jetrpc(args);
+  expect({ code, stderr }).toEqual({ code: 2, stderr: `jetrpc: ${text}\n` });
 });

@@ -6,6 +6,7 @@ import { askedToEnd } from "../asked-to-end.js";
 import { findCallers, isAlive } from "../callers.js";
 import { startServer } from "../development-server.js";
 import { UsageError } from "../exit-code.js";
+import { portOf } from "../listen-address.js";
 import { print, printJson } from "../output.js";
 
 interface Options {
@@ -26,7 +27,10 @@ export function serverCommand(): Command {
   return new Command("server")
     .option("--port <port>", "on 127.0.0.1; 0 for any free one", "4222")
     .option("--store <dir>", "keep there what JetStream stores (default: nothing is kept)")
-    .option("--websocket [port]", `let browsers connect, too (default port: ${websocketPort})`)
+    .option(
+      "--websocket [port]",
+      `let browsers connect, too (default port: ${websocketPort}; 0 for any)`,
+    )
     .option("--json", "print JSON")
     .action(server);
 }
@@ -37,6 +41,9 @@ async function server(options: Options): Promise<void> {
     options.websocket === undefined
       ? undefined
       : portOf(options.websocket === true ? websocketPort : options.websocket, "--websocket");
+  if (port !== 0 && port === websocket) {
+    throw new UsageError(`--port and --websocket are both ${port}: give one of them another port`);
+  }
   const callers = findCallers();
   const asked = askedToEnd();
   const { running, version } = await startServer({
@@ -44,10 +51,11 @@ async function server(options: Options): Promise<void> {
     websocket,
     store: options.store,
     report: (line) => process.stderr.write(`jetrpc: ${line}\n`),
+    otherPort: (which) => `give another one by ${which === websocket ? "--websocket" : "--port"}`,
   });
   const env = {
     NATS_URL: running.url,
-    ...(websocket !== undefined && { websocket: `ws://127.0.0.1:${websocket}` }),
+    ...(running.websocketUrl !== undefined && { websocket: running.websocketUrl }),
   };
   if (options.json) {
     printJson({ version, pid: running.pid, ...env });
@@ -69,12 +77,4 @@ async function server(options: Options): Promise<void> {
     await delay(lookMs, undefined, { signal: asked }).catch(() => undefined);
   }
   await running.stop();
-}
-
-function portOf(text: string, option: string): number {
-  const port = Number(text);
-  if (!Number.isInteger(port) || port < 0 || port > 65_535) {
-    throw new UsageError(`${option} ${text} is no port: give a number up to 65535`);
-  }
-  return port;
 }

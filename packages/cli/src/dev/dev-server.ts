@@ -70,7 +70,12 @@ async function startAt(place: Place, { store, say }: FindOptions): Promise<DevSe
     return undefined;
   }
   try {
-    const { running, version } = await startServer({ port: place.port, store, report: say });
+    const { running, version } = await startServer({
+      port: place.port,
+      store,
+      report: say,
+      otherPort: () => "name another one by NATS_URL in .env",
+    });
     const kept = store === undefined ? "nothing is kept" : `it keeps ${resolve(store)}`;
     say(`nats-server ${version} is running at ${running.url}; ${kept}`);
     return new OwnServer(running, store === undefined);
