@@ -1,5 +1,8 @@
 import { UsageError } from "./exit-code.js";
 
+/** The first moment of the year 10000. */
+const endOfCalendar = Date.UTC(10_000);
+
 const units = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 } as const;
 
 /** Reads `500ms`, `90s`, `5m`, `2h` or `7d`, in ms. Throws UsageError, which names the option. */
@@ -16,7 +19,8 @@ export function timeOf(text: string, option: string, way: "from now" | "ago" = "
   const isDuration = /^\d+(\.\d+)?[a-z]+$/.test(text);
   const ms = isDuration ? durationOf(text, option) : 0;
   const time = new Date(isDuration ? Date.now() + (way === "ago" ? -ms : ms) : text);
-  if (!(isDuration || /^\d{4}-/.test(text)) || Number.isNaN(time.getTime())) {
+  // Servers read years of four digits.
+  if (!(isDuration || /^\d{4}-/.test(text)) || !(time.getTime() < endOfCalendar)) {
     throw new UsageError(
       `${option} ${text} is no time: write 2030-01-31T12:00:00Z, or how long ${way}: 10m`,
     );

@@ -26,6 +26,9 @@ export interface GatewayArguments {
 const jwtSecret = "JETRPC_GATEWAY_JWT_SECRET";
 const sessionSecrets = "JETRPC_GATEWAY_SESSION_SECRETS";
 
+/** The variables of secrets, for a text. */
+export const gatewaySecrets = `${jwtSecret} or ${sessionSecrets}`;
+
 /** Adds the options of a gateway. */
 export function addGatewayOptions(command: Command): Command {
   return command

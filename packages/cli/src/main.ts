@@ -60,7 +60,8 @@ async function run(args: readonly string[]): Promise<number> {
     const role = code === Code.PermissionDenied ? roleFor(args) : undefined;
     const isSaid = role === undefined || rawMessage.includes(role);
     printError(isSaid ? rawMessage : `${rawMessage}; the role ${role} may`, codeName(code), asJson);
-    return ExitCode.failed;
+    // What was given is wrong: the same again fails again.
+    return code === Code.InvalidArgument ? ExitCode.usage : ExitCode.failed;
   }
 }
 

@@ -50,6 +50,14 @@ export async function descriptorsOf({ descriptors }: SchemaOptions): Promise<str
   return (descriptors ?? (await environment())["JETRPC_DESCRIPTORS"]) || undefined;
 }
 
+/** What a command is about, and how it is told where the schema is. */
+interface SchemaNeeds {
+  /** Services without durable methods and options of jetrpc are meant, too. */
+  readonly anyService?: boolean;
+  /** False for a command without {@link SchemaOptions}: its errors name none of them. */
+  readonly hasOptions?: boolean;
+}
+
 /** Nobody says where the schema is. */
 export class NoSchema extends UsageError {}
 
@@ -61,27 +69,29 @@ const maxImage = 256 * 1024 * 1024;
 
 /**
  * Reads the schema: the given file, the one of JETRPC_DESCRIPTORS, or what buf
- * builds in this folder. With `anyService` it is about services without durable methods and
- * options of jetrpc, too.
+ * builds in this folder.
  *
  * Throws UsageError when there is none or it has no such service, and
  * InvalidArgument when it cannot be read or its options cannot be.
  */
 export async function loadSchema(
   options: SchemaOptions,
-  { anyService = false } = {},
+  { anyService = false, hasOptions = true }: SchemaNeeds = {},
 ): Promise<Schema> {
   const { service = [] } = options;
   const path = await descriptorsOf(options);
-  const registry = parse(path ? readImage(path) : await buildImage(), path ?? "what buf builds");
-  const services = select(registry, service, anyService);
+  const registry = parse(
+    path ? readImage(path) : await buildImage(hasOptions),
+    path ?? "what buf builds",
+  );
+  const services = select(registry, service, { anyService, hasOptions });
   const problems = services.flatMap((desc) =>
     checkService(desc).map((problem) => `${locate(problem)}: ${problem.message}`),
   );
   if (problems.length > 0) {
     throw new ConnectError(problems.join("\n"), Code.InvalidArgument);
   }
-  refuseSharedStreams(services);
+  refuseSharedStreams(services, hasOptions);
   return { services, registry };
 }
 
@@ -170,17 +180,19 @@ function readImage(path: string): Uint8Array {
   }
 }
 
-async function buildImage(): Promise<Uint8Array> {
+async function buildImage(hasOptions: boolean): Promise<Uint8Array> {
+  const byOption = hasOptions ? "--descriptors FILE or " : "";
+  const otherwise = `name an image with ${byOption}JETRPC_DESCRIPTORS`;
   if (!existsSync("buf.yaml")) {
     throw new NoSchema(
-      "no schema: run it where buf.yaml is, or name an image with --descriptors FILE or JETRPC_DESCRIPTORS (make one with `buf build -o image.binpb`)",
+      `no schema: run it where buf.yaml is, or ${otherwise} (make one with \`buf build -o image.binpb\`)`,
     );
   }
   try {
     return await runBuf(["build", "-o", "-"]);
   } catch (cause) {
     if (cause instanceof BufMissing) {
-      throw new UsageError(`${cause.message}, or name an image with --descriptors FILE`);
+      throw new UsageError(`${cause.message}, or ${otherwise}`);
     }
     throw cause;
   }
@@ -250,7 +262,7 @@ function parse(image: Uint8Array, name: string): FileRegistry {
 function select(
   registry: FileRegistry,
   names: readonly string[],
-  anyService: boolean,
+  { anyService, hasOptions }: SchemaNeeds,
 ): DescService[] {
   const all = [...registry.files]
     .filter((file) => !isImport(file))
@@ -266,21 +278,21 @@ function select(
       : all.filter((desc) => anyService || usesJetrpc(desc));
   if (chosen.length === 0) {
     throw new UsageError(
-      `no service of the schema has a durable method or options of jetrpc: name one with --service (it has ${list(known)})`,
+      `no service of the schema has a durable method or options of jetrpc${hasOptions ? ": name one with --service" : ""} (it has ${list(known)})`,
     );
   }
   return chosen.sort((a, b) => (a.typeName < b.typeName ? -1 : 1));
 }
 
 /** Two services that share a stream would undo each other's changes. */
-function refuseSharedStreams(services: readonly DescService[]): void {
+function refuseSharedStreams(services: readonly DescService[], hasOptions: boolean): void {
   const owners = new Map<string, DescService>();
   for (const desc of services) {
     const { stream } = bindService(desc);
     const other = owners.get(stream);
     if (other) {
       throw new UsageError(
-        `${other.typeName} and ${desc.typeName} have the same stream ${stream}: give one of them another, or choose one with --service`,
+        `${other.typeName} and ${desc.typeName} have the same stream ${stream}: give one of them another${hasOptions ? ", or choose one with --service" : ""}`,
       );
     }
     owners.set(stream, desc);

@@ -62,7 +62,7 @@ test("who knows only an invoice number finds its call, corrects the request and 
   const path = join(shop.project.folder, "fixed.json");
   writeFileSync(path, '{"txt": "9"}');
   const refused = await shop.run(image, "dead", "replay", "invoice-42", "--request", `@${path}`);
-  expect(refused).toMatchObject({ code: 1, stdout: "" });
+  expect(refused).toMatchObject({ code: 2, stdout: "" });
   expect(refused.stderr).toMatch(/nothing was replayed:\njetrpc: txt: .*no such field/);
   writeFileSync(path, '{"text": "9"}');
   const dry = await shop.run(image, "dead", "replay", "invoice-42", "--dry-run");

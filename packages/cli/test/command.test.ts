@@ -12,6 +12,7 @@ test.each([
   ["an exit code without a dry run", ["apply", "--detailed-exitcode"], "--dry-run"],
   ["a time that is none", ["pause", "Order", "--until", "noon"], "is no time"],
   ["a time beyond all calendars", ["pause", "Order", "--until", "99999999999d"], "is no time"],
+  ["a year of five digits", ["pause", "Order", "--until", "9999999d"], "is no time"],
   ["a count that is none", ["calls", "follow", "o-1", "--from", "one"], "--from one is no number"],
   [
     "a file that is not there",
@@ -75,10 +76,49 @@ test("a service or a method that the schema lacks ends with 2, and tells what th
   });
 });
 
+test.each([
+  ["calls show", ["calls", "show", "a b"], 'call id "a b" must be'],
+  ["calls follow", ["calls", "follow", "a b"], 'call id "a b" must be'],
+  ["calls result", ["calls", "result", "*"], 'call id "*" must be'],
+  ["calls cancel", ["calls", "cancel", "a b"], 'call id "a b" must be'],
+  ["calls list", ["calls", "list", "--prefix", "a b"], 'call id "a b" must be'],
+  ["an owner of calls", ["calls", "list", "--owner", "*"], 'owner "*" must be'],
+  ["dead list", ["dead", "list", "a b"], 'call id "a b" must be'],
+  ["dead show", ["dead", "show", "a b"], 'call id "a b" must be'],
+  ["dead replay", ["dead", "replay", "a b"], 'call id "a b" must be'],
+  ["dead discard", ["dead", "discard", "*"], 'call id "*" must be'],
+  ["an owner of dead letters", ["dead", "discard", "--owner", "*"], 'owner "*" must be'],
+  ["call", ["call", "Order", "--id", "a b"], 'call id "a b" must be'],
+  ["an owner of a call", ["call", "Order", "--owner", "a b"], 'owner "a b" must be'],
+  ["a priority of none", ["call", "Order", "--priority", "high"], 'has no priority "high"'],
+  ["a page of no list", ["calls", "list", "--page", "2"], "the token is not of a list"],
+  ["an act that never began", ["calls", "cancel", "--all", "--resume", "2"], "the token is not"],
+  ["a pause that is over", ["pause", "Order", "--until", "2001-01-01T00:00:00Z"], "later than now"],
+  ["a server of no NATS", ["queues", "--server", "http://localhost"], "write nats://"],
+  ["a domain of two tokens", ["queues", "--domain", "a.b"], 'JetStream domain "a.b" must be'],
+  [
+    "a monitoring port of no URL",
+    ["doctor", "--monitor", "n1:8222"],
+    "--monitor n1:8222 is no URL",
+  ],
+  [
+    "a user of two words",
+    ["permissions", "--role", "client", "--name", "a b", "--format", "json"],
+    'user "a b"',
+  ],
+])("what can be nowhere ends with 2, as wrong usage does: %s", async (_, args, text) => {
+  const image = shop.project.image();
+  await shop.run(image, "apply");
+  const { code, stdout, stderr } = await shop.run(image, ...args);
+  expect({ code, stdout }).toEqual({ code: 2, stdout: "" });
+  expect(stderr).toMatch(/^jetrpc: .+\n$/);
+  expect(stderr).toContain(text);
+});
+
 test("options that cannot be are refused with their places", async () => {
   const image = shop.project.image({ service: "replicas: 7", order: "max_attempts: -1" });
   const { code, stderr } = await shop.run(image, "apply");
-  expect(code).toBe(1);
+  expect(code).toBe(2);
   expect(stderr).toBe(`jetrpc: shop/v1/shop.proto:5:48: replicas 7 must be 1 to 5
 jetrpc: shop/v1/shop.proto:10:34: max_attempts -1 must be 1 or more
 `);
@@ -88,7 +128,7 @@ test("what is no image is refused", async () => {
   const path = join(shop.project.folder, "no-image.binpb");
   writeFileSync(path, "this is no descriptor");
   const { code, stderr } = await shop.run(path, "apply");
-  expect(code).toBe(1);
+  expect(code).toBe(2);
   expect(stderr).toMatch(
     /no-image\.binpb is no complete FileDescriptorSet .+: make it with `buf build/,
   );
@@ -109,7 +149,7 @@ test("the schema is what buf builds in the folder, or what JETRPC_DESCRIPTORS na
   expect(named.stdout).toContain("consumer Named of stream SHOP");
   shop.project.write("proto/shop/v1/shop.proto", "broken");
   const broken = await jetrpcProcess(["apply"], { cwd: folder, env: { ...env, PATH } });
-  expect(broken.code).toBe(1);
+  expect(broken.code).toBe(2);
   expect(broken.stderr).toMatch(
     /^jetrpc: buf build failed:\njetrpc: proto\/shop\/v1\/shop.proto:1:1/,
   );
@@ -139,7 +179,7 @@ test("no output holds a secret", async () => {
   ] as [string[], Record<string, string>][]) {
     outcomes.push(await jetrpc([...args, "--descriptors", image], { env }));
   }
-  expect(outcomes.map(({ code }) => code)).toEqual([0, 0, 1, 1, 1, 2]);
+  expect(outcomes.map(({ code }) => code)).toEqual([0, 0, 1, 1, 2, 2]);
   for (const { stdout, stderr } of outcomes) {
     expect(stdout + stderr).not.toContain(secret);
   }

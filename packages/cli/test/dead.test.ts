@@ -129,7 +129,7 @@ test("a dry run looks whether the new request fits", async () => {
   const replay = (request: string) =>
     shop.run(image, "dead", "replay", "a", "--dry-run", "--request", request);
   const unfit = await replay('{"texts": ""}');
-  expect(unfit).toMatchObject({ code: 1, stdout: "" });
+  expect(unfit).toMatchObject({ code: 2, stdout: "" });
   expect(unfit.stderr).toContain("the request does not fit");
   expect((await replay('{"text": "luck"}')).stdout).toContain("would be replayed");
 });

@@ -340,6 +340,15 @@ setInterval(() => {}, 1000);`,
     await dev.hears(/buf is not installed: run `npm install --save-dev @bufbuild\/buf`/);
     await dev.hears(/workers start when that is mended/);
     expect(dev.output).not.toContain("started");
+    dev.child.kill("SIGKILL");
+    await dev.ended;
+    // Without code to generate the server alone misses the schema.
+    rmSync(join(own, "buf.gen.yaml"));
+    const other = startDev(own, "--worker", "echo started");
+    await other.hears(
+      /apply +! buf is not installed: .*, or name an image with JETRPC_DESCRIPTORS\n/,
+    );
+    await other.hears(/started/);
   });
 
   test.each([

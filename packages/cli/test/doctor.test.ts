@@ -1,4 +1,5 @@
 import { once } from "node:events";
+import { rmSync } from "node:fs";
 import { type AddressInfo, createServer } from "node:net";
 import { join } from "node:path";
 import { type Grant, permissionsOf } from "@jetrpc/runtime/operator";
@@ -100,8 +101,19 @@ test("more copies than servers are an error", async () => {
   });
 });
 
-test("a clock that differs is a warning", async () => {
-  const image = shop.project.image();
+test("a clock that differs is a warning, and one for all services", async () => {
+  shop.project.write(
+    "proto/depot/v1/depot.proto",
+    `syntax = "proto3";
+package depot.v1;
+service DepotService {
+  rpc Store(Item) returns (Item);
+}
+message Item {}
+`,
+  );
+  const image = shop.project.image({ methods: "rpc Pack(Request) returns (Response);" });
+  rmSync(join(shop.project.folder, "proto/depot"), { recursive: true });
   await shop.run(image, "apply");
   const NODE_OPTIONS = `--import=${join(import.meta.dirname, "clock-behind.mjs")}`;
   const outcome = await jetrpcProcess(["doctor", "--json", "--descriptors", image], {
@@ -135,6 +147,24 @@ test.each([
   expect(linesOf(outcome)).toContainEqual(
     expect.objectContaining({ level, title: expect.stringContaining(title) }),
   );
+});
+
+test("a monitoring port that does not answer is an error that names no secret", async () => {
+  const [port] = await freePorts(1);
+  const outcome = await jetrpc(
+    ["doctor", "--json", "--monitor", `http://u:secret@127.0.0.1:${port}`],
+    {
+      env: here(),
+    },
+  );
+  expect(outcome.code).toBe(1);
+  expect(linesOf(outcome)).toContainEqual({
+    level: "error",
+    title: expect.stringMatching(
+      `^the monitoring port at 127.0.0.1:${port} does not answer /varz: `,
+    ),
+    mend: "give the URL of http_port: http://127.0.0.1:8222",
+  });
 });
 
 test("the system account sees how often disks are synced", async () => {

@@ -2,7 +2,7 @@ import { Code, ConnectError } from "@jetrpc/runtime";
 import { createOperator, type DeadLetter } from "@jetrpc/runtime/operator";
 import { describe, expect, test } from "vitest";
 import { TestService } from "./gen/test/v1/test_pb.js";
-import { collect, until, useNats } from "./support.js";
+import { collect, failureOf, until, useNats } from "./support.js";
 
 const nats = useNats();
 
@@ -144,6 +144,11 @@ describe("a dead letter", () => {
     expect(await names({ owner: "b" })).toEqual(["Do b one", "Picky b two"]);
     expect(await names({ method: "Do" })).toEqual(["Do a one", "Do b one"]);
     expect(await names({ owner: "b", callId: "two" })).toEqual(["Picky b two"]);
+    expect(await names({ callId: "one" })).toEqual(["Do a one", "Do b one"]);
+    // A wildcard would be the letters of others.
+    for (const filter of [{ owner: "*" }, { owner: "b._" }, { callId: "*" }, { callId: "a b" }]) {
+      expect(await failureOf(names(filter))).toMatchObject({ code: Code.InvalidArgument });
+    }
   });
 
   test("is made of a queued call whose method is gone, when that is asked for", async () => {

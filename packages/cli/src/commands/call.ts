@@ -1,5 +1,11 @@
 import type { DescMethod, Message, Registry } from "@bufbuild/protobuf";
-import { type CallOptions, type Connection, createClient } from "@jetrpc/runtime";
+import {
+  type CallOptions,
+  Code,
+  ConnectError,
+  type Connection,
+  createClient,
+} from "@jetrpc/runtime";
 import { bindMethod, type Priority } from "@jetrpc/runtime/schema";
 import { Command, Option } from "commander";
 import { askedToEnd } from "../asked-to-end.js";
@@ -188,12 +194,13 @@ async function callDurable(run: Run, request: Message): Promise<void> {
     priority,
     notBefore: at === undefined ? undefined : timeOf(at, "--at"),
   });
-  const named = `${method.parent.typeName}/${method.name}`;
   const call = await submitted.catch((error) => {
     if (isEnding.aborted) {
       printLog("the call may have been accepted, or not", json);
     }
-    throw error;
+    const { code, rawMessage } = ConnectError.from(error);
+    // Nothing has run: an option is wrong for the method, or for any.
+    throw code === Code.InvalidArgument ? new UsageError(rawMessage) : error;
   });
   if (options.submit) {
     if (json) {
@@ -208,8 +215,10 @@ async function callDurable(run: Run, request: Message): Promise<void> {
     await followCall(call, { printer, bar, signal: isEnding });
   } catch (error) {
     if (isEnding.aborted) {
+      const named = `${method.parent.typeName}/${method.name}`;
+      const owned = options.owner === undefined ? "" : ` --owner ${options.owner}`;
       printLog(
-        `the call goes on: \`jetrpc calls follow ${call.id} --method ${named}\` comes back to it, \`jetrpc calls cancel\` with the same words ends it`,
+        `the call goes on: \`jetrpc calls follow ${call.id} --method ${named}${owned}\` comes back to it, \`jetrpc calls cancel\` with the same words ends it`,
         json,
       );
     }

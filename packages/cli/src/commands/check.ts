@@ -43,9 +43,7 @@ async function check(options: Options): Promise<void> {
       const described =
         options.against === undefined ? await askWorkers(connection, after, options) : [];
       const rounds =
-        options.against === undefined
-          ? roundsOf(described)
-          : [await loadSchema({ descriptors: options.against }, { anyService: true })];
+        options.against === undefined ? roundsOf(described) : [await loadOld(options.against)];
       const verdicts = new Map<string, Verdict>();
       const tell = (found: readonly Verdict[]) => {
         // What two old schemas have in common is told once.
@@ -75,6 +73,11 @@ async function check(options: Options): Promise<void> {
     },
     { isSchemaNeeded: true },
   );
+}
+
+/** The schema of `--against`: the other options are of the new one. */
+function loadOld(descriptors: string): Promise<Schema> {
+  return loadSchema({ descriptors }, { anyService: true, hasOptions: false });
 }
 
 /** What the workers of each service describe. Throws Unavailable when none of any service runs. */

@@ -2,6 +2,7 @@ import { ConnectError, type Connection } from "@jetrpc/runtime";
 import type { Role } from "@jetrpc/runtime/operator";
 import { Command, Option } from "commander";
 import { checkAccount, checkServer } from "../doctor/account.js";
+import { Clock } from "../doctor/clock.js";
 import { checkDrift } from "../doctor/drift.js";
 import { error, type Finding, warning } from "../doctor/finding.js";
 import { checkPermissions, roles } from "../doctor/permissions.js";
@@ -9,6 +10,7 @@ import { checkStreams } from "../doctor/streams.js";
 import { checkSync } from "../doctor/sync.js";
 import { Exit, ExitCode, UsageError } from "../exit-code.js";
 import { methodsOfServices } from "../find-method.js";
+import { monitorsOf } from "../monitors.js";
 import { print, printJson } from "../output.js";
 import { loadSchema, NoSchema, type Schema } from "../schema.js";
 import { addSessionOptions, collect, open, type SessionOptions } from "../session.js";
@@ -51,6 +53,7 @@ async function examine(options: Options, tell: (...found: Finding[]) => void): P
   if (options.method && options.role !== "client" && options.role !== "worker") {
     throw new UsageError("--method is for --role client or --role worker");
   }
+  const monitors = monitorsOf(options);
   const schema = await findSchema(options, tell);
   const meant = methodsOfServices(schema?.services ?? [], schema && options.method);
   let connection: Connection;
@@ -65,19 +68,21 @@ async function examine(options: Options, tell: (...found: Finding[]) => void): P
   }
   try {
     tell(...checkServer(connection.nats));
-    tell(...(await checkSync(connection.nats, options.monitor)));
+    tell(...(await checkSync(connection.nats, monitors)));
     const { findings, hasJetStream } = await checkAccount(connection);
     tell(...findings);
     if (!hasJetStream) {
       return;
     }
+    const clock = new Clock();
     for (const service of schema?.services ?? []) {
       tell(...(await checkDrift(connection, service)));
-      tell(...(await checkStreams(connection, service)));
+      tell(...(await checkStreams(connection, service, clock)));
       if (meant.has(service)) {
         tell(await checkPermissions(connection, service, options.role, meant.get(service)));
       }
     }
+    tell(...clock.findings);
   } finally {
     await connection.close();
   }

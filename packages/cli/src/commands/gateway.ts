@@ -6,6 +6,7 @@ import {
   addGatewayOptions,
   type GatewayArguments,
   gatewayOptions,
+  gatewaySecrets,
   isOwner,
   loadGateway,
 } from "../gateway-options.js";
@@ -53,7 +54,12 @@ async function gateway(options: Options): Promise<void> {
   }
   const services = isNamed ? (await loadSchema(options)).services : undefined;
   const given = await gatewayOptions(options, await environment());
-  const { startGateway } = await loadGateway();
+  const { startGateway, isLoopback } = await loadGateway();
+  if (given.authenticate === undefined && !isLoopback(address.host)) {
+    throw new UsageError(
+      `--listen ${options.listen} is reached from other machines: say who may call, by --tokens, --jwks, ${gatewaySecrets}`,
+    );
+  }
   const running = await startGateway({
     ...given,
     ...address,

@@ -6,6 +6,7 @@ import { host, onHost } from "../host.js";
 import { addressOf } from "../listen-address.js";
 import { Exporter } from "../metrics/exporter.js";
 import { serveMetrics, urlOf } from "../metrics/metrics-server.js";
+import { monitorsOf } from "../monitors.js";
 import { print, printJson, printLog } from "../output.js";
 import { loadSchema, NoSchema } from "../schema.js";
 import { addSessionOptions, collect, open, type SessionOptions } from "../session.js";
@@ -34,7 +35,7 @@ async function metrics(options: Options): Promise<void> {
   const log = onHost((line: string) => printLog(line, options.json));
   const exporter = new Exporter({
     services: await servicesOf(options, log),
-    monitors: (options.monitor ?? []).map(checkUrl),
+    monitors: monitorsOf(options),
     intervalMs,
     connect: onHost(() => open(options)),
     log,
@@ -78,13 +79,4 @@ function millisecondsOf(text: string): number {
     throw new UsageError(`--interval ${text} is no time in seconds: give a number up to 3600`);
   }
   return seconds * 1000;
-}
-
-function checkUrl(text: string): string {
-  if (!/^https?:\/\/[^/]/.test(text) || !URL.canParse(text)) {
-    throw new UsageError(
-      `--monitor ${text} is no URL of a monitoring port: give one like http://127.0.0.1:8222`,
-    );
-  }
-  return text;
 }

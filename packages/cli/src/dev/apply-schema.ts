@@ -19,7 +19,7 @@ export async function applySchema(
   output: DevOutput,
 ): Promise<void> {
   try {
-    const { services } = await loadSchema({});
+    const { services } = await loadSchema({}, { hasOptions: false });
     await withConnection(options, async (connection) => {
       for (const service of services) {
         const plan = await planService(connection, service);

@@ -38,7 +38,7 @@ export async function claimFolder(): Promise<{ release(): void }> {
     const holder = await askHolder(path);
     if (holder !== undefined) {
       throw new ConnectError(
-        `\`jetrpc dev\` runs in this folder already (${holder}): end it first, or give it all --worker`,
+        `\`jetrpc dev\` runs in this folder already (${holder}): end it first, or give that one all workers, as --worker is repeatable`,
         Code.AlreadyExists,
       );
     }

@@ -2,22 +2,20 @@ import type { DescService } from "@bufbuild/protobuf";
 import type { Connection } from "@jetrpc/runtime";
 import { describeInfrastructure } from "@jetrpc/runtime/operator";
 import { bindService } from "@jetrpc/runtime/schema";
-import { error, type Finding, ok, warning } from "./finding.js";
+import type { Clock } from "./clock.js";
+import { error, type Finding, warning } from "./finding.js";
 import { askJetStream, type StreamState } from "./jetstream.js";
 
-/** A difference of clocks from which on times are misleading, in ms. */
-const clockToleranceMs = 1_000;
-
-/** Looks at the copies of a service's streams, and at the server's clock. */
+/** Looks at the copies of a service's streams, and has the clock compared with that of who leads each. */
 export async function checkStreams(
   connection: Connection,
   service: DescService,
+  clock: Clock,
 ): Promise<Finding[]> {
   const binding = bindService(service);
   const { streams, payloads } = describeInfrastructure(binding);
   const isCluster = connection.nats.info?.cluster !== undefined;
   const findings = checkReplicas(service.typeName, binding.replicas, isCluster);
-  let clock: Finding | undefined;
   for (const { name } of [...streams, payloads]) {
     const askedAt = Date.now();
     // Other findings tell that these credentials may not look at a stream.
@@ -25,11 +23,11 @@ export async function checkStreams(
       () => undefined,
     );
     if (state) {
-      clock ??= checkClock(Date.parse(state.ts), askedAt, Date.now());
+      clock.compare(Date.parse(state.ts), askedAt, Date.now());
       findings.push(...checkCopies(name, state));
     }
   }
-  return clock ? [...findings, clock] : findings;
+  return findings;
 }
 
 function checkReplicas(typeName: string, replicas: number, isCluster: boolean): Finding[] {
@@ -77,17 +75,4 @@ function checkCopies(name: string, { config, cluster }: StreamState): Finding[] 
         ),
       ]
     : findings;
-}
-
-/** The server's time lies between question and answer when the clocks agree. */
-function checkClock(serverMs: number, askedAt: number, answeredAt: number): Finding {
-  const ahead = askedAt - serverMs;
-  const behind = serverMs - answeredAt;
-  const apart = Math.max(ahead, behind);
-  return apart > clockToleranceMs
-    ? warning(
-        `this machine's clock is ${(apart / 1000).toFixed(1)} s ${ahead > behind ? "ahead of" : "behind"} the server's`,
-        "set both by NTP: notBefore and the times of dead letters depend on them",
-      )
-    : ok("this machine's clock agrees with the server's");
 }

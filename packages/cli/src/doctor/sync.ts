@@ -1,4 +1,6 @@
+import { ConnectError } from "@jetrpc/runtime";
 import type { NatsConnection } from "@nats-io/nats-core";
+import { askMonitor } from "../monitors.js";
 import { error, type Finding, note, ok, warning } from "./finding.js";
 
 /** How long servers may take to tell of themselves, in ms. */
@@ -28,11 +30,10 @@ export async function checkSync(
   const servers: Varz[] = monitors.length > 0 ? [] : await askServers(nats);
   for (const url of monitors) {
     try {
-      const answer = await fetch(new URL("/varz", url), { signal: AbortSignal.timeout(5_000) });
-      servers.push((await answer.json()) as Varz);
+      servers.push(await askMonitor<Varz>(url, "varz"));
     } catch (cause) {
-      const text = `the monitoring port at ${url} does not answer: ${String(cause)}`;
-      findings.push(error(text, "give the URL of http_port: http://127.0.0.1:8222"));
+      const { rawMessage } = ConnectError.from(cause);
+      findings.push(error(rawMessage, "give the URL of http_port: http://127.0.0.1:8222"));
     }
   }
   if (servers.length + findings.length === 0) {

@@ -1,10 +1,8 @@
 import { Code, ConnectError } from "@jetrpc/runtime";
+import { askMonitor, monitorLabel } from "../monitors.js";
 import { collectJetStream, type Jsz } from "./jsz.js";
 import type { Samples } from "./samples.js";
 import { collectCertificates, collectVarz, type Varz } from "./varz.js";
-
-/** How long a monitoring port may take for an answer, in ms. */
-const timeoutMs = 5_000;
 
 interface Connz {
   readonly num_connections?: number;
@@ -20,23 +18,22 @@ interface Connz {
  * another one after each restart.
  */
 export class Monitor {
-  /** Host and port, without what a URL may have of secrets. */
   readonly label: string;
   /** Of the last answer: a server that is away cannot tell it. */
   private serverName: string;
 
   constructor(private readonly url: string) {
-    this.label = new URL(url).host;
+    this.label = monitorLabel(url);
     this.serverName = this.label;
   }
 
   /** Errors: Unavailable when the port does not answer, or not as a nats-server does. */
   async collect(samples: Samples): Promise<void> {
     const [varz, jsz, connz, health] = await Promise.all([
-      this.ask<Varz>("varz"),
-      this.ask<Jsz>("jsz?consumers=true&config=true&raft=true"),
-      this.ask<Connz>("connz"),
-      this.ask<{ status?: string }>("healthz"),
+      askMonitor<Varz>(this.url, "varz"),
+      askMonitor<Jsz>(this.url, "jsz?consumers=true&config=true&raft=true"),
+      askMonitor<Connz>(this.url, "connz"),
+      askMonitor<{ status?: string }>(this.url, "healthz"),
     ]);
     if (typeof varz.server_id !== "string" || typeof varz.server_name !== "string") {
       throw new ConnectError(
@@ -73,27 +70,6 @@ export class Monitor {
       labels,
       Number(isWell),
     );
-  }
-
-  private async ask<T>(path: string): Promise<T> {
-    try {
-      const base = this.url.endsWith("/") ? this.url : `${this.url}/`;
-      const answer = await fetch(new URL(path, base), { signal: AbortSignal.timeout(timeoutMs) });
-      const value: unknown = await answer.json();
-      if (typeof value === "object" && value !== null) {
-        return value as T;
-      }
-      throw new Error("the answer is no JSON object");
-    } catch (cause) {
-      const why = cause instanceof Error ? (cause.cause ?? cause) : cause;
-      throw new ConnectError(
-        `the monitoring port at ${this.label} does not answer /${path.split("?")[0]}: ${String(why)}`,
-        Code.Unavailable,
-        undefined,
-        undefined,
-        cause,
-      );
-    }
   }
 }
 

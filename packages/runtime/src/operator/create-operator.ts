@@ -73,7 +73,10 @@ export interface QueueInfo {
 
 /** The acts of an operator of a service. It needs an administrator's permissions on JetStream. */
 export interface Operator extends CallOperator {
-  /** Calls that failed for good, the oldest first. */
+  /**
+   * Calls that failed for good, the oldest first. Throws InvalidArgument for an owner or an id
+   * that no call can have.
+   */
   deadLetters(filter?: DeadLetterFilter): AsyncIterable<DeadLetter>;
   /**
    * Lets workers take no further calls of a method; calls are accepted, and what
@@ -131,16 +134,18 @@ class ServiceOperator implements Operator {
     filter: DeadLetterFilter,
   ): AsyncGenerator<DeadLetter, void, undefined> {
     const { link, service } = this;
-    const { method = "*", owner = "*", callId } = filter;
+    const { method = "*", owner, callId } = filter;
+    const its = owner === undefined ? "*" : checkOwner(owner);
+    const call = callId === undefined ? `${its}.>` : nameCall(its, callId).suffix;
     for (let from = 1; ; ) {
-      const next = () => nextDeadLetter(link, service, `${method}.${owner}.>`, from);
+      const next = () => nextDeadLetter(link, service, `${method}.${call}`, from);
       const stored = await lookAs("see dead letters", () => until(link, next));
       if (!stored) {
         return;
       }
       from = stored.sequence + 1;
       const letter = DeadLetter.read(link, service, StoredRequest.of(stored));
-      if (letter && (callId === undefined || letter.callId === callId)) {
+      if (letter) {
         yield letter;
       }
     }
@@ -177,14 +182,12 @@ class ServiceOperator implements Operator {
   }
 
   private async *readCalls(filter: CallFilter): AsyncGenerator<ListedCall, void, undefined> {
-    for (let pageToken: string | undefined; ; ) {
+    let pageToken: string | undefined;
+    do {
       const page: CallPage = await this.listCalls(filter, { pageSize: 250, pageToken });
       yield* page.calls;
       pageToken = page.nextPageToken;
-      if (!pageToken) {
-        return;
-      }
-    }
+    } while (pageToken);
   }
 
   countCalls(options: CountOptions = {}): Promise<CallCounts[]> {
