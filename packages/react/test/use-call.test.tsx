@@ -126,6 +126,31 @@ test("a streamed call is queued, runs, and succeeds; its messages appear as they
   expect(result.current.state).toBe("succeeded");
 });
 
+test("a call without a worker is queued with none, and one whose worker was lost still runs", async () => {
+  const client = await nats.client();
+  const { id } = await client.count.submit({});
+  const { result } = follow(client, id);
+  await waitFor(
+    () => expect(result.current).toMatchObject({ state: "queued", status: { workers: 0 } }),
+    patiently,
+  );
+  const go = gate();
+  const lost = await nats.worker({
+    async *count() {
+      yield { text: "a" };
+      await go.opened;
+    },
+  });
+  await waitFor(() => expect(result.current.state).toBe("running"), patiently);
+  // As a crash: it gives nothing back.
+  await lost.connection.nats.close();
+  const before = result.current.status;
+  await waitFor(() => expect(result.current.status).not.toBe(before), patiently);
+  expect(result.current.state).toBe("running");
+  expect(result.current.status?.workers).toBeUndefined();
+  go.open();
+});
+
 test("an answer that is older than a message does not say that the call waits", async () => {
   const client = await nats.client();
   const { id } = await client.count.submit({});
