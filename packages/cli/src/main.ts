@@ -1,5 +1,6 @@
 import { createRequire } from "node:module";
 import { Command, CommanderError } from "commander";
+import { actsToTheEnd } from "./closed-output.js";
 import { type Verb, verbs } from "./commands/index.js";
 import { Exit, ExitCode, UsageError } from "./exit-code.js";
 import { type Host, host, runOn } from "./host.js";
@@ -16,7 +17,10 @@ export function main(args: readonly string[]): Promise<number> {
         return;
       }
       // The reader of the output has closed it: `jetrpc dead list | head`.
-      if (error.code === "EPIPE") {
+      if (["EPIPE", "ERR_STREAM_DESTROYED"].includes(error.code ?? "")) {
+        if (actsToTheEnd()) {
+          return;
+        }
         process.exit();
       }
       // A full disk. Who reads the output later must not take it for all.

@@ -1,5 +1,8 @@
 import { host } from "./host.js";
 
+/** Other cells are not cut to fewer characters while an id of a call is shown whole. */
+const legible = 4;
+
 /** Writes a line to stdout. */
 export function print(line = ""): void {
   host().stdout.write(`${line}\n`);
@@ -12,7 +15,7 @@ export function printJson(value: unknown): void {
 
 /**
  * Writes rows as columns with two spaces between, under their titles. On a terminal the widest
- * cells are cut so that a row is a line.
+ * cells are cut so that a row is a line; ids of calls last, as they are there to be copied.
  */
 export function printTable(titles: readonly string[], rows: readonly (readonly string[])[]): void {
   const { isTTY, columns } = host().stdout;
@@ -28,10 +31,14 @@ export function tableOf(
   width = Number.POSITIVE_INFINITY,
 ): string[] {
   const all = [titles, ...rows];
-  const widths = titles.map((_, column) => Math.max(...all.map((row) => row[column]?.length ?? 0)));
+  const widths = titles.map((_, column) =>
+    all.reduce((most, row) => Math.max(most, row[column]?.length ?? 0), 0),
+  );
   const gaps = 2 * (titles.length - 1);
   for (let over = sum(widths) + gaps - width; over > 0; over--) {
-    const widest = widths.indexOf(Math.max(...widths));
+    const others = widths.map((each, column) => (titles[column] === "CALL ID" ? 0 : each));
+    const cuttable = Math.max(...others) > legible ? others : widths;
+    const widest = cuttable.indexOf(Math.max(...cuttable));
     widths[widest] = Math.max((widths[widest] ?? 0) - 1, 1);
     if (sum(widths) === widths.length) {
       break;

@@ -106,6 +106,12 @@ export async function describedSchema(
   names?: readonly string[],
   likely?: string,
 ): Promise<Schema> {
+  const wrong = names?.find((name) => !/^\w+(\.\w+)*$/.test(name));
+  if (wrong !== undefined) {
+    throw new UsageError(
+      `--service ${wrong} is no name of a service: write one like pdf.v1.PdfService`,
+    );
+  }
   const services = likely
     ? await describe(connection, likely).then((service) => [service], noneRuns)
     : [];

@@ -95,6 +95,7 @@ test.each([
   ["an act that never began", ["calls", "cancel", "--all", "--resume", "2"], "the token is not"],
   ["a pause that is over", ["pause", "Order", "--until", "2001-01-01T00:00:00Z"], "later than now"],
   ["a server of no NATS", ["queues", "--server", "http://localhost"], "write nats://"],
+  ["a service of two words", ["queues", "--service", "a b"], "has no service a b"],
   ["a domain of two tokens", ["queues", "--domain", "a.b"], 'JetStream domain "a.b" must be'],
   [
     "a monitoring port of no URL",
@@ -113,6 +114,35 @@ test.each([
   expect({ code, stdout }).toEqual({ code: 2, stdout: "" });
   expect(stderr).toMatch(/^jetrpc: .+\n$/);
   expect(stderr).toContain(text);
+});
+
+test("without a schema a service or method of no name is refused, and nobody is asked", async () => {
+  const env = { NATS_URL: shop.server.url };
+  expect(await jetrpc(["calls", "list", "--service", "a b"], { env })).toMatchObject({
+    code: 2,
+    stderr: "jetrpc: --service a b is no name of a service: write one like pdf.v1.PdfService\n",
+  });
+  expect((await jetrpc(["call", "a b/C"], { env })).stderr).toContain("no worker answers");
+});
+
+test("where nothing is found, and no stream is there, it is said", async () => {
+  const image = shop.project.image();
+  const absent = "jetrpc: stream SHOP of shop.v1.ShopService is not on this server: ";
+  const verbs = [
+    ["calls", "list"],
+    ["calls", "show", "o-1"],
+    ["calls", "cancel", "--all"],
+    ["dead", "list"],
+    ["dead", "replay", "o-1"],
+    ["queues"],
+  ];
+  for (const verb of verbs) {
+    expect((await shop.run(image, ...verb)).stderr).toContain(absent);
+  }
+  await shop.run(image, "apply");
+  for (const verb of verbs) {
+    expect((await shop.run(image, ...verb)).stderr).not.toContain(absent);
+  }
 });
 
 test("options that cannot be are refused with their places", async () => {

@@ -1,8 +1,12 @@
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { join } from "node:path";
 import { Code, ConnectError } from "@jetrpc/runtime";
 import { beforeEach, expect, test } from "vitest";
 import { until } from "../../runtime/test/support.js";
 import { linesOf, serviceOf, useShop } from "./support.js";
 
+const bin = join(import.meta.dirname, "../bin/jetrpc.js");
 const shop = useShop();
 let image: string;
 let isMended: boolean;
@@ -163,4 +167,18 @@ test("a method is paused and resumed, and its queue shown", async () => {
   const until = await shop.run(image, "pause", "Order", "--until", "2100-01-01T00:00:00Z");
   expect(until.code).toBe(0);
   expect((await shop.run(image, "queues")).stdout).toContain("until 2100-01-01T00:00:00.000Z");
+});
+
+test("an act on many is done to its end, though nobody reads what it says", async () => {
+  for (const id of ["a", "b", "c"]) {
+    await fail("order", id);
+  }
+  const args = [bin, "dead", "discard", "--all", "--descriptors", image];
+  const child = spawn(process.execPath, args, {
+    env: { PATH: process.env["PATH"], NATS_URL: shop.server.url },
+    stdio: ["ignore", "pipe", "inherit"],
+  });
+  child.stdout.destroy();
+  expect(await once(child, "close")).toEqual([0, null]);
+  expect(await left()).toEqual([]);
 });

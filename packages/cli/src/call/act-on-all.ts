@@ -1,6 +1,7 @@
 import type { BulkAct, BulkFilter } from "@jetrpc/runtime/operator";
 import { codeName } from "@jetrpc/runtime/schema";
 import { askedToEnd } from "../asked-to-end.js";
+import { actToTheEnd } from "../closed-output.js";
 import { Exit, ExitCode } from "../exit-code.js";
 import type { ServiceOperator } from "../operators.js";
 import { oneLine, print, printJson, printLog } from "../output.js";
@@ -17,17 +18,20 @@ const words = { cancel: "canceled", replay: "replayed", discard: "discarded" } a
 
 /**
  * Does something with all calls that fit a filter: progress on a terminal, the count at the end,
- * each failure on stderr. Throws what ends the command when one failed or it was cut short.
+ * each failure on stderr. Returns how many fit. Throws what ends the command when one failed or it was cut short.
  */
 export async function actOnAll(
   act: BulkAct,
   operators: readonly ServiceOperator[],
   filter: BulkFilter,
   { json, dryRun, resumeToken }: ActOptions,
-): Promise<void> {
+): Promise<number> {
+  if (!dryRun) {
+    actToTheEnd();
+  }
   const bar = new ProgressBar();
   const signal = askedToEnd();
-  let failed = 0;
+  let [matched, failed] = [0, 0];
   for (const { service, operator } of operators) {
     const { typeName } = service;
     const result = await operator.actOnCalls(act, filter, {
@@ -42,6 +46,7 @@ export async function actOnAll(
         }),
     });
     bar.clear();
+    matched += result.matched;
     failed += result.failed;
     for (const { method, owner, callId, error } of result.failures) {
       const why = `${codeName(error.code)}: ${oneLine(error.rawMessage)}`;
@@ -67,4 +72,5 @@ export async function actOnAll(
   if (failed > 0) {
     throw new Exit(ExitCode.failed);
   }
+  return matched;
 }

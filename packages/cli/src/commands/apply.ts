@@ -1,6 +1,7 @@
 import { Code, ConnectError } from "@jetrpc/runtime";
 import { type PlannedChange, planService, type ServicePlan } from "@jetrpc/runtime/operator";
 import { Command } from "commander";
+import { actToTheEnd } from "../closed-output.js";
 import { Exit, ExitCode, UsageError } from "../exit-code.js";
 import { print, printJson } from "../output.js";
 import { addSessionOptions, type SessionOptions, withSession } from "../session.js";
@@ -45,6 +46,7 @@ async function apply(options: Options): Promise<void> {
         print(changes.length === 0 ? "no changes" : summarize(changes));
       }
       if (applies) {
+        actToTheEnd();
         for (const plan of plans) {
           await plan.apply({ allowDestructive });
         }

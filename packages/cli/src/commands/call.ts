@@ -84,7 +84,7 @@ async function call(name: string, requests: string[], options: Options): Promise
     },
     {
       anyService: true,
-      likely: /^(.+)[./]\w+$/.exec(name)?.[1],
+      likely: /^(\w+(?:\.\w+)*)[./]\w+$/.exec(name)?.[1],
       owner: options.owner,
       onWaiting: ({ message }) => bar.aside(() => printLog(message, options.json)),
     },

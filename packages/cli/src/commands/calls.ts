@@ -18,6 +18,7 @@ import {
 } from "@jetrpc/runtime/operator";
 import { codeName } from "@jetrpc/runtime/schema";
 import { Command, Option } from "commander";
+import { tellAbsentStreams } from "../absent-streams.js";
 import { askedToEnd } from "../asked-to-end.js";
 import { tellCallError, withRole } from "../call/call-error.js";
 import { type AnyCall, type AnyDurableMethod, followCall } from "../call/follow-call.js";
@@ -218,6 +219,9 @@ async function list(options: ListOptions): Promise<void> {
       }),
     );
     bar.clear();
+    if (pages.every(({ calls, nextPageToken }) => calls.length === 0 && !nextPageToken)) {
+      await tellAbsentStreams(connection, operators, options.json);
+    }
     const found = pages
       .flatMap(({ service, calls }) => calls.map((call) => ({ service, call })))
       .sort((a, b) => b.call.at.getTime() - a.call.at.getTime());
@@ -311,6 +315,7 @@ async function locate(
   const found = await search(connection, operators, method, callId, options.owner);
   const [only] = found;
   if (!only) {
+    await tellAbsentStreams(connection, operators, options.json);
     throw new ConnectError(
       `there is no call "${callId}"${options.owner === undefined ? "" : ` of the owner ${options.owner}`}: it was never made, or its log is older than the retention of results`,
       Code.NotFound,
@@ -557,7 +562,10 @@ async function actOn(act: BulkAct, options: ManyOptions): Promise<void> {
     }
     const { actOnAll } = await import("../call/act-on-all.js");
     const settings = { json, dryRun, resumeToken: resume };
-    await actOnAll(act, operators, filterOf(options, method), settings);
+    const matched = await actOnAll(act, operators, filterOf(options, method), settings);
+    if (matched === 0) {
+      await tellAbsentStreams(connection, operators, json);
+    }
   });
 }
 

@@ -3,9 +3,11 @@ import { Code, ConnectError } from "@jetrpc/runtime";
 import type { DeadLetter, DeadLetterFilter } from "@jetrpc/runtime/operator";
 import { codeName } from "@jetrpc/runtime/schema";
 import { Command, Option } from "commander";
+import { tellAbsentStreams } from "../absent-streams.js";
 import { ProgressBar } from "../call/progress-bar.js";
 import { refuseSeveral } from "../call/refuse-several.js";
 import { refuseUnclear } from "../call/refuse-unclear.js";
+import { actToTheEnd } from "../closed-output.js";
 import { timeOf } from "../duration.js";
 import { UsageError } from "../exit-code.js";
 import { findMethod, operatorsOf, type ServiceOperator } from "../operators.js";
@@ -138,6 +140,9 @@ async function each(
       })),
     );
     await Promise.all(named.map(work));
+    if (count === 0) {
+      await tellAbsentStreams(connection, operators, options.json);
+    }
   });
   if (count === 0 && callId !== undefined) {
     throw new ConnectError(
@@ -250,6 +255,9 @@ async function change(
     filters: "a call id, --method, --owner, --code or --until",
     list: "jetrpc dead list",
   });
+  if (!dryRun) {
+    actToTheEnd();
+  }
   const bar = new ProgressBar();
   let changed = 0;
   const count = await each(

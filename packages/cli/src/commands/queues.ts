@@ -1,4 +1,5 @@
 import { Command } from "commander";
+import { tellAbsentStreams } from "../absent-streams.js";
 import { operatorsOf } from "../operators.js";
 import { printJson, printTable } from "../output.js";
 import { addSessionOptions, type SessionOptions, withSession } from "../session.js";
@@ -12,7 +13,11 @@ async function queues(options: SessionOptions): Promise<void> {
   await withSession(options, async (connection, schema) => {
     const rows: string[][] = [];
     for (const { service, operator } of operatorsOf(connection, schema)) {
-      for (const info of await operator.queues()) {
+      const infos = await operator.queues();
+      if (infos.every(({ queued, running }) => queued + running === 0)) {
+        await tellAbsentStreams(connection, [{ service }], options.json);
+      }
+      for (const info of infos) {
         if (options.json) {
           printJson({ service: service.typeName, ...info });
         } else {
