@@ -7,6 +7,7 @@ import {
   type Tracer,
   trace,
 } from "@opentelemetry/api";
+import { guarded } from "./guarded.js";
 import { UnsampledContext } from "./unsampled.js";
 
 /** Who begins spans, and which. */
@@ -17,7 +18,8 @@ export interface Beginning {
 }
 
 /**
- * Begins a span: one that nobody sees where its trace is not kept, and the SDK need not be asked.
+ * Begins a span: one that nobody sees where its trace is not kept, and the SDK need not be asked, or
+ * where its sampler or a processor throws.
  * `given` is the span of the trace that it is in; undefined outside of one.
  */
 export function beginSpan(
@@ -29,9 +31,8 @@ export function beginSpan(
 ): Span {
   const isUnkept =
     newTraces !== undefined && (given ? !isSampled(given) : Math.random() >= newTraces);
-  return isUnkept
-    ? trace.wrapSpanContext(given ?? new UnsampledContext())
-    : tracer.startSpan(name, options, parent);
+  const begun = isUnkept ? undefined : guarded(() => tracer.startSpan(name, options, parent));
+  return begun ?? trace.wrapSpanContext(given ?? new UnsampledContext());
 }
 
 /** True when the trace of a span is kept. */

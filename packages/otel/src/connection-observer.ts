@@ -15,12 +15,10 @@ import {
   type Attributes,
   type Context,
   context,
-  diag,
   type Histogram,
   type Link,
   ROOT_CONTEXT,
   type Span,
-  type SpanContext,
   SpanKind,
   type SpanOptions,
   type TextMapPropagator,
@@ -35,8 +33,9 @@ import {
   setter,
   traceparent,
 } from "./carriers.js";
-import { emptyContext, withSpan } from "./context-of-span.js";
+import { emptyContext, spanIn, withSpan } from "./context-of-span.js";
 import { Attr, Own, rpcSystem } from "./conventions.js";
+import { guarded } from "./guarded.js";
 import type { Instruments } from "./instruments.js";
 import { withCallId } from "./log-fields.js";
 import { type SpanKindOf, type SpanParts, SpanWatch } from "./span-watch.js";
@@ -83,7 +82,7 @@ export class ConnectionObserver implements Observer {
   }
 
   calling(method: Method, headers?: Headers): Watch | undefined {
-    try {
+    return guarded(() => {
       const { rpcMethod, client, called } = this.partsOf(method);
       const parent = this.parentOf(headers);
       const span = this.begin(rpcMethod, client, parent);
@@ -91,9 +90,7 @@ export class ConnectionObserver implements Observer {
       const metadata = this.inject(this.isAlone(parent, span) ? parent : own);
       const continues = continued(headers, metadata);
       return new SpanWatch(span, own, this.parts, called, metadata, continues);
-    } catch (error) {
-      return faulty(error);
-    }
+    });
   }
 
   submitting(
@@ -110,7 +107,7 @@ export class ConnectionObserver implements Observer {
       const own = withSpan(parent, span);
       const report: SpanKindOf["report"] = (seconds, _, error) => {
         const failure = errorType(error, isFailure);
-        this.parts.instruments.operation.record(seconds, { ...submit, ...failure }, own);
+        record(this.parts.instruments.operation, seconds, { ...submit, ...failure }, own);
         return failure;
       };
       const metadata = this.inject(own);
@@ -125,11 +122,9 @@ export class ConnectionObserver implements Observer {
     headers: RequestHeaders | undefined,
     attempt?: ObservedAttempt,
   ): Watch | undefined {
-    try {
-      return attempt ? this.attempting(method, headers, attempt) : this.answering(method, headers);
-    } catch (error) {
-      return faulty(error);
-    }
+    return guarded(() =>
+      attempt ? this.attempting(method, headers, attempt) : this.answering(method, headers),
+    );
   }
 
   private answering(method: Method, headers: RequestHeaders | undefined): Watch {
@@ -164,11 +159,11 @@ export class ConnectionObserver implements Observer {
     const own = withSpan(withCallId(parent, callId), span);
     if (number === 1) {
       const waited = secondsSince(acceptedAtMs);
-      guarded(() => instruments.queue.record(waited, { [Attr.rpcMethod]: rpcMethod }, own));
+      record(instruments.queue, waited, { [Attr.rpcMethod]: rpcMethod }, own);
     }
     const report: SpanKindOf["report"] = (seconds, _, error, outcome) => {
       const failure = outcome === "cancelled" ? {} : errorType(error, isFailure);
-      instruments.process.record(seconds, { ...process, ...failure }, own);
+      record(instruments.process, seconds, { ...process, ...failure }, own);
       return { ...failure, ...(outcome && { [Own.attemptOutcome]: outcome }) };
     };
     const left = toNote(span.spanContext());
@@ -181,17 +176,15 @@ export class ConnectionObserver implements Observer {
     outcome: CallOutcome,
     acceptedAtMs: number | undefined,
   ): void {
-    guarded(() => {
-      const { call, ended } = this.parts.instruments;
-      const attributes = {
-        [Attr.rpcMethod]: `${service.desc.typeName}/${desc.name}`,
-        [Own.outcome]: outcome,
-      };
-      ended.add(1, attributes);
-      if (acceptedAtMs !== undefined) {
-        call.record(secondsSince(acceptedAtMs), attributes);
-      }
-    });
+    const { call, ended } = this.parts.instruments;
+    const attributes = {
+      [Attr.rpcMethod]: `${service.desc.typeName}/${desc.name}`,
+      [Own.outcome]: outcome,
+    };
+    guarded(() => ended.add(1, attributes));
+    if (acceptedAtMs !== undefined) {
+      record(call, secondsSince(acceptedAtMs), attributes);
+    }
   }
 
   serving(method: Method, slots: ObservedSlots): () => void {
@@ -204,13 +197,13 @@ export class ConnectionObserver implements Observer {
   /** `of` has the trace that is looked at, where that is of interest. */
   private begin(name: string, options: SpanOptions, parent: Context, of = parent): Span {
     const { parts } = this;
-    const given = parts.newTraces === undefined ? undefined : traceOf(of);
+    const given = parts.newTraces === undefined ? undefined : spanIn(of);
     return beginSpan(parts, name, options, parent, given);
   }
 
   /** No trace context has to travel with a call that begins no trace, and is in none. */
   private isAlone(parent: Context, span: Span): boolean {
-    return this.parts.newTraces !== undefined && !isSampled(span.spanContext()) && !traceOf(parent);
+    return this.parts.newTraces !== undefined && !isSampled(span.spanContext()) && !spanIn(parent);
   }
 
   /** That of the caller's headers, as a gateway has it, unless what is active is of the same trace. */
@@ -312,22 +305,21 @@ function callReport(
         attributes = of(error);
         failed.set((error as ConnectError).code, attributes);
       }
-      histogram.record(seconds, attributes, own);
+      record(histogram, seconds, attributes, own);
       return attributes;
     },
   };
 }
 
+/** A view may throw, and what comes after has to be done all the same. */
+function record(histogram: Histogram, seconds: number, attributes: Attributes, own?: Context) {
+  guarded(() => histogram.record(seconds, attributes, own));
+}
+
 /** What is active; where there is no context manager, as in a browser, that of the call that waits. */
 function activeWithin(call: Watch | undefined): Context {
   const active = context.active();
-  return call instanceof SpanWatch && !traceOf(active) ? call.own : active;
-}
-
-/** The span that a context is in; undefined for none, and for one of an API without an SDK. */
-function traceOf(of: Context): SpanContext | undefined {
-  const span = trace.getSpanContext(of);
-  return span && trace.isSpanContextValid(span) ? span : undefined;
+  return call instanceof SpanWatch && !spanIn(active) ? call.own : active;
 }
 
 /** The server that a connection has. */
@@ -345,16 +337,4 @@ function linksOf(spans: Readonly<Record<string, Link["context"] | undefined>>): 
   return Object.entries(spans).flatMap(([kind, to]) =>
     to && trace.isSpanContextValid(to) ? [{ context: to, attributes: { [Own.link]: kind } }] : [],
   );
-}
-
-function guarded<T>(work: () => T): T | undefined {
-  try {
-    return work();
-  } catch (error) {
-    return faulty(error);
-  }
-}
-
-function faulty(error: unknown): undefined {
-  diag.error("@jetrpc/otel", error);
 }

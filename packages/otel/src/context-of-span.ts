@@ -3,6 +3,7 @@ import {
   INVALID_SPAN_CONTEXT,
   ROOT_CONTEXT,
   type Span,
+  type SpanContext,
   trace,
 } from "@opentelemetry/api";
 
@@ -40,6 +41,12 @@ class ContextOfSpan implements Context {
 /** The same context with a span. */
 export function withSpan(of: Context, span: Span): Context {
   return new ContextOfSpan(of instanceof ContextOfSpan ? of.rest : of, span);
+}
+
+/** The span that a context is in; undefined for none, and for one of an API without an SDK. */
+export function spanIn(of: Context): SpanContext | undefined {
+  const span = trace.getSpanContext(of);
+  return span && trace.isSpanContextValid(span) ? span : undefined;
 }
 
 /** No span, and nothing else: propagators make their context of it. */

@@ -1,4 +1,5 @@
-import { type Context, context, createContextKey, trace } from "@opentelemetry/api";
+import { type Context, context, createContextKey } from "@opentelemetry/api";
+import { spanIn } from "./context-of-span.js";
 
 /** Key of the id of the durable call that a context belongs to. */
 const callIdKey = createContextKey("jetrpc.callId");
@@ -25,7 +26,7 @@ export function logFields(): Record<string, string> {
 
 /** The same for a context. */
 export function fieldsOf(of: Context): Record<string, string> {
-  const span = trace.getSpanContext(of);
+  const span = spanIn(of);
   const callId = of.getValue(callIdKey);
   return {
     ...(span && {

@@ -3,20 +3,20 @@ import {
   type Attributes,
   type Context,
   context,
-  diag,
   type Span,
   SpanStatusCode,
 } from "@opentelemetry/api";
 import { type Beginning, beginSpan, isSampled } from "./begin-span.js";
 import { withSpan } from "./context-of-span.js";
 import { Attr, Own } from "./conventions.js";
+import { guarded } from "./guarded.js";
 import { fieldsOf, withoutCallId } from "./log-fields.js";
 import { errorType, isFailure } from "./status-code.js";
 
 /** What all spans of a kind have in common: those of one method, or one of a single call. */
 export interface SpanKindOf {
   readonly rpcMethod: string;
-  /** Records the metric of what is over; returns the attributes that its span has at its end. */
+  /** Records the metric of what is over; returns the attributes that its span has at its end. Must not throw. */
   report(
     seconds: number,
     own: Context,
@@ -62,7 +62,7 @@ export class SpanWatch implements Watch {
    * it is seen there. The others have a link to it, and it has one to each of them.
    */
   batch(watches: readonly Watch[]): Watch | undefined {
-    try {
+    return guarded(() => {
       const calls = watches.filter((each): each is SpanWatch => each instanceof SpanWatch);
       const main = calls.find((call) => isSampled(call.span.spanContext())) ?? this;
       const others = calls.filter((call) => call !== main);
@@ -79,28 +79,24 @@ export class SpanWatch implements Watch {
         call.linkToBatch(span);
       }
       return watch;
-    } catch (error) {
-      diag.error("@jetrpc/otel", error);
-      return undefined;
-    }
+    });
   }
 
   /** The span of the batch has begun: whatever becomes of the link, it has to end. */
   private linkToBatch(batch: Span): void {
-    try {
-      this.span.addLink(linkTo(batch, "batch"));
-    } catch (error) {
-      diag.error("@jetrpc/otel", error);
-    }
+    guarded(() => this.span.addLink(linkTo(batch, "batch")));
   }
 
   message(direction: "sent" | "received"): void {
     // What is read of a call that was given up is nothing of its span any more.
     if (this.parts.messageEvents && !this.hasEnded) {
-      this.span.addEvent("jetrpc.message", {
-        [Own.messageDirection]: direction,
-        [Own.messageNumber]: ++this[direction],
-      });
+      const number = ++this[direction];
+      guarded(() =>
+        this.span.addEvent("jetrpc.message", {
+          [Own.messageDirection]: direction,
+          [Own.messageNumber]: number,
+        }),
+      );
     }
   }
 
@@ -110,19 +106,18 @@ export class SpanWatch implements Watch {
     }
     this.hasEnded = true;
     const { span, own } = this;
-    try {
-      const seconds = (performance.now() - this.beganAt) / 1000;
-      const attributes = this.of.report(seconds, own, error, outcome);
+    const seconds = (performance.now() - this.beganAt) / 1000;
+    const attributes = this.of.report(seconds, own, error, outcome);
+    guarded(() => {
       if (span.isRecording()) {
         span.setAttributes(attributes);
         if (error && attributes[Attr.errorType] !== undefined) {
           span.setStatus({ code: SpanStatusCode.ERROR, message: error.rawMessage });
         }
       }
-      span.end();
-    } catch (thrown) {
-      diag.error("@jetrpc/otel", thrown);
-    }
+    });
+    // Whatever became of all else: one that does not end is told to nobody.
+    guarded(() => span.end());
   }
 }
 

@@ -41,13 +41,16 @@ export interface TelemetryOptions {
  * Traces and metrics of all that clients and workers do on a connection: an observer for
  * `connect()`, `createConnection()` and `serve()`. Set the SDK up before you connect.
  *
- * Throws InvalidArgument for a `newTraces` that is no share.
+ * Throws InvalidArgument for a `newTraces` that is no number from 0 to 1, and for `attempts` that are
+ * neither.
  */
 export function telemetry(options: TelemetryOptions = {}): CreateObserver {
   const { attempts = "child", messageEvents = false, newTraces } = options;
-  if (newTraces !== undefined && !(newTraces >= 0 && newTraces <= 1)) {
-    const text = `newTraces is ${newTraces}, and must be a number from 0 to 1`;
-    throw new ConnectError(text, Code.InvalidArgument);
+  if (newTraces !== undefined && !isShare(newTraces)) {
+    throw impossible(`newTraces is ${format(newTraces)}, and must be a number from 0 to 1`);
+  }
+  if (attempts !== "child" && attempts !== "link") {
+    throw impossible(`attempts is ${format(attempts)}, and must be "child" or "link"`);
   }
   return (nats) => {
     const tracers = options.tracerProvider ?? trace;
@@ -60,4 +63,17 @@ export function telemetry(options: TelemetryOptions = {}): CreateObserver {
       messageEvents,
     });
   };
+}
+
+function isShare(value: unknown): boolean {
+  return typeof value === "number" && value >= 0 && value <= 1;
+}
+
+/** In plain JavaScript an option may be anything, as may text of a variable of the environment. */
+function format(value: unknown): string {
+  return typeof value === "string" ? JSON.stringify(value) : String(value);
+}
+
+function impossible(text: string): ConnectError {
+  return new ConnectError(text, Code.InvalidArgument);
 }

@@ -1,4 +1,4 @@
-import { batched, startWorker } from "@jetrpc/runtime";
+import { batched } from "@jetrpc/runtime";
 import { context, SpanStatusCode, TraceFlags, trace } from "@opentelemetry/api";
 import {
   BasicTracerProvider,
@@ -7,13 +7,13 @@ import {
   SamplingDecision,
 } from "@opentelemetry/sdk-trace-base";
 import { expect, test } from "vitest";
-import { TestService } from "../../runtime/test/gen/test/v1/test_pb.js";
-import { failureOf, until, useNats } from "../../runtime/test/support.js";
+import { failureOf, until } from "../../runtime/test/support.js";
 import { logFields, type TelemetryOptions } from "../src/index.js";
-import { active, ownSpan, parentOf, useTelemetry } from "./recorded.js";
+import { active, ownSpan, parentOf } from "./recorded.js";
+import { useTracedService } from "./traced-service.js";
 
-const nats = useNats();
-const recorded = useTelemetry();
+const traced = useTracedService();
+const { nats, recorded } = traced;
 
 /** Serves `Do` and `Get` by one batched function; returns a client. */
 async function serve(
@@ -22,17 +22,14 @@ async function serve(
   options?: TelemetryOptions,
 ) {
   const together = batched<string, string>((texts) => run(texts), { maxSize, maxWaitMs: 60_000 });
-  const connection = await nats.connect({ as: "worker", observer: recorded.observer(options) });
-  await startWorker(
-    TestService,
+  await traced.serve(
     {
       do: async ({ text }, call) => ({ text: await together(text, call) }),
       get: async ({ text }, call) => ({ text: await together(text, call) }),
     },
-    connection,
-    { concurrency: 10, drainTimeoutMs: 1_000 },
+    options,
   );
-  return nats.client({ observer: recorded.observer() });
+  return traced.connect();
 }
 
 const idOf = (span: ReadableSpan | undefined) => span?.spanContext().spanId;
@@ -111,13 +108,7 @@ test("an error of one item is that of its call, not of the batch", async () => {
     (texts) => texts.map((text) => (text === "bad" ? (new Error("bad") as never) : text)),
     { maxSize: 2, maxWaitMs: 60_000 },
   );
-  const connection = await nats.connect({ as: "worker", observer: recorded.observer() });
-  await startWorker(
-    TestService,
-    { get: async ({ text }, call) => ({ text: await together(text, call) }) },
-    connection,
-    { logger: () => undefined, drainTimeoutMs: 1_000 },
-  );
+  await traced.serve({ get: async ({ text }, call) => ({ text: await together(text, call) }) });
   const client = await nats.client();
   await Promise.all([client.get({ text: "good" }), failureOf(client.get({ text: "bad" }))]);
   const [batch] = await recorded.spans(1, "batch test.v1.TestService/Get");

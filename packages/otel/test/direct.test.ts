@@ -1,6 +1,6 @@
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
-import { Code, ConnectError, createClient, type Interceptor, startWorker } from "@jetrpc/runtime";
+import { Code, ConnectError, createClient, type Interceptor } from "@jetrpc/runtime";
 import { headers as makeHeaders } from "@nats-io/nats-core";
 import {
   context,
@@ -25,24 +25,17 @@ import {
   type TestClient,
   type TestImpl,
   until,
-  useNats,
 } from "../../runtime/test/support.js";
 import { buckets } from "../src/conventions.js";
 import type { TelemetryOptions } from "../src/index.js";
-import { active, ownSpan, parentOf, useTelemetry } from "./recorded.js";
+import { active, ownSpan, parentOf } from "./recorded.js";
+import { useTracedService } from "./traced-service.js";
 
-const nats = useNats();
-const recorded = useTelemetry();
+const { nats, recorded, serve, connect } = useTracedService();
 
 async function serveAndConnect(impl: TestImpl, options?: TelemetryOptions) {
-  const observer = recorded.observer(options);
-  const connection = await nats.connect({ as: "worker", observer });
-  const logged: unknown[] = [];
-  const worker = await startWorker(TestService, impl, connection, {
-    logger: (record) => logged.push(record),
-    drainTimeoutMs: 1_000,
-  });
-  return { worker, client: await nats.client({ observer }), logged };
+  const { worker, logged } = await serve(impl, options);
+  return { worker, client: await connect(options), logged };
 }
 
 test("a direct call is a CLIENT and a SERVER span of one trace, and two metrics", async () => {
@@ -148,7 +141,7 @@ test("errors: every code is a failure of the client, few are faults of the serve
 });
 
 test("without a worker there is a CLIENT span only, with the error", async () => {
-  const client = await nats.client({ observer: recorded.observer() });
+  const client = await connect();
   await failureOf(client.get({}));
   const [span] = await recorded.spans(1);
   expect(span?.attributes["error.type"]).toBe("UNAVAILABLE");
@@ -397,7 +390,7 @@ test("a caller's trace context is never mixed with ours, and baggage stands by i
   const propagator = new CompositePropagator({
     propagators: [new W3CTraceContextPropagator(), new W3CBaggagePropagator()],
   });
-  const client = await nats.client({ observer: recorded.observer({ propagator }) });
+  const client = await connect({ propagator });
   const own = trace.wrapSpanContext({
     traceId: "a".repeat(32),
     spanId: "b".repeat(16),

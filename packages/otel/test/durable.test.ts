@@ -1,4 +1,4 @@
-import { Code, ConnectError, type LogRecord, startWorker } from "@jetrpc/runtime";
+import { Code, ConnectError, startWorker } from "@jetrpc/runtime";
 import { SpanKind, SpanStatusCode, TraceFlags } from "@opentelemetry/api";
 import {
   AlwaysOffSampler,
@@ -8,36 +8,16 @@ import {
 import pino from "pino";
 import { expect, test } from "vitest";
 import { TestService } from "../../runtime/test/gen/test/v1/test_pb.js";
-import {
-  failureOf,
-  gate,
-  submittedInTime,
-  type TestImpl,
-  until,
-  useNats,
-} from "../../runtime/test/support.js";
+import { failureOf, gate, submittedInTime, until } from "../../runtime/test/support.js";
 import { buckets, longBuckets } from "../src/conventions.js";
-import { logFields, observeQueues, pinoLogger, type TelemetryOptions } from "../src/index.js";
-import { ids, ownSpan, parentOf, useTelemetry } from "./recorded.js";
+import { logFields, observeQueues, pinoLogger } from "../src/index.js";
+import { ids, ownSpan, parentOf } from "./recorded.js";
+import { useTracedService } from "./traced-service.js";
 
-const nats = useNats();
-const recorded = useTelemetry();
+const { nats, recorded, serve, connect } = useTracedService();
 
 const doQueue = "test.v1.TestService.queue.Do";
 const rpcMethod = "test.v1.TestService/Do";
-
-async function serve(impl: TestImpl, options?: TelemetryOptions) {
-  const connection = await nats.connect({ as: "worker", observer: recorded.observer(options) });
-  const logged: LogRecord[] = [];
-  const worker = await startWorker(TestService, impl, connection, {
-    drainTimeoutMs: 1_000,
-    logger: (record) => logged.push(record),
-  });
-  return { worker, connection, logged };
-}
-
-const connectClient = (owner?: string) =>
-  nats.client({ observer: recorded.observer(), ...(owner && { owner }) });
 
 /** The links of a span: what they are, and to which span. */
 function linksOf(span: ReadableSpan | undefined) {
@@ -66,7 +46,7 @@ test("a durable call that is waited for: CLIENT, in it submit, below that proces
     },
   });
   ids.push("acme");
-  await (await connectClient("acme")).do({ text: "x" });
+  await (await connect({ owner: "acme" })).do({ text: "x" });
 
   const [submit] = await recorded.spans(1, `submit ${doQueue}`);
   const [process] = await recorded.spans(1, `process ${doQueue}`);
@@ -133,7 +113,7 @@ test("a durable call that is waited for: CLIENT, in it submit, below that proces
 
 test("submit() is a span of its own, without a CLIENT span", async () => {
   await serve({ do: () => ({}) });
-  const client = await connectClient();
+  const client = await connect();
   ids.push("invoice-42");
   const call = await client.do.submit({}, { callId: "invoice-42" });
   await call.result();
@@ -147,7 +127,7 @@ test("submit() is a span of its own, without a CLIENT span", async () => {
 
 test("a submission that is refused is an error", async () => {
   await serve({ do: () => ({}) });
-  const client = await connectClient();
+  const client = await connect();
   await client.do.submit({ text: "a" }, { callId: "one" });
   await failureOf(client.do.submit({ text: "b" }, { callId: "one" }));
   const [, second] = await recorded.spans(2, `submit ${doQueue}`);
@@ -156,7 +136,7 @@ test("a submission that is refused is an error", async () => {
 });
 
 test("a call that is canceled in its queue has no attempt, and one end", async () => {
-  const client = await connectClient();
+  const client = await connect();
   const call = await client.do.submit({}, { callId: "queued" });
   expect(await call.cancel()).toBe(true);
   expect(await call.cancel()).toBe(false);
@@ -178,7 +158,7 @@ test("a call that is canceled while it runs: its attempt is no error", async () 
       return {};
     },
   });
-  const client = await connectClient();
+  const client = await connect();
   const call = await client.do.submit({});
   await opened;
   await call.cancel();
@@ -190,7 +170,7 @@ test("a call that is canceled while it runs: its attempt is no error", async () 
 
 test("a call whose time is over", async () => {
   await serve({ do: () => new Promise(() => undefined) });
-  const client = await connectClient();
+  const client = await connect();
   const call = await client.do.submit({}, { timeoutMs: 3_000 });
   await failureOf(call.result());
   const [attempt] = await recorded.spans(1, `process ${doQueue}`);
@@ -202,7 +182,7 @@ test("a call whose time is over", async () => {
 
 test("attempts that do not reach their handler have a span with the error", async () => {
   const root = await nats.connect();
-  const client = await connectClient();
+  const client = await connect();
   // The first one makes the streams, in its own time.
   await client.do.submit({ text: "x".repeat(2_000_000) }, { callId: "lost" });
   await submittedInTime(() => client.do.submit({}, { callId: "late", timeoutMs: 1_000 }));
@@ -237,7 +217,7 @@ test("a durable stream that is not read on ends its span with its time", async (
       await new Promise((resolve) => signal.addEventListener("abort", resolve));
     },
   });
-  const client = await connectClient();
+  const client = await connect();
   const late = client.count({}, { timeoutMs: 3_000 })[Symbol.asyncIterator]();
   await late.next();
   const [span] = await recorded.spans(1, "test.v1.TestService/Count");
@@ -252,7 +232,7 @@ test("a worker that stops gives its call back: that is no error", async () => {
       return new Promise(() => undefined);
     },
   });
-  const client = await connectClient();
+  const client = await connect();
   const call = await client.do.submit({});
   await opened;
   await worker.drain();
@@ -266,7 +246,7 @@ test("a worker that stops gives its call back: that is no error", async () => {
 
 test("with links only, attempts have traces of their own", async () => {
   await serve({ do: () => ({}) }, { attempts: "link" });
-  await (await connectClient()).do({});
+  await (await connect()).do({});
   const [submit] = await recorded.spans(1, `submit ${doQueue}`);
   const [attempt] = await recorded.spans(1, `process ${doQueue}`);
   expect(attempt?.parentSpanContext).toBeUndefined();
@@ -276,7 +256,7 @@ test("with links only, attempts have traces of their own", async () => {
 
 test("priorities are queues", async () => {
   await serve({ urgent: () => ({}) });
-  const call = await (await connectClient()).urgent.submit({}, { priority: "high" });
+  const call = await (await connect()).urgent.submit({}, { priority: "high" });
   await call.result();
   await recorded.spans(1, "submit test.v1.TestService.queue-high.Urgent");
   await recorded.spans(1, "process test.v1.TestService.queue-high.Urgent");
@@ -291,7 +271,7 @@ test("how many calls wait and run", async () => {
       return {};
     },
   });
-  const client = await connectClient();
+  const client = await connect();
   const calls = await Promise.all([client.global.submit({}), client.global.submit({})]);
   const stop = observeQueues(connection, [TestService], { meterProvider: recorded.meters });
   const counts = async () =>
@@ -332,7 +312,7 @@ test("logs of workers by pino have trace, span and call", async () => {
     // A child has fields of its own.
     { logger: pinoLogger(logger.child({ worker: 7 })) },
   );
-  const client = await connectClient();
+  const client = await connect();
   await failureOf((await client.do.submit({}, { callId: "logged" })).result());
   const [attempt] = await recorded.spans(1, `process ${doQueue}`);
   const trace = {
@@ -368,7 +348,7 @@ test("logs of workers by pino have trace, span and call", async () => {
 
 test("each submission of submitAll() is a span, whose calls are apart", async () => {
   await serve({ do: () => ({}) });
-  const client = await connectClient();
+  const client = await connect();
   for await (const { call } of client.do.submitAll([{ text: "a" }, { text: "b" }, { text: "c" }])) {
     await call?.result();
   }
@@ -416,7 +396,7 @@ test("a call that is not sampled has no spans, and all metrics", async () => {
       return {};
     },
   });
-  const client = await nats.client({ observer: recorded.observer({ tracerProvider: off }) });
+  const client = await connect({ tracerProvider: off });
   await client.do({});
   await recorded.spans(0);
   expect(flags).toBe(TraceFlags.NONE);
@@ -437,7 +417,7 @@ test("a worker without telemetry hands the trace on to the next attempt's worker
     { drainTimeoutMs: 1_000, logger: () => open() },
   );
   const { opened, open } = gate();
-  const client = await connectClient();
+  const client = await connect();
   const call = await client.do.submit({});
   await opened;
   await plain.drain();

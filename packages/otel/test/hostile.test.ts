@@ -1,31 +1,39 @@
 // Faults that instrumentations of other libraries have had, tried on this one.
-import { startWorker } from "@jetrpc/runtime";
+import { Code, ConnectError } from "@jetrpc/runtime";
 import { headers as makeHeaders } from "@nats-io/nats-core";
-import { context, propagation, ROOT_CONTEXT, SpanKind, trace } from "@opentelemetry/api";
+import {
+  context,
+  diag,
+  ProxyTracerProvider,
+  propagation,
+  ROOT_CONTEXT,
+  SpanKind,
+  trace,
+} from "@opentelemetry/api";
 import {
   CompositePropagator,
   suppressTracing,
   W3CBaggagePropagator,
   W3CTraceContextPropagator,
 } from "@opentelemetry/core";
-import { expect, test } from "vitest";
-import { TestService } from "../../runtime/test/gen/test/v1/test_pb.js";
-import { failureOf, gate, type TestImpl, until, useNats } from "../../runtime/test/support.js";
-import type { TelemetryOptions } from "../src/index.js";
-import { active, useTelemetry } from "./recorded.js";
+import {
+  AggregationTemporality,
+  InMemoryMetricExporter,
+  MeterProvider,
+  PeriodicExportingMetricReader,
+} from "@opentelemetry/sdk-metrics";
+import { BasicTracerProvider } from "@opentelemetry/sdk-trace-base";
+import { expect, onTestFinished, test } from "vitest";
+import { collect, failureOf, gate, until } from "../../runtime/test/support.js";
+import { logFields } from "../src/index.js";
+import { active } from "./recorded.js";
+import { useTracedService } from "./traced-service.js";
 
-const nats = useNats();
-const recorded = useTelemetry();
 const propagator = new CompositePropagator({
   propagators: [new W3CTraceContextPropagator(), new W3CBaggagePropagator()],
 });
 
-async function serve(impl: TestImpl, options?: TelemetryOptions) {
-  const observer = recorded.observer({ propagator, ...options });
-  const connection = await nats.connect({ as: "worker", observer });
-  await startWorker(TestService, impl, connection, { drainTimeoutMs: 1_000 });
-  return connection;
-}
+const { nats, recorded, serve, connect } = useTracedService({ propagator });
 
 // fs2-grpc#851: handlers lost all but the span.
 test.each(["child", "link"] as const)(
@@ -41,7 +49,7 @@ test.each(["child", "link"] as const)(
       },
       { attempts },
     );
-    const client = await nats.client({ observer: recorded.observer({ propagator }) });
+    const client = await connect();
     const baggage = propagation.createBaggage({ tenant: { value: "acme" } });
     await context.with(propagation.setBaggage(ROOT_CONTEXT, baggage), () => client.do({}));
     expect(seen).toEqual(["acme"]);
@@ -71,7 +79,7 @@ test.each([
 test("a worker whose connection is closed leaves no span open", async () => {
   const begun = gate();
   const durable = gate();
-  const connection = await serve({
+  const { connection } = await serve({
     get: () => {
       begun.open();
       return new Promise(() => undefined);
@@ -112,7 +120,7 @@ test("where tracing is suppressed, no span is made, and the worker begins no tra
       return {};
     },
   });
-  const client = await nats.client({ observer: recorded.observer({ propagator }) });
+  const client = await connect();
   await context.with(suppressTracing(ROOT_CONTEXT), () => client.get({}));
   const [span] = await recorded.spans(1);
   expect([span?.kind, seen]).toEqual([SpanKind.SERVER, [null]]);
@@ -131,7 +139,7 @@ test("what a client and a worker keep running is in the trace of no call", async
         return {};
       },
     });
-    const made = await nats.client({ observer: recorded.observer() });
+    const made = await connect();
     // All that is made late is made here.
     await made.do({});
     return made;
@@ -157,4 +165,84 @@ test("two connections of one process count each call once", async () => {
   await recorded.spans(4);
   expect(await recorded.points("rpc.client.call.duration")).toMatchObject([{ count: 2 }]);
   expect(await recorded.points("rpc.server.call.duration")).toMatchObject([{ count: 2 }]);
+});
+
+const silence = () => undefined;
+const silent = { error: silence, warn: silence, info: silence, debug: silence, verbose: silence };
+const broken = () => {
+  throw new Error("broken");
+};
+
+// opentelemetry-js-contrib#3691: what was thrown between the begin of a span and its end left it open.
+test("a view that throws costs neither a call nor a span", async () => {
+  const meterProvider = new MeterProvider({
+    views: [{ instrumentName: "*", attributesProcessors: [{ process: broken }] }],
+    readers: [
+      new PeriodicExportingMetricReader({
+        exporter: new InMemoryMetricExporter(AggregationTemporality.CUMULATIVE),
+      }),
+    ],
+  });
+  onTestFinished(() => meterProvider.shutdown());
+  const told: string[] = [];
+  diag.setLogger({ ...silent, error: (text) => told.push(text) });
+  onTestFinished(() => diag.disable());
+  await serve(
+    {
+      get: () => ({}),
+      do: () => ({}),
+      async *down() {
+        yield {};
+      },
+    },
+    { meterProvider },
+  );
+  const client = await connect({ meterProvider });
+  await client.get({});
+  await client.do({});
+  await collect(client.down({}));
+  // CLIENT and SERVER; CLIENT, PRODUCER and CONSUMER; CLIENT and SERVER.
+  await recorded.spans(7);
+  expect(told).toContain("@jetrpc/otel");
+});
+
+test("a sampler that throws costs neither a call nor a count", async () => {
+  const tracerProvider = new BasicTracerProvider({ sampler: { shouldSample: broken } });
+  await serve({ get: () => ({}), do: () => ({}) }, { tracerProvider });
+  const client = await connect({ tracerProvider });
+  await client.get({});
+  await client.do({});
+  for (const metric of ["rpc.client.call.duration", "rpc.server.call.duration"]) {
+    const points = await recorded.points(metric);
+    expect(
+      points.some(({ attributes }) => attributes["rpc.method"] === "test.v1.TestService/Get"),
+    ).toBe(true);
+  }
+  await until(async () => (await recorded.points("messaging.process.duration")).length === 1);
+});
+
+// dd-trace-js#429: ids of a span that nobody made are zeros, by which a backend joins all lines.
+test("without an SDK logs name no trace, and the call all the same", async () => {
+  const seen: unknown[] = [];
+  const tracerProvider = new ProxyTracerProvider();
+  const { logged } = await serve(
+    {
+      get: () => {
+        seen.push(logFields());
+        return {};
+      },
+      do: () => {
+        seen.push(logFields());
+        throw new ConnectError("no", Code.InvalidArgument);
+      },
+    },
+    { tracerProvider },
+  );
+  const client = await connect({ tracerProvider });
+  await client.get({});
+  const call = await client.do.submit({});
+  await failureOf(call.result());
+  expect(seen).toEqual([{}, { call_id: call.id }]);
+  await until(() => logged.length > 0);
+  expect(logged.map(({ fields }) => fields)).toEqual([{}]);
 });

@@ -1,4 +1,4 @@
-import { batched, Code, ConnectError, createRetryInterceptor, startWorker } from "@jetrpc/runtime";
+import { batched, Code, ConnectError, createRetryInterceptor } from "@jetrpc/runtime";
 import {
   context,
   INVALID_SPAN_CONTEXT,
@@ -21,22 +21,17 @@ import {
   TraceIdRatioBasedSampler,
 } from "@opentelemetry/sdk-trace-base";
 import { expect, onTestFinished, test, vi } from "vitest";
-import { TestService } from "../../runtime/test/gen/test/v1/test_pb.js";
-import { collect, failureOf, type TestImpl, until, useNats } from "../../runtime/test/support.js";
+import { collect, failureOf, until } from "../../runtime/test/support.js";
 import { logFields, type TelemetryOptions } from "../src/index.js";
 import { UnsampledContext } from "../src/unsampled.js";
-import { ownSpan, parentOf, useTelemetry } from "./recorded.js";
+import { ownSpan, parentOf } from "./recorded.js";
+import { useTracedService } from "./traced-service.js";
 
-const nats = useNats();
-const recorded = useTelemetry();
+const traced = useTracedService();
+const { nats, recorded, serve } = traced;
 
 const getName = "test.v1.TestService/Get";
 const doQueue = "test.v1.TestService.queue.Do";
-
-async function serve(impl: TestImpl, options?: TelemetryOptions) {
-  const connection = await nats.connect({ as: "worker", observer: recorded.observer(options) });
-  await startWorker(TestService, impl, connection, { drainTimeoutMs: 1_000 });
-}
 
 /** A worker that tells the trace context that came in, and makes a span of its own. */
 async function serveTold(options?: TelemetryOptions) {
@@ -68,9 +63,8 @@ async function serveTold(options?: TelemetryOptions) {
   return told;
 }
 
-async function connect(newTraces: number, options?: TelemetryOptions) {
-  return await nats.client({ observer: recorded.observer({ newTraces, ...options }) });
-}
+const connect = (newTraces: number, options?: TelemetryOptions) =>
+  traced.connect({ newTraces, ...options });
 
 /** Runs within a span whose trace is kept or not. */
 function within<T>(traceFlags: TraceFlags, work: () => T): T {
@@ -236,6 +230,26 @@ test.each<[traceparent: string, spans: number, told: (value: string | null) => b
   await client.get({}, { headers: { traceparent } });
   await recorded.spans(count, getName);
   expect(told.map(isTold)).toEqual([true]);
+});
+
+test("within a trace that is not kept handlers log the span that is active, which is the caller's", async () => {
+  const logged: unknown[] = [];
+  await serve(
+    {
+      get: () => {
+        logged.push(logFields(), trace.getSpanContext(context.active()));
+        return {};
+      },
+    },
+    { newTraces: 0 },
+  );
+  const client = await connect(0);
+  await within(TraceFlags.NONE, () => client.get({}));
+  const [traceId, spanId] = ["0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"];
+  expect(logged).toEqual([
+    { trace_id: traceId, span_id: spanId, trace_flags: "00" },
+    expect.objectContaining({ traceId, spanId }),
+  ]);
 });
 
 test("within a span of an API without an SDK, a call is in no trace", async () => {
@@ -418,11 +432,30 @@ test("ids of a trace that is not kept are valid, and tell a sampler that looks a
   }
 });
 
-test.each([-0.1, 1.1, Number.NaN])("%s is no share", (newTraces) => {
-  expect(() => recorded.observer({ newTraces })).toThrow(
+test.each<[unknown, string]>([
+  [-0.1, "-0.1"],
+  [1.1, "1.1"],
+  [Number.NaN, "NaN"],
+  // Of plain JavaScript: of a variable of the environment, say.
+  ["0.01", '"0.01"'],
+  ["", '""'],
+  [null, "null"],
+  [true, "true"],
+  [[0.5], "0.5"],
+])("%j is no share", (newTraces, shown) => {
+  expect(() => recorded.observer({ newTraces } as TelemetryOptions)).toThrow(
     expect.objectContaining({
       code: Code.InvalidArgument,
-      rawMessage: `newTraces is ${newTraces}, and must be a number from 0 to 1`,
+      rawMessage: `newTraces is ${shown}, and must be a number from 0 to 1`,
+    }),
+  );
+});
+
+test("attempts are children or linked, and nothing else", () => {
+  expect(() => recorded.observer({ attempts: "links" } as unknown as TelemetryOptions)).toThrow(
+    expect.objectContaining({
+      code: Code.InvalidArgument,
+      rawMessage: 'attempts is "links", and must be "child" or "link"',
     }),
   );
 });

@@ -1,13 +1,12 @@
 import { setTimeout as pause } from "node:timers/promises";
-import { Code, startWorker } from "@jetrpc/runtime";
+import { Code } from "@jetrpc/runtime";
 import { afterEach, expect, test, vi } from "vitest";
-import { TestService } from "../../runtime/test/gen/test/v1/test_pb.js";
-import { collect, failureOf, submittedInTime, useNats } from "../../runtime/test/support.js";
+import { collect, failureOf, submittedInTime } from "../../runtime/test/support.js";
 import { Metric } from "../src/conventions.js";
-import { useTelemetry } from "./recorded.js";
+import { useTracedService } from "./traced-service.js";
 
-const nats = useNats();
-const recorded = useTelemetry();
+const traced = useTracedService();
+const { recorded, connect } = traced;
 const hourMs = 3_600_000;
 
 afterEach(() => vi.restoreAllMocks());
@@ -36,27 +35,20 @@ async function expectDuration(metric: string, count: number, leastMs: number, be
   expect(ms, metric).toBeLessThanOrEqual(performance.now() - beganAt + 50);
 }
 
-async function serve() {
-  const connection = await nats.connect({ as: "worker", observer: recorded.observer() });
-  await startWorker(
-    TestService,
-    {
-      do: () => ({}),
-      async *count() {
-        yield {};
-      },
+const serve = () =>
+  traced.serve({
+    do: () => ({}),
+    async *count() {
+      yield {};
     },
-    connection,
-    { drainTimeoutMs: 1_000 },
-  );
-}
+  });
 
 test.each([
   ["ahead of", hourMs],
   ["behind", -hourMs],
 ])("a clock that is %s the server's: durations of durable calls are right", async (_, skew) => {
   skewBy(skew);
-  const client = await nats.client({ observer: recorded.observer() });
+  const client = await connect();
   const waitMs = 700;
   const beganAt = performance.now();
   // The time of a call is that of the server, too: it is not over before it has begun.
@@ -78,7 +70,7 @@ test.each([
   ["behind", -hourMs],
 ])("a client whose clock is %s the server's: so is that of a call it cancels", async (_, skew) => {
   skewBy(skew);
-  const client = await nats.client({ observer: recorded.observer() });
+  const client = await connect();
   const waitMs = 700;
   const beganAt = performance.now();
   const call = await client.do.submit({});
@@ -90,7 +82,7 @@ test.each([
 test.each([hourMs, -hourMs])(
   "a clock that is set by %i ms meanwhile: so are the next ones",
   async (skew) => {
-    const client = await nats.client({ observer: recorded.observer() });
+    const client = await connect();
     const beganAt = performance.now();
     const first = await client.do.submit({});
     await first.cancel();
@@ -104,7 +96,7 @@ test.each([hourMs, -hourMs])(
 
 test("a call ends in time at a worker whose clock is behind the server's", async () => {
   skewBy(-hourMs);
-  const client = await nats.client({ observer: recorded.observer() });
+  const client = await connect();
   const call = await submittedInTime(() => client.do.submit({}, { timeoutMs: 500 }));
   await pause(700);
   await serve();
