@@ -8,13 +8,13 @@ import { join } from "node:path";
 import { createInterface } from "node:readline";
 import type { Readable } from "node:stream";
 import { parseEnv } from "node:util";
-import { Code, ConnectError, retryAfter } from "@jetrpc/runtime";
+import { Code, ConnectError, createClient, retryAfter, startWorker } from "@jetrpc/runtime";
 import { connect } from "@jetrpc/runtime/node";
 import { type NatsServer, startNats } from "@jetrpc/testing";
 import { afterEach, expect, onTestFinished, test } from "vitest";
 import { rawHeaders, storeRaw } from "../../runtime/test/raw-headers.js";
 import { freePorts } from "../../testing/src/free-ports.js";
-import { serviceOf, useShop } from "./support.js";
+import { type ShopClient, serviceOf, useShop } from "./support.js";
 
 const shop = useShop();
 const bin = join(import.meta.dirname, "../bin/jetrpc.js");
@@ -157,6 +157,45 @@ test("calls are counted by method and state, workers and slots by version", asyn
   await expect.poll(async () => calls(await exporter.scrape())["queued"]).toBe(0);
   expect((await exporter.scrape()).get(ageOf("Order"))).toBe(0);
   await worker.drain();
+});
+
+test("calls of a worker that is gone wait, and nobody serves them", async () => {
+  const image = shop.project.image({});
+  const described = serviceOf(image);
+  const connection = await shop.connect();
+  const held = new Promise(() => undefined);
+  await startWorker(described, { order: () => held } as never, connection, { concurrency: 1 });
+  const client = await shop.client(described);
+  const exporter = await start(["--descriptors", image], { NATS_URL: shop.server.url });
+  await client.order.submit({ text: "x" });
+  await expect.poll(async () => calls(await exporter.scrape())).toMatchObject({ running: 1 });
+  // It takes no other call: nobody asks the queue for one.
+  const workers = `jetrpc_method_workers{${service},method="Order",delivery="durable"}`;
+  expect((await exporter.scrape()).get(workers)).toBe(1);
+  await connection.close();
+  await expect
+    .poll(async () => calls(await exporter.scrape()))
+    .toMatchObject({ queued: 0, running: 0, retrying: 1 });
+  expect((await exporter.scrape()).get(workers)).toBe(0);
+});
+
+test("where workers may not be asked, a call that is held runs, and nobody is told to be missing", async () => {
+  const image = shop.project.image({});
+  const described = serviceOf(image);
+  const users = `{ user: root, password: x }, { user: watch, password: x, permissions: { publish: { deny: "$SRV.>" } } }`;
+  await using server = await startNats({ config: `authorization { users: [${users}] }` });
+  const urlOf = (user: string) => server.url.replace("://", `://${user}:x@`);
+  const root = await connect({ nats: { servers: server.url, user: "root", pass: "x" } });
+  onTestFinished(() => root.close());
+  const held = new Promise(() => undefined);
+  await startWorker(described, { order: () => held } as never, root, { concurrency: 1 });
+  await createClient<ShopClient>(described, root).order.submit({ text: "x" });
+  const exporter = await start(["--descriptors", image], { NATS_URL: urlOf("watch") });
+  await expect.poll(async () => calls(await exporter.scrape())).toMatchObject({ running: 1 });
+  const page = await exporter.scrape();
+  expect(calls(page)).toMatchObject({ queued: 0, running: 1, retrying: 0 });
+  expect([...page.keys()].filter((name) => name.startsWith("jetrpc_method_workers"))).toEqual([]);
+  expect([...page.keys()].join()).toContain('part="workers shop.v1.ShopService",code="permission');
 });
 
 test("a request whose headers cannot be read has an age, as others", async () => {

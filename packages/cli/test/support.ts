@@ -217,7 +217,8 @@ interface Shop {
   readonly text: string;
 }
 
-type ShopClient = Record<
+/** A client of the shop. */
+export type ShopClient = Record<
   "order" | "refund" | "write",
   DurableUnaryMethod<DescMessage, DescMessage>
 >;

@@ -13,7 +13,8 @@ const beyondAll = 2 ** 30;
 
 /**
  * Counts the calls of a service by method and state. It reads figures of streams and consumers
- * only, whose cost does not depend on how many calls are stored.
+ * only, whose cost does not depend on how many calls are stored. `workers` is undefined where they
+ * could not be asked.
  *
  * Errors: PermissionDenied, Unavailable, DeadlineExceeded, FailedPrecondition without
  * JetStream. What was found of other methods is told all the same.
@@ -21,7 +22,7 @@ const beyondAll = 2 ** 30;
 export async function collectCalls(
   jetStream: JetStreamQueries,
   binding: ServiceBinding,
-  workers: ReadonlyMap<string, MethodWorkers>,
+  workers: ReadonlyMap<string, MethodWorkers> | undefined,
   ages: QueueAges,
   samples: Samples,
 ): Promise<void> {
@@ -66,7 +67,13 @@ export async function collectCalls(
       const sum = (of: (lane: ConsumerFigures) => number) =>
         lanes.reduce((all, lane) => all + of(lane), 0);
       const taken = sum((lane) => lane.num_ack_pending);
-      const { running = taken, described = 0, serving = 0 } = workers.get(name) ?? {};
+      // A worker that may not be discovered pulls all the same.
+      const isPulled = lanes.some((lane) => lane.num_waiting > 0);
+      const told = workers?.get(name);
+      const serving = told && told.described > 0 ? told.serving : Number(isPulled);
+      // What a worker held that is gone waits for another one: nobody runs it.
+      const isLost = told?.described === 0 && !isPulled;
+      const running = told?.running ?? (isLost ? 0 : taken);
       calls(
         name,
         "queued",
@@ -99,9 +106,10 @@ export async function collectCalls(
         labels,
         oldestMs / 1000,
       );
-      // A worker that may not be discovered pulls all the same.
-      const isPulled = lanes.some((lane) => lane.num_waiting > 0);
-      tellServing(samples, method, described > 0 ? serving : Number(isPulled));
+      // One whose slots are all taken pulls nothing: without its answer that tells nothing of it.
+      if (workers || isPulled) {
+        tellServing(samples, method, serving);
+      }
     }),
   );
   const failed = collected.find((each) => each.status === "rejected");

@@ -135,12 +135,12 @@ export class Exporter {
         );
       }
     });
-    let workers: ReadonlyMap<string, MethodWorkers> = new Map();
+    let workers: ReadonlyMap<string, MethodWorkers> | undefined;
     await this.attempt(`workers ${typeName}`, endsAt, samples, async (own) => {
       workers = await collectWorkers(connection, binding, own);
       for (const method of binding.methods.values()) {
         if (method.delivery === "direct") {
-          tellServing(own, method, workers.get(method.desc.name)?.serving ?? 0);
+          tellServing(own, method, workers?.get(method.desc.name)?.serving ?? 0);
         }
       }
     });
