@@ -107,7 +107,7 @@ describe.skipIf(!hasPrometheus && !process.env["CI"])(
       edit("rules.yml", (text) =>
         text
           .replaceAll(/for: \w+$/gm, "for: 1s")
-          .replaceAll(/\[(15m|1h)\]/g, "[20s]")
+          .replaceAll(/\[(5m|15m|1h)\]/g, "[20s]")
           .replaceAll("> 900", "> 5"),
       );
       edit("prometheus.yml", (text) =>

@@ -32,3 +32,18 @@ test("more consumers than a page can have are counted, and all else is told", as
   expect(page).toMatch(/^jetrpc_consumers_left_out\{server_id="n1"\} 2001$/m);
   expect(page).toMatch(/^jetstream_stream_total_messages\{.*stream_name="S".*\} 5$/m);
 });
+
+test("copies have the domain of their server: another one may have a stream of the same name", async () => {
+  const samples = new Samples();
+  const cluster = { leader: "n1", replicas: [{ name: "n2", current: true }] };
+  const stream = { name: "S", state: {}, cluster };
+  const config = { domain: "hub" };
+  const account_details = [{ name: "A", stream_detail: [stream] }];
+  collectJetStream({ config, meta_cluster: cluster, account_details }, "n1", samples);
+  const page = await samples.text("prometheus");
+  const current = page.split("\n").filter((line) => line.startsWith("jetrpc_replica_current{"));
+  expect(current).toEqual([
+    'jetrpc_replica_current{server_id="n1",domain="hub",account="",stream_name="",replica="n2"} 1',
+    'jetrpc_replica_current{server_id="n1",domain="hub",account="A",stream_name="S",replica="n2"} 1',
+  ]);
+});

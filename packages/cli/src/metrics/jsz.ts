@@ -90,7 +90,8 @@ export function collectJetStream(jsz: Jsz, server: string, samples: Samples): vo
     total_messages: jsz.messages,
     total_message_bytes: jsz.bytes,
   });
-  collectReplicas(meta, server, { account: "", stream_name: "" }, samples);
+  const { domain } = labels;
+  collectReplicas(meta, server, { domain, account: "", stream_name: "" }, samples);
   const accounts = jsz.account_details ?? [];
   const streams = accounts.flatMap(({ stream_detail }) => stream_detail ?? []);
   const consumers = streams.reduce((sum, stream) => sum + durablesOf(stream).length, 0);
@@ -149,8 +150,8 @@ function collectStream(
     limit_bytes: config?.max_bytes,
     limit_messages: config?.max_msgs,
   });
-  const { account: of = "" } = account;
-  collectReplicas(cluster, server, { account: of, stream_name: name }, samples);
+  const { domain = "", account: of = "" } = account;
+  collectReplicas(cluster, server, { domain, account: of, stream_name: name }, samples);
   return labels;
 }
 
