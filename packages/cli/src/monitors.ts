@@ -1,3 +1,4 @@
+import querystring from "node:querystring";
 import { Code, ConnectError } from "@jetrpc/runtime";
 import { UsageError } from "./exit-code.js";
 
@@ -15,16 +16,21 @@ export function monitorsOf({ monitor = [] }: { readonly monitor?: string[] }): s
   return monitor;
 }
 
-/** Host and port of a monitoring port, without what its URL may have of secrets. */
+/** Host, port and path of a monitoring port, without what its URL may have of secrets. */
 export function monitorLabel(url: string): string {
-  return new URL(url).host;
+  const { host, pathname } = new URL(url);
+  return `${host}${pathname.replace(/\/$/, "")}`;
 }
 
 /** Asks a monitoring port for an object of JSON. Errors: Unavailable. */
 export async function askMonitor<T>(url: string, path: string): Promise<T> {
+  const label = monitorLabel(url);
   try {
-    const base = url.endsWith("/") ? url : `${url}/`;
-    const answer = await fetch(new URL(path, base), { signal: AbortSignal.timeout(timeoutMs) });
+    const { protocol, username, password } = new URL(url);
+    // A proxy in front of the port may ask for a name.
+    const headers = username || password ? basicAuthorization(username, password) : {};
+    const signal = AbortSignal.timeout(timeoutMs);
+    const answer = await fetch(`${protocol}//${label}/${path}`, { headers, signal });
     const value: unknown = await answer.json();
     if (typeof value === "object" && value !== null) {
       return value as T;
@@ -33,11 +39,17 @@ export async function askMonitor<T>(url: string, path: string): Promise<T> {
   } catch (cause) {
     const why = cause instanceof Error ? (cause.cause ?? cause) : cause;
     throw new ConnectError(
-      `the monitoring port at ${monitorLabel(url)} does not answer /${path.split("?")[0]}: ${String(why)}`,
+      `the monitoring port at ${label} does not answer /${path.split("?")[0]}: ${String(why)}`,
       Code.Unavailable,
       undefined,
       undefined,
       cause,
     );
   }
+}
+
+/** The parts of a URL have their special characters by percent signs. */
+function basicAuthorization(...parts: string[]): Record<string, string> {
+  const text = parts.map((part) => querystring.unescape(part)).join(":");
+  return { Authorization: `Basic ${Buffer.from(text).toString("base64")}` };
 }

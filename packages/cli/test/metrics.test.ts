@@ -198,6 +198,24 @@ test("where workers may not be asked, a call that is held runs, and nobody is to
   expect([...page.keys()].join()).toContain('part="workers shop.v1.ShopService",code="permission');
 });
 
+test("totals do not fall when a queue is made again", async () => {
+  const image = shop.project.image({});
+  const described = serviceOf(image);
+  await shop.worker(described, { order: () => ({}) });
+  const client = await shop.client(described);
+  const exporter = await start(["--descriptors", image], { NATS_URL: shop.server.url });
+  const totals = async () => {
+    const page = await exporter.scrape();
+    const deliveries = page.get(`jetrpc_deliveries_total{${service},method="Order"}`);
+    return [deliveries, page.get(`jetrpc_requests_stored_total{${service}}`)];
+  };
+  await (await client.order.submit({ text: "x" })).result();
+  await (await client.order.submit({ text: "x" })).result();
+  await expect.poll(totals).toEqual([2, 2]);
+  await shop.api("STREAM.DELETE.SHOP");
+  await expect.poll(totals).toEqual([2, 2]);
+});
+
 test("a request whose headers cannot be read has an age, as others", async () => {
   const image = shop.project.image({});
   await shop.run(image, "apply");
@@ -541,6 +559,35 @@ test("what is no nats-server is told as down, and costs the others nothing; nor 
   expect(exporter.said()).toContain("is no monitoring port of a nats-server: look at --monitor");
   expect(exporter.said()).not.toContain("workers shop.v1.ShopService");
   expect(page.has(`jetrpc_method_schema_mismatches{${service},method="Order"}`)).toBe(true);
+});
+
+test("two servers behind one proxy, which asks for a password, are told apart; nobody sees the password", async () => {
+  const [monitor] = (await freePorts(1)) as [number];
+  await using server = await startNats({
+    config: `server_name: n1\nhttp: "127.0.0.1:${monitor}"\n`,
+  });
+  const wanted = `Basic ${Buffer.from("watch:s3cr@t").toString("base64")}`;
+  const proxy = createServer(async (request, response) => {
+    const [, name, path] = /^(\/n\d)\/(.*)$/.exec(request.url ?? "") ?? [];
+    if (request.headers.authorization !== wanted || name !== "/n1") {
+      response.writeHead(502).end("nobody is there");
+      return;
+    }
+    response.end(await (await fetch(`http://127.0.0.1:${monitor}/${path}`)).text());
+  }).listen(0, "127.0.0.1");
+  onTestFinished(() => void proxy.close());
+  await once(proxy, "listening");
+  const { port } = proxy.address() as AddressInfo;
+  const urls = ["/n1", "/n2/"].map((path) => `http://watch:s3cr%40t@127.0.0.1:${port}${path}`);
+  const exporter = await start(
+    urls.flatMap((url) => ["--monitor", url]),
+    { NATS_URL: server.url },
+  );
+  const page = await exporter.scrape();
+  const up = (path: string) => page.get(`jetrpc_monitor_up{monitor="127.0.0.1:${port}${path}"}`);
+  expect([up("/n1"), up("/n2")]).toEqual([1, 0]);
+  expect(exporter.said()).toContain(`monitor 127.0.0.1:${port}/n2: `);
+  expect([...page.keys(), exporter.said()].join()).not.toMatch(/s3cr/);
 });
 
 test("--once prints them; its exit code says whether all could be collected", async () => {

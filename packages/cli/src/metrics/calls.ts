@@ -3,7 +3,14 @@ import type { ConsumerFigures, StreamFigures } from "./figures.js";
 import type { JetStreamQueries } from "./jetstream-queries.js";
 import type { QueueAges } from "./queue-ages.js";
 import type { Samples } from "./samples.js";
+import type { Totals } from "./totals.js";
 import type { MethodWorkers } from "./workers.js";
+
+/** What is remembered from one collection to the next. */
+export interface Memory {
+  readonly ages: QueueAges;
+  readonly totals: Totals;
+}
 
 /** Above so many messages of a stream the server is not asked how many are of each method. */
 const maxCounted = 100_000;
@@ -23,7 +30,7 @@ export async function collectCalls(
   jetStream: JetStreamQueries,
   binding: ServiceBinding,
   workers: ReadonlyMap<string, MethodWorkers> | undefined,
-  ages: QueueAges,
+  { ages, totals }: Memory,
   samples: Samples,
 ): Promise<void> {
   const service = binding.desc.typeName;
@@ -36,7 +43,7 @@ export async function collectCalls(
     "jetrpc_requests_stored_total",
     "Messages that the queue has ever had: requests, repeated ones, and withdrawals",
     { service },
-    queue?.state.last_seq ?? 0,
+    totals.of(binding.stream, queue?.created, queue?.state.last_seq ?? 0),
   );
   const calls = (method: string, state: string, count: number) =>
     samples.gauge(
@@ -92,7 +99,10 @@ export async function collectCalls(
         "jetrpc_deliveries_total",
         "How often calls were handed to workers, repeated attempts included",
         labels,
-        sum((lane) => lane.delivered.consumer_seq),
+        lanes.reduce((all, { created, delivered }, index) => {
+          const { consumer = "" } = method.queues[index] ?? {};
+          return all + totals.of(`${binding.stream} ${consumer}`, created, delivered.consumer_seq);
+        }, 0),
       );
       samples.gauge(
         "jetrpc_queue_paused",

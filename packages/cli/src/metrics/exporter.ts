@@ -7,6 +7,7 @@ import { JetStreamQueries } from "./jetstream-queries.js";
 import { Monitor } from "./monitor.js";
 import { QueueAges } from "./queue-ages.js";
 import { Samples } from "./samples.js";
+import { Totals } from "./totals.js";
 import { collectWorkers, type MethodWorkers } from "./workers.js";
 
 /** What an {@link Exporter} looks at. */
@@ -32,7 +33,7 @@ const kinds = ["create", "change", "destructive", "impossible"] as const;
 /** Collects metrics when it is scraped; scrapes at the same time share one collection. */
 export class Exporter {
   private readonly monitors: readonly Monitor[];
-  private readonly ages = new QueueAges();
+  private readonly memory = { ages: new QueueAges(), totals: new Totals() };
   private readonly errors = new Map<string, { part: string; code: string; count: number }>();
   /** The last failure of each part. */
   private readonly failing = new Map<string, string>();
@@ -149,7 +150,7 @@ export class Exporter {
         `calls ${typeName}`,
         endsAt,
         samples,
-        (own) => collectCalls(jetStream, binding, workers, this.ages, own),
+        (own) => collectCalls(jetStream, binding, workers, this.memory, own),
         true,
       );
     }

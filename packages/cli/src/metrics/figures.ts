@@ -1,6 +1,7 @@
 /** JetStream's figures of a stream and of a consumer. */
 export interface StreamFigures {
   readonly ts: string;
+  readonly created: string;
   readonly state: {
     readonly messages: number;
     readonly first_seq: number;
@@ -14,6 +15,8 @@ export interface StreamFigures {
 /** The same of a consumer. */
 export interface ConsumerFigures {
   readonly ts: string;
+  /** Undefined of one that no worker has made yet. */
+  readonly created?: string;
   readonly num_pending: number;
   readonly num_ack_pending: number;
   readonly num_waiting: number;
