@@ -1,5 +1,5 @@
 // Faults that instrumentations of other libraries have had, tried on this one.
-import { Code, ConnectError } from "@jetrpc/runtime";
+import { Code, ConnectError, startWorker } from "@jetrpc/runtime";
 import { headers as makeHeaders } from "@nats-io/nats-core";
 import {
   context,
@@ -24,6 +24,7 @@ import {
 } from "@opentelemetry/sdk-metrics";
 import { BasicTracerProvider } from "@opentelemetry/sdk-trace-base";
 import { expect, onTestFinished, test } from "vitest";
+import { TestService } from "../../runtime/test/gen/test/v1/test_pb.js";
 import { collect, failureOf, gate, until } from "../../runtime/test/support.js";
 import { logFields } from "../src/index.js";
 import { active } from "./recorded.js";
@@ -245,4 +246,50 @@ test("without an SDK logs name no trace, and the call all the same", async () =>
   expect(seen).toEqual([{}, { call_id: call.id }]);
   await until(() => logged.length > 0);
   expect(logged.map(({ fields }) => fields)).toEqual([{}]);
+});
+
+test("baggage without room stays behind, and the trace travels, in whatever order propagators write", async () => {
+  const server = await nats.start({ maxPayload: 16_384 });
+  onTestFinished(() => server.stop());
+  const told: (string | null)[][] = [];
+  const worker = await nats.connect({ as: "worker", url: server.url });
+  await startWorker(
+    TestService,
+    {
+      get: (_, { requestHeader }) => {
+        told.push(["traceparent", "baggage"].map((name) => requestHeader.get(name)));
+        return {};
+      },
+    },
+    worker,
+  );
+  const backwards = new CompositePropagator({
+    propagators: [new W3CBaggagePropagator(), new W3CTraceContextPropagator()],
+  });
+  const baggage = propagation.createBaggage({
+    tenant: { value: "a".repeat(2_500) },
+    page: { value: "b".repeat(2_500) },
+  });
+  for (const each of [propagator, backwards]) {
+    const observer = recorded.observer({ propagator: each });
+    const client = await nats.client({ url: server.url, observer });
+    await context.with(propagation.setBaggage(ROOT_CONTEXT, baggage), () => client.get({}));
+  }
+  const traced = [expect.stringMatching(/^00-[\da-f]{32}-[\da-f]{16}-01$/), null];
+  expect(told).toEqual([traced, traced]);
+});
+
+// Applications shut the SDK down at SIGTERM, before their last calls are over.
+test("an SDK that is shut down costs no call, on old connections and on new ones", async () => {
+  const meterProvider = new MeterProvider();
+  const tracerProvider = new BasicTracerProvider();
+  const providers = { meterProvider, tracerProvider };
+  await serve({ get: () => ({}), do: () => ({}) }, providers);
+  const old = await connect(providers);
+  await old.get({});
+  await Promise.all([meterProvider.shutdown(), tracerProvider.shutdown()]);
+  for (const client of [old, await connect(providers)]) {
+    await client.get({});
+    await client.do({});
+  }
 });

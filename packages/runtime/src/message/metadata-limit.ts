@@ -72,11 +72,11 @@ export function requestMetadata(
       if (name === baggage ? given?.has(name) : isTraced) {
         continue;
       }
-      room -= name.length + value.length + 4;
-      if (room < 0) {
-        break;
+      const size = name.length + value.length + 4;
+      if (size <= room) {
+        room -= size;
+        block.add(name, value);
       }
-      block.add(name, value);
     }
   }
   return block.isEmpty ? undefined : block;
