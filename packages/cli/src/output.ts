@@ -61,6 +61,12 @@ function cut(text: string, width: number): string {
   return text.length <= width ? text : `${text.slice(0, Math.max(0, width - 1))}…`;
 }
 
+/** A text of somebody else, with its lines: without what a terminal would obey. */
+export function plain(text: string): string {
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is taken out
+  return text.replaceAll(/[\x00-\x08\x0b-\x1f\x7f-\x9f]/g, " ");
+}
+
 /** A text of somebody else on one line: without what a terminal would obey. */
 export function oneLine(text: string): string {
   // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is taken out
@@ -69,13 +75,15 @@ export function oneLine(text: string): string {
 
 /** Writes to stderr what a command that goes on has to say: a line, or one JSON object. */
 export function printLog(message: string, asJson: boolean | undefined): void {
-  host().stderr.write(`${asJson ? JSON.stringify({ message }) : `jetrpc: ${message}`}\n`);
+  host().stderr.write(`${asJson ? JSON.stringify({ message }) : `jetrpc: ${plain(message)}`}\n`);
 }
 
 /** Writes what went wrong to stderr: a line for each line, or one JSON object. */
 export function printError(message: string, code: string, asJson: boolean): void {
   const lines = asJson
     ? [JSON.stringify({ error: { code, message } })]
-    : message.split("\n").map((line) => `jetrpc: ${line}`);
+    : plain(message)
+        .split("\n")
+        .map((line) => `jetrpc: ${line}`);
   host().stderr.write(`${lines.join("\n")}\n`);
 }

@@ -1,5 +1,6 @@
 import { readFileSync } from "node:fs";
 import { UsageError } from "./exit-code.js";
+import { oneLine } from "./output.js";
 
 /**
  * The file of `--tokens`: a list of what `maker` prints. Throws UsageError for a file that cannot be
@@ -15,7 +16,7 @@ export function readTokenFile<T>(
   try {
     tokens = JSON.parse(readFileSync(path, "utf8"));
   } catch (cause) {
-    throw new UsageError(`--tokens ${path} cannot be read: ${String(cause)}`);
+    throw new UsageError(`--tokens ${path} cannot be read: ${oneLine(String(cause))}`);
   }
   if (!Array.isArray(tokens) || !tokens.every(isToken)) {
     throw new UsageError(`--tokens ${path} is to be a list of ${fields}: \`${maker}\` makes each`);

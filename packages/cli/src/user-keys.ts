@@ -1,5 +1,6 @@
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { Code, ConnectError } from "@jetrpc/runtime";
 import { createUserKey, inboxPrefixOf, type User } from "@jetrpc/runtime/operator";
 import { nkeys } from "@nats-io/nats-core";
 import { UsageError } from "./exit-code.js";
@@ -23,8 +24,21 @@ export function keyOf(folder: string, { name, grants, domain }: User): string {
     ...(owner === undefined ? [] : [`JETRPC_OWNER=${owner}`]),
     ...(domain === undefined ? [] : [`JETRPC_DOMAIN=${domain}`]),
   ];
-  mkdirSync(folder, { recursive: true, mode: 0o700 });
-  writeFileSync(path, `${lines.join("\n")}\n`, { mode: 0o600, flag: "wx" });
+  try {
+    mkdirSync(folder, { recursive: true, mode: 0o700 });
+  } catch (cause) {
+    throw new UsageError(`--keys ${folder} cannot be a folder: ${(cause as Error).message}`);
+  }
+  try {
+    writeFileSync(path, `${lines.join("\n")}\n`, { mode: 0o600, flag: "wx" });
+  } catch (cause) {
+    // Half a file would be taken for a key the next time; one that has come meanwhile is somebody's.
+    if ((cause as NodeJS.ErrnoException).code !== "EEXIST") {
+      rmSync(path, { force: true });
+    }
+    const text = `${path} cannot be written: ${(cause as Error).message}`;
+    throw new ConnectError(text, Code.FailedPrecondition, undefined, undefined, cause);
+  }
   return publicKey;
 }
 

@@ -3,6 +3,7 @@ import type { DescService } from "@bufbuild/protobuf";
 import type { Grant, User } from "@jetrpc/runtime/operator";
 import { UsageError } from "./exit-code.js";
 import { methodsOfServices } from "./find-method.js";
+import { oneLine } from "./output.js";
 
 /** An account and its users. */
 export interface Account {
@@ -37,7 +38,7 @@ function parse(path: string): unknown {
   try {
     return JSON.parse(readFileSync(path, "utf8"));
   } catch (cause) {
-    throw new UsageError(`${path} cannot be read as JSON: ${String(cause)}`);
+    throw new UsageError(`${path} cannot be read as JSON: ${oneLine(String(cause))}`);
   }
 }
 

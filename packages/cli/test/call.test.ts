@@ -67,7 +67,7 @@ async function start() {
   const impl = {
     look: ({ text, data }: Note, { requestHeader }: { requestHeader: Headers }) => {
       if (text === "nothing") {
-        throw new ConnectError("there is nothing\nto see", Code.NotFound, undefined, [
+        throw new ConnectError("there is \x1b[31mnothing\nto see", Code.NotFound, undefined, [
           {
             desc: serviceOf(image, name).method["look"]?.input as never,
             value: { text: "a detail" },
@@ -173,13 +173,13 @@ test("an error has its code, message and details on stderr", async () => {
     code: 1,
     stdout: "",
     stderr:
-      'jetrpc: not_found: there is nothing\njetrpc: to see\njetrpc:   studio.v1.Note {"text":"a detail"}\n',
+      'jetrpc: not_found: there is  [31mnothing\njetrpc: to see\njetrpc:   studio.v1.Note {"text":"a detail"}\n',
   });
   const asJson = await call(["Look", '{"text": "nothing"}', "--json"]);
   expect(JSON.parse(asJson.stderr)).toEqual({
     error: {
       code: "not_found",
-      message: "there is nothing\nto see",
+      message: "there is \x1b[31mnothing\nto see",
       details: [{ type: "studio.v1.Note", value: { text: "a detail" } }],
     },
   });
@@ -193,6 +193,7 @@ test.each([
   ["an id of a direct call", ["Look", "--id", "a"], "--id is of durable calls"],
   ["a header that is none", ["Look", "-H", "nothing"], "is no header"],
   ["a duration that is none", ["Look", "--timeout", "9"], "--timeout 9 is no duration"],
+  ["a place for no response", ["Play", "--submit", "--output", "out/"], "--submit does not wait"],
   ["a Blob without a file", ["Cut", '{"film": {}}'], "film is a Blob: give its file"],
   [
     "a file that is not there",

@@ -93,10 +93,23 @@ test.each([
   [["--role", "worker", "--format", "json", "--owner", "ada"], "no use for an owner"],
   [["--users", "gone.json", "--json"], "gone.json cannot be read"],
   [["--role", "worker", "--format", "conf", "--json"], "--json and --format conf"],
+  [["--role", "client", "--keys", "/dev/null"], "--keys /dev/null cannot be a folder"],
 ])("permissions %j says what is missing", async (args, text) => {
   const { stderr, code } = await shop.run(shop.project.image(), "permissions", ...args);
   expect(stderr).toContain(text);
-  expect(code).not.toBe(0);
+  expect(code).toBe(2);
+});
+
+test("a file of users that is none is shown without what a terminal would obey", async () => {
+  const path = join(shop.project.folder, "binary.json");
+  writeFileSync(path, "\x1b[2J\u009b2J\n");
+  const { code, stderr } = await shop.run(
+    ...[shop.project.image(), "permissions", "--json", "--users", path],
+  );
+  expect(code).toBe(2);
+  expect(stderr).toContain("binary.json cannot be read as JSON");
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what may not be there
+  expect(stderr.trimEnd()).not.toMatch(/[\x00-\x1f\x7f-\x9f]/);
 });
 
 test("an operator and an observer run the command; what they may not do is said with the role that may", async () => {

@@ -4,6 +4,7 @@ import { ConnectError } from "@jetrpc/runtime";
 import { codeName } from "@jetrpc/runtime/schema";
 import { Exit, ExitCode } from "../exit-code.js";
 import { host } from "../host.js";
+import { plain } from "../output.js";
 
 /** Names the role that may call, where the server has refused it: a handler may refuse, too. */
 export function withRole(cause: unknown): ConnectError {
@@ -37,7 +38,7 @@ export function tellCallError(cause: unknown, registry: Registry, asJson: boolea
         ({ type, ...rest }) => `  ${type} ${JSON.stringify(rest.value ?? rest.base64)}`,
       ),
     ];
-    const text = lines.join("\n").replaceAll("\n", "\njetrpc: ");
+    const text = plain(lines.join("\n")).replaceAll("\n", "\njetrpc: ");
     host().stderr.write(`jetrpc: ${text}\n`);
   }
   return new Exit(ExitCode.failed);

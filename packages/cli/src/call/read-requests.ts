@@ -13,6 +13,7 @@ import type { Blob } from "@jetrpc/runtime";
 import { fileBlob } from "@jetrpc/runtime/node";
 import { UsageError } from "../exit-code.js";
 import { host } from "../host.js";
+import { oneLine } from "../output.js";
 import { type Leaf, mapLeaves } from "./json-leaves.js";
 import { replaceBlobs } from "./message-blobs.js";
 
@@ -104,7 +105,7 @@ export async function readJson(given: string): Promise<JsonValue> {
   try {
     return JSON.parse(text) as JsonValue;
   } catch (cause) {
-    throw new UsageError(`${given} is no JSON: ${(cause as Error).message}`);
+    throw new UsageError(`${given} is no JSON: ${oneLine((cause as Error).message)}`);
   }
 }
 
@@ -148,7 +149,7 @@ function decodeRequest(
     replaceBlobs(schema, message, ({ object }) => blobs[Number(object)] as Blob);
     return message;
   } catch (cause) {
-    throw new UsageError(`${where} is no ${schema.typeName}: ${(cause as Error).message}`);
+    throw new UsageError(`${where} is no ${schema.typeName}: ${oneLine((cause as Error).message)}`);
   }
 }
 

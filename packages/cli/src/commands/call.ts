@@ -61,6 +61,9 @@ export function callCommand(): Command {
 }
 
 async function call(name: string, requests: string[], options: Options): Promise<void> {
+  if (options.submit && options.output !== undefined) {
+    throw new UsageError("--output is of the response, and --submit does not wait for it");
+  }
   const bar = new ProgressBar();
   const isEnding = askedToEnd();
   await withSession(
