@@ -99,7 +99,7 @@ test("what does not go together is refused, with the mend", async () => {
     const { code, stderr } = await jetrpc(["console", ...args], { env });
     return `${code} ${stderr}`;
   };
-  expect(await stderr("--listen", "0.0.0.0:0")).toMatch(/^1 .*give a login/);
+  expect(await stderr("--listen", "0.0.0.0:0")).toMatch(/^2 .*give a login/);
   expect(await stderr("--oidc-issuer", "https://a.example")).toMatch(/^2 .*--oidc-client/);
   expect(await stderr("--act", "groups=a")).toMatch(/^2 .*--oidc-issuer or --jwks/);
   expect(await stderr("--jwks", "https://a.example", "--act", "groups")).toMatch(
