@@ -27,7 +27,7 @@ import {
   directHeaders,
   storeRequest,
 } from "./direct-request.js";
-import { unaryResponse } from "./unary-response.js";
+import { LazyUnaryResponse } from "./unary-response.js";
 import { untilAborted } from "./until-aborted.js";
 
 const noWorker = /* @__PURE__ */ new LateCode("discovery", () => import("./no-worker.js"));
@@ -58,7 +58,7 @@ export class DirectMethod<
   respond(request: MessageInitShape<I>, call: CallArguments): Promise<UnaryResponse<I, O>> {
     return new Promise((resolve, reject) => {
       const answer = (message: MessageShape<O>, wire: Msg) =>
-        resolve(unaryResponse<I, O>(this.desc, message, wire));
+        resolve(new LazyUnaryResponse<I, O>(this.desc, message, wire));
       this.start(request, call, answer, reject);
     });
   }

@@ -20,7 +20,7 @@ import type { CallArguments } from "./direct-request.js";
 import { DurableCalls } from "./durable-calls.js";
 import { limitWait } from "./limit-wait.js";
 import { type Submitted, submitAll } from "./submit-all.js";
-import { unaryResponse } from "./unary-response.js";
+import { LazyUnaryResponse } from "./unary-response.js";
 
 /** The durable half of a transport: a call is submitted and waited for. */
 export class DurableTransport {
@@ -53,7 +53,11 @@ export class DurableTransport {
     try {
       void calls.submitFollowed(binding, name, follower, input, submitOptions(call), call.watch);
       const end = await calls.end(binding, follower);
-      return unaryResponse<I, O>(desc, await calls.read<O>(binding, name, end), end.message);
+      return new LazyUnaryResponse<I, O>(
+        desc,
+        await calls.read<O>(binding, name, end),
+        end.message,
+      );
     } finally {
       release();
     }

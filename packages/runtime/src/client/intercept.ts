@@ -112,11 +112,13 @@ async function run<M, R>(
       return call.signal;
     },
   } as AnyRequest;
-  const last = async (req: AnyRequest) =>
-    (await next(
-      req.message as M,
-      call.argumentsOf(req.header, req === request ? undefined : req.signal),
-    )) as AnyResponse;
+  const last = async (req: AnyRequest): Promise<AnyResponse> => {
+    const left = call.argumentsOf(req.header, req === request ? undefined : req.signal);
+    const response = (await next(req.message as M, left)) as AnyResponse;
+    const { stream, service, message, header, trailer } = response;
+    // A copy has all of it: `{ ...response }` of a class would not.
+    return { stream, service, method, message, header, trailer } as AnyResponse;
+  };
   try {
     const response = await chain(interceptors, last)(request);
     if (response.stream) {
