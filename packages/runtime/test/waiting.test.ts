@@ -5,6 +5,7 @@ import {
   Code,
   ConnectError,
   createClient,
+  type Interceptor,
   retryAfter,
   type StreamingCall,
   type UnaryCall,
@@ -199,7 +200,10 @@ describe("whoever waits for a call", () => {
   });
 });
 
+const passing: Interceptor = (next) => next;
+
 describe("return() ends a next() that waits", () => {
+  const intercepted = () => nats.client({ interceptors: [passing] });
   const ways: Record<string, (client: TestClient) => Promise<AsyncIterable<unknown>>> = {
     "call.messages()": async (client) => (await client.count.submit({})).messages(),
     "a call": async (client) => await client.count.submit({}),
@@ -208,6 +212,8 @@ describe("return() ends a next() that waits", () => {
     "progress()": async (client) => (await client.count.submit({})).progress(),
     "a plain durable stream": async (client) => client.count({}),
     "a direct stream": async (client) => client.down({}),
+    "streams with interceptors": async () => (await intercepted()).down({}),
+    "durable ones with interceptors": async () => (await intercepted()).count({}),
     "submitAll() of requests that do not come": async (client) =>
       client.do.submitAll(
         (async function* () {
@@ -244,6 +250,26 @@ describe("return() ends a next() that waits", () => {
     server.resume();
     await connection.close();
   });
+});
+
+test("a worker is told of a return(), also with interceptors", async () => {
+  for (const interceptors of [[], [passing]]) {
+    const left = gate();
+    const worker = await nats.worker({
+      // biome-ignore lint/correctness/useYield: it never answers
+      async *down(_request, { signal }) {
+        await once(signal, "abort");
+        left.open();
+      },
+    });
+    const client = await nats.client({ interceptors });
+    const iterator = client.down({})[Symbol.asyncIterator]();
+    void iterator.next();
+    await delay(200);
+    await iterator.return?.();
+    await left.opened;
+    await worker.drain();
+  }
 });
 
 describe("a signal ends the wait", () => {
