@@ -144,6 +144,18 @@ setInterval(() => {}, 1000);`,
     expect(dev.output).not.toMatch(/ more changed/);
   });
 
+  test("a change at once after the start is seen, also where there is much to watch", async () => {
+    const many = Object.fromEntries(
+      Array.from({ length: 3_000 }, (_, number) => [`src/${number % 300}/${number}.mjs`, ""]),
+    );
+    const path = "src/299/a/b/c/d/worker.mjs";
+    const own = await folderWith({ ...many, [path]: worker("1") });
+    const dev = startDev(own.folder, "--worker", `node ${path}`);
+    await dev.hears(/version 1/);
+    own.write(path, worker("2"));
+    await dev.hears(/version 2/);
+  });
+
   test("a worker that does not heed SIGTERM is killed, and then started anew", async () => {
     const stubborn = `process.on("SIGTERM", () => {});\n`;
     const own = await folderWith({ "worker.mjs": stubborn + worker("1") });

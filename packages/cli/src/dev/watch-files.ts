@@ -52,16 +52,22 @@ export async function watchFiles({
   const outputs = new Set(buf.outputs);
   const named = [...paths, ...buf.sources].map(own);
   const changed = new Set<string>();
-  const watcher = watch([...named, ...settings], {
+  // What is not there comes with a look at `gone`: chokidar is ready too early where it gets such a path.
+  const gone = new Set(named.filter((path) => !existsSync(path)));
+  const present = named.filter((path) => !gone.has(path));
+  const watcher = watch([...new Set([...present, "."])], {
     ignoreInitial: true,
     ignored: (path) => {
       const file = own(path);
+      if (file === "." || named.includes(file) || settings.includes(file)) {
+        return false;
+      }
       const name = basename(file);
       return (
-        !named.includes(file) &&
-        (foreign.has(name) ||
-          outputs.has(file) ||
-          (name.startsWith(".") && !/^\.*$/.test(name) && name !== ".env"))
+        !named.some((folder) => isWithin(file, folder)) ||
+        foreign.has(name) ||
+        outputs.has(file) ||
+        name.startsWith(".")
       );
     },
   });
@@ -85,8 +91,6 @@ export async function watchFiles({
     clearTimeout(timer);
     timer = setTimeout(tell, settleMs);
   });
-  // chokidar forgets what it was told to watch when that is removed, as by `git checkout`.
-  const gone = new Set<string>();
   let looking: NodeJS.Timeout | undefined;
   const look = () => {
     for (const path of gone) {
@@ -103,6 +107,8 @@ export async function watchFiles({
     }
     looking = gone.size > 0 ? setTimeout(look, returnMs) : undefined;
   };
+  look();
+  // chokidar forgets what it was told to watch when that is removed, as by `git checkout`.
   watcher.on("unlinkDir", (path) => {
     if (named.includes(own(path))) {
       gone.add(own(path));
@@ -147,13 +153,12 @@ function isSchema(path: string): boolean {
 }
 
 function isBelow(path: string, folders: readonly string[]): boolean {
-  return (
-    path === ".env" ||
-    folders.some((folder) => {
-      const [first] = relative(folder, path).split(sep);
-      return first !== "..";
-    })
-  );
+  return path === ".env" || folders.some((folder) => isWithin(path, folder));
+}
+
+function isWithin(path: string, folder: string): boolean {
+  const [first] = relative(folder, path).split(sep);
+  return first !== "..";
 }
 
 function isCode(path: string): boolean {
