@@ -33,7 +33,7 @@ const programs = [
   {
     name: "a browser's client, over WebSocket",
     platform: "browser",
-    most: 85,
+    most: 86,
     code: `
       import { wsconnect } from "@nats-io/nats-core";
       import { createConnection } from "@jetrpc/runtime";

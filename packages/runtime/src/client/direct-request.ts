@@ -64,7 +64,10 @@ export function deadlineOf(
 }
 
 /** The error of a call that took longer than so many ms. */
-export function outOfTime({ desc }: MethodBinding, timeoutMs: number): ConnectError {
+export function outOfTime(
+  { desc }: Pick<MethodBinding, "desc">,
+  timeoutMs: number | undefined,
+): ConnectError {
   const text = `${desc.toString()} did not end within ${timeoutMs} ms`;
   return new ConnectError(text, Code.DeadlineExceeded);
 }

@@ -35,8 +35,7 @@ export function interceptUnary<I extends DescMessage, O extends DescMessage>(
   given: TransportArguments,
   next: (input: MessageInitShape<I>, call: CallArguments) => Promise<UnaryResponse<I, O>>,
 ): Promise<UnaryResponse<I, O>> {
-  const message = normalize(method.input, input);
-  return run(interceptors, method, message, given, next);
+  return run(interceptors, method, normalize(method.input, input), given, next);
 }
 
 /** Runs interceptors around a streaming call. Its errors are ConnectErrors, whoever threw them. */
@@ -99,10 +98,9 @@ async function run<M, R>(
   next: (message: M, call: CallArguments) => Promise<R>,
 ): Promise<R> {
   const call = new InterceptedCall(method, given);
+  const common = { stream: method.methodKind !== "unary", service: method.parent, method };
   const request = {
-    stream: method.methodKind !== "unary",
-    service: method.parent,
-    method,
+    ...common,
     requestMethod: "POST",
     url: methodUrl(method.parent, method.name),
     header: given.header ?? new Headers(),
@@ -114,10 +112,9 @@ async function run<M, R>(
   } as AnyRequest;
   const last = async (req: AnyRequest): Promise<AnyResponse> => {
     const left = call.argumentsOf(req.header, req === request ? undefined : req.signal);
-    const response = (await next(req.message as M, left)) as AnyResponse;
-    const { stream, service, message, header, trailer } = response;
+    const { message, header, trailer } = (await next(req.message as M, left)) as AnyResponse;
     // A copy has all of it: `{ ...response }` of a class would not.
-    return { stream, service, method, message, header, trailer } as AnyResponse;
+    return { ...common, message, header, trailer } as AnyResponse;
   };
   try {
     const response = await chain(interceptors, last)(request);

@@ -1,9 +1,9 @@
 import type { DescMethod } from "@bufbuild/protobuf";
-import { Code, ConnectError, type ContextValues } from "@connectrpc/connect";
+import type { ConnectError, ContextValues } from "@connectrpc/connect";
 import { canceled } from "../link/pending-reply.js";
 import { startTimer } from "../link/timer.js";
-import { isConnectError, toConnectError } from "../message/thrown.js";
-import type { CallArguments } from "./direct-request.js";
+import { toConnectError } from "../message/thrown.js";
+import { type CallArguments, outOfTime } from "./direct-request.js";
 
 /** The arguments that a Connect client gives a transport. */
 export interface TransportArguments {
@@ -29,7 +29,7 @@ export class InterceptedCall {
   private hasEnded = false;
 
   constructor(
-    private readonly method: DescMethod,
+    readonly desc: DescMethod,
     private readonly given: TransportArguments,
   ) {
     const { timeoutMs = 0 } = given;
@@ -50,7 +50,10 @@ export class InterceptedCall {
         signal?.addEventListener("abort", this.onAbort);
         if (this.endsAt !== undefined) {
           const left = this.endsAt - performance.now() + laterMs;
-          this.stopTimer = startTimer(() => this.abort(this.outOfTime()), Math.max(0, left));
+          this.stopTimer = startTimer(
+            () => this.abort(outOfTime(this, this.given.timeoutMs)),
+            left,
+          );
         }
       }
     }
@@ -66,13 +69,13 @@ export class InterceptedCall {
     if (this.endsAt !== undefined) {
       timeoutMs = Math.ceil(this.endsAt - performance.now());
       if (timeoutMs <= 0) {
-        throw this.outOfTime();
+        throw outOfTime(this, this.given.timeoutMs);
       }
     }
     // The transport ends the call by itself when its time is over.
-    const isOwn = given === undefined || given === this.controller?.signal;
-    const signal = isOwn ? this.given.signal : given;
-    return { header, timeoutMs, signal, watch: this.given.watch };
+    const { signal, watch } = this.given;
+    const isOwn = !given || given === this.controller?.signal;
+    return { header, timeoutMs, signal: isOwn ? signal : given, watch };
   }
 
   /** The call has ended. */
@@ -84,8 +87,11 @@ export class InterceptedCall {
   /** The call has failed. Returns its error as callers see it: a ConnectError, as in Connect. */
   fail(thrown: unknown): ConnectError {
     const signal = this.controller?.signal;
-    const error =
-      signal?.aborted && !isConnectError(thrown) ? canceled(signal) : toConnectError(thrown);
+    let error = toConnectError(thrown);
+    // Another one than was thrown: that was an abort's reason, or what waits for it throws.
+    if (signal?.aborted && error !== thrown) {
+      error = canceled(signal);
+    }
     this.end(error);
     return error;
   }
@@ -107,10 +113,5 @@ export class InterceptedCall {
     this.stopTimer?.();
     this.given.signal?.removeEventListener("abort", this.onAbort);
     this.controller?.abort(reason);
-  }
-
-  private outOfTime(): ConnectError {
-    const text = `${this.method.toString()} did not end within ${this.given.timeoutMs} ms`;
-    return new ConnectError(text, Code.DeadlineExceeded);
   }
 }
