@@ -88,7 +88,7 @@ export class InterceptedCall {
   fail(thrown: unknown): ConnectError {
     const signal = this.controller?.signal;
     let error = toConnectError(thrown);
-    // Another one than was thrown: that was an abort's reason, or what waits for it throws.
+    // What was thrown is no ConnectError: the reason of the signal says more.
     if (signal?.aborted && error !== thrown) {
       error = canceled(signal);
     }
