@@ -1,9 +1,10 @@
 import { rmSync } from "node:fs";
+import { setTimeout as delay } from "node:timers/promises";
 import { type Connection, createClient, startWorker, type Worker } from "@jetrpc/runtime";
 import { connect } from "@jetrpc/runtime/node";
 import { bindService } from "@jetrpc/runtime/schema";
 import { type NatsCluster, type NatsServer, startNatsCluster } from "@jetrpc/testing";
-import { afterEach, beforeEach, expect, test, vi } from "vitest";
+import { afterEach, beforeEach, expect, onTestFinished, test, vi } from "vitest";
 import { Kind } from "../packages/chaos/src/gen/chaos/v1/chaos_pb.js";
 import { type ChaosClient, serviceFor } from "../packages/chaos/src/service.js";
 import { Load } from "./load.js";
@@ -105,6 +106,32 @@ test("a server that comes back with nothing takes a copy, which is as good as th
   await other.kill();
   await load.more(200);
   await nothingIsLost();
+});
+
+test("a worker that starts while JetStream has no leader waits for one", async () => {
+  expect(await load.stop()).toEqual([]);
+  const [first, ...others] = cluster.servers as [NatsServer, NatsServer, NatsServer];
+  const own = await connect({ nats: { servers: first.url } });
+  onTestFinished(() => own.close());
+  const subject = `$JS.API.CONSUMER.INFO.${queue}.Work`;
+  for (const server of others) {
+    server.suspend();
+  }
+  try {
+    await expect
+      .poll(async () => (await own.nats.request(subject)).json(), { timeout: 60_000 })
+      .toMatchObject({ error: { description: "JetStream system temporarily unavailable" } });
+    const start = startWorker(serviceFor(3), { work: ({ value }) => ({ value }) }, own);
+    expect(await Promise.race([start.then(() => "started", String), delay(1_000)])).toBeUndefined();
+    for (const server of others) {
+      server.resume();
+    }
+    workers.push(await start);
+  } finally {
+    for (const server of others) {
+      server.resume();
+    }
+  }
 });
 
 test("a rolling upgrade fails no call", async () => {

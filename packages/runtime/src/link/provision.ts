@@ -15,15 +15,15 @@ import { isTransient, until } from "./until.js";
  * credentials may not look at is taken to be there: an administrator made it.
  *
  * Throws FailedPrecondition that shows the difference where they are not, or when
- * the account has no JetStream, or another domain has the streams, PermissionDenied for what is absent and may not be
- * made, and Unavailable when JetStream does not answer.
+ * the account has no JetStream, or another domain has the streams, PermissionDenied for what
+ * is absent and may not be made, and Unavailable when JetStream has no leader for 30 s.
  */
 export async function provision(
   link: Link,
   service: ServiceBinding,
   methods: Iterable<MethodBinding>,
 ): Promise<void> {
-  await makeAbsent(link, service, methods);
+  await until(link, () => makeAbsent(link, service, methods));
 }
 
 /**
