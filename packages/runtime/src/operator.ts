@@ -60,7 +60,7 @@ export {
   type ServicePlan,
 } from "./operator/plan.js";
 export { findRefused } from "./operator/refused.js";
-export { type MessageInStream, storedMessages } from "./operator/stored-messages.js";
+export { firstMessage, type MessageInStream, storedMessages } from "./operator/stored-messages.js";
 export type { Difference } from "./schema/difference.js";
 export {
   type ConsumerSettings,

@@ -1,5 +1,5 @@
 import { Code, ConnectError, type Connection } from "@jetrpc/runtime";
-import { type MessageInStream, storedMessages } from "@jetrpc/runtime/operator";
+import { firstMessage, type MessageInStream } from "@jetrpc/runtime/operator";
 import { askJetStream } from "../doctor/jetstream.js";
 
 /** Most requests that a collection has under way: the server queues what is more, and drops it at last. */
@@ -27,10 +27,7 @@ export class JetStreamQueries {
    * Errors: PermissionDenied, Unavailable, DeadlineExceeded.
    */
   first(stream: string, subject: string, from: number): Promise<MessageInStream | undefined> {
-    return this.bounded(async () => {
-      const messages = storedMessages(this.connection, stream, subject, { from, batch: 1 });
-      return (await messages.next()).value ?? undefined;
-    });
+    return this.bounded((leftMs) => firstMessage(this.connection, stream, subject, from, leftMs));
   }
 
   private async bounded<T>(send: (leftMs: number) => Promise<T>): Promise<T> {
