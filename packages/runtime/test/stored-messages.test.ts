@@ -14,7 +14,10 @@ test("the first message is asked for again where the server that should answer i
   });
   await using connection = await connect({ nats: { servers: server.url } });
   let lost = 0;
-  connection.nats.subscribe("lost", { callback: () => lost++ });
+  const count = () => {
+    lost++;
+  };
+  connection.nats.subscribe("lost", { callback: count });
   const config = { name: "THINGS", subjects: ["things.>"], allow_direct: true };
   await connection.nats.request("$JS.API.STREAM.CREATE.THINGS", JSON.stringify(config));
   for (const subject of ["things.a", "things.b", "things.a"]) {
