@@ -450,6 +450,31 @@ test("what does not answer in the time of the scraper is told as missing, and th
   );
 });
 
+test("a queue whose leader is being elected is Unavailable, and the rest is given", async () => {
+  const image = shop.project.image({ methods: "rpc Refund(Request) returns (Response);" });
+  const described = serviceOf(image);
+  await shop.worker(described, { price: () => ({}), order: () => ({}), refund: () => ({}) });
+  // As a server of a cluster says it.
+  const error = {
+    code: 503,
+    err_code: 10008,
+    description: "JetStream system temporarily unavailable",
+  };
+  const elects = await connect({ nats: { servers: shop.server.url } });
+  onTestFinished(() => elects.close());
+  elects.nats.subscribe("$JX.>", {
+    callback: (_, message) => void message.respond(JSON.stringify({ error })),
+  });
+  const url = await startProxy((text) =>
+    text.replaceAll("$JS.API.CONSUMER.INFO.SHOP.Order", "$JX.API.CONSUMER.INFO.SHOP.Order"),
+  );
+  const exporter = await start(["--descriptors", image], { NATS_URL: url });
+  const page = await exporter.scrape();
+  expect(calls(page, "Refund")).toMatchObject({ queued: 0, dead: 0 });
+  const failed = `jetrpc_scrape_errors_total{part="calls shop.v1.ShopService",code="unavailable"}`;
+  expect(page.get(failed)).toBe(1);
+});
+
 test("servers have the names of prometheus-nats-exporter, in both formats, by one collection", async () => {
   const [monitor] = (await freePorts(1)) as [number];
   const config = `server_name: n1\nhttp: "127.0.0.1:${monitor}"\n`;

@@ -9,8 +9,8 @@ const patienceMs = 5_000;
 /**
  * Asks JetStream; undefined when what was asked for does not exist.
  *
- * Errors: Unavailable when nobody answers, PermissionDenied, FailedPrecondition
- * for every refusal.
+ * Errors: Unavailable when nobody answers or a leader is being elected, PermissionDenied,
+ * FailedPrecondition for every other refusal.
  */
 export async function askJetStream<T>(
   connection: Connection,
@@ -21,10 +21,8 @@ export async function askJetStream<T>(
   const message = await requestJetStream(connection, api, body, timeoutMs);
   const answer: T & { error?: { code: number; description?: string } } = message.json();
   if (answer.error && answer.error.code !== 404) {
-    throw new ConnectError(
-      answer.error.description ?? `error ${answer.error.code}`,
-      Code.FailedPrecondition,
-    );
+    const { code, description = `error ${code}` } = answer.error;
+    throw new ConnectError(description, code === 503 ? Code.Unavailable : Code.FailedPrecondition);
   }
   return answer.error ? undefined : answer;
 }
