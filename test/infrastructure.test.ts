@@ -12,7 +12,7 @@ import { describe, expect, onTestFinished, test, vi } from "vitest";
 import { freePorts } from "../packages/testing/src/free-ports.js";
 
 // Three servers of a cluster have to find each other.
-vi.setConfig({ testTimeout: 120_000 });
+vi.setConfig({ testTimeout: 180_000 });
 
 const folder = join(import.meta.dirname, "../infrastructure/nats-server");
 
@@ -85,6 +85,7 @@ describe("what it says", () => {
     const { config, secrets } = await written("--cluster=prod", routes);
     expect(config).toContain('sync_interval: "always"');
     expect(config).toContain("authorization { user: route, password: $CLUSTER_PASSWORD }");
+    expect(config).toMatch(/ping_interval: "5s"\n\s+ping_max: 2\n/);
     const password = /^CLUSTER_PASSWORD: "(.*)"$/m.exec(secrets)?.[1];
     expect(secrets).toContain(`"nats://route:${password}@n1.test:6222"`);
     expect(secrets).toContain(`"nats://route:${password}@n2.test:7000"`);
@@ -145,7 +146,7 @@ test("takes the accounts that jetrpc permissions writes", async () => {
 test("three servers that setup.sh set up are a cluster, with TLS among them and to clients", async () => {
   const certificates = mkdtempSync(join(tmpdir(), "jetrpc-certificates-"));
   onTestFinished(() => rmSync(certificates, { recursive: true }));
-  const ports = await freePorts(3);
+  const [monitor, ...ports] = (await freePorts(4)) as [number, ...number[]];
   const routes = ports.map((port) => `127.0.0.1:${port}`).join();
   const servers: NatsServer[] = [];
   onTestFinished(async () => {
@@ -166,7 +167,8 @@ test("three servers that setup.sh set up are a cluster, with TLS among them and 
     );
     first ??= files;
     expect(files.secrets).toBe(first.secrets);
-    servers.push(await startNats({ config: own(files) }));
+    const http = first === files ? `http: "127.0.0.1:${monitor}"\n` : "";
+    servers.push(await startNats({ config: http + own(files) }));
   }
   const token = /^TOKEN: "(.*)"$/m.exec(first?.secrets as string)?.[1] as string;
   const ca = readFileSync(join(certificates, "ca.pem"), "utf8");
@@ -186,6 +188,17 @@ test("three servers that setup.sh set up are a cluster, with TLS among them and 
     expect(await firstWords({ port, ca, ...server })).toMatch(/^INFO .*"auth_required":true/);
     expect(await firstWords({ port, ca })).toMatch(/certificate required|closed/);
   }
+  // One that hangs is given up: without pings of our own that takes 80 s.
+  const routed = async () => {
+    const answer = await fetch(`http://127.0.0.1:${monitor}/routez`);
+    const { routes } = (await answer.json()) as { routes: { remote_name: string }[] };
+    return routes.map(({ remote_name }) => remote_name);
+  };
+  expect(await routed()).toContain("n3");
+  servers[2]?.suspend();
+  await expect.poll(routed, { timeout: 60_000 }).not.toContain("n3");
+  servers[2]?.resume();
+  await expect.poll(routed, { timeout: 60_000 }).toContain("n3");
 });
 
 /** What a server says to one that comes to its route port. */

@@ -2,6 +2,7 @@ import { Code } from "@jetrpc/runtime";
 import { connect } from "@jetrpc/runtime/node";
 import { firstMessage } from "@jetrpc/runtime/operator";
 import { startNats } from "@jetrpc/testing";
+import { headers } from "@nats-io/nats-core";
 import { expect, test } from "vitest";
 
 test("the first message is asked for again where the server that should answer is lost", async () => {
@@ -32,6 +33,35 @@ test("the first message is asked for again where the server that should answer i
   expect(lost).toBeGreaterThan(0);
   expect(await first("things.b", 3)).toBeUndefined();
   expect(await firstMessage(connection, "NOTHING", "things.a", 1, 1_000)).toBeUndefined();
+});
+
+test("a read is asked for again before its time is over, and takes the first answer", async () => {
+  await using server = await startNats({
+    config: 'mappings: { "$JS.API.DIRECT.GET.THINGS": "lost" }',
+  });
+  await using connection = await connect({ nats: { servers: server.url } });
+  const answer = headers();
+  for (const [name, value] of Object.entries({
+    "Nats-Stream": "THINGS",
+    "Nats-Subject": "things.a",
+    "Nats-Sequence": "3",
+    "Nats-Time-Stamp": "2026-11-27T12:00:00Z",
+  })) {
+    answer.set(name, value);
+  }
+  const asked: (string | undefined)[] = [];
+  connection.nats.subscribe("lost", {
+    callback: (_, message) => {
+      if (asked.includes(message.reply)) {
+        message.respond("second", { headers: answer });
+        message.respond("third", { headers: answer });
+      }
+      asked.push(message.reply);
+    },
+  });
+  const first = await firstMessage(connection, "THINGS", "things.a", 1, 60_000);
+  expect(new TextDecoder().decode(first?.data)).toBe("second");
+  expect(first).toMatchObject({ subject: "things.a", sequence: 3 });
 });
 
 test("where nobody answers for as long as is waited, that is the error", async () => {

@@ -205,7 +205,10 @@ const firstCost = 256 * 1024;
 /** The assumed size of the next message: that of the largest ones before it, and less each time. */
 const costs = new WeakMap<Link, number>();
 
-/** Reads one message: as many at once as may come without being too much. */
+/**
+ * Reads one message: as many at once as may come without being too much. Of those who have copies
+ * any one answers, also one that is lost: so each is asked for again after a second.
+ */
 async function readOne(link: Link, subject: string, payload = new Uint8Array(0)): Promise<Msg> {
   const { mux, reads } = link;
   const cost = costs.get(link) ?? firstCost;
@@ -216,6 +219,7 @@ async function readOne(link: Link, subject: string, payload = new Uint8Array(0))
     timeoutMs: messageTimeoutMs,
     route,
     cost,
+    isAskedAgain: true,
   });
   const last = costs.get(link) ?? firstCost;
   costs.set(link, Math.max(leastCost, Math.floor(last * 0.9), reply.data.length));

@@ -27,6 +27,11 @@ export interface Request {
   /** Bytes that it takes of the route's window. Default: the size of the payload. */
   readonly cost?: number;
   /**
+   * True for what is asked for again each second: one of several servers answers it, and that may be
+   * lost before the others know (decision 0038). It has no headers.
+   */
+  readonly isAskedAgain?: boolean;
+  /**
    * Set when a worker answers: it sends heartbeats while it works, and its
    * silence means that it is gone.
    */
@@ -46,6 +51,9 @@ export function canceled(signal: AbortSignal | undefined): ConnectError {
     ? reason
     : causedError("the call was canceled", Code.Canceled, reason);
 }
+
+/** A request that is younger than this is not asked for again, in ms: its reply may well be on its way. */
+const freshMs = 200;
 
 /** Timeouts above this get their timer when less is left of them, in ms: most calls never need one. */
 const lazyTimerMs = 2_000;
@@ -160,6 +168,10 @@ export abstract class PendingReply implements Reply, Sendable {
       if (left < lazyTimerMs) {
         this.startTimer(left);
       }
+    }
+    const { subject, payload, timeoutMs, isAskedAgain } = this.request;
+    if (isAskedAgain && this.isSent && timeoutMs - this.leftMs > freshMs) {
+      this.link.publish(subject, payload, { reply: this.inbox + this.token });
     }
     if (this.request.worker && this.isSent && ++this.silent > silentBeats) {
       this.fail(
