@@ -13,6 +13,7 @@ import { connect } from "@jetrpc/runtime/node";
 import { type NatsServer, startNats } from "@jetrpc/testing";
 import { afterEach, expect, onTestFinished, test } from "vitest";
 import { rawHeaders, storeRaw } from "../../runtime/test/raw-headers.js";
+import { gate } from "../../runtime/test/support.js";
 import { freePorts } from "../../testing/src/free-ports.js";
 import { type ShopClient, serviceOf, useShop } from "./support.js";
 
@@ -448,6 +449,55 @@ test("what does not answer in the time of the scraper is told as missing, and th
   expect(held.get('jetrpc_scrape_errors_total{part="connection",code="deadline_exceeded"}')).toBe(
     1,
   );
+});
+
+/** A proxy that loses the questions about the queue of Order, as long as `isLost()`. */
+async function startLossyProxy(isLost: () => boolean) {
+  const lost = gate();
+  const url = await startProxy((text) => {
+    const asked = "$JS.API.CONSUMER.INFO.SHOP.Order";
+    if (!isLost() || !text.includes(asked)) {
+      return text;
+    }
+    lost.open();
+    return text.replaceAll(asked, "$JX.API.CONSUMER.INFO.SHOP.Order");
+  });
+  const deaf = await connect({ nats: { servers: shop.server.url } });
+  onTestFinished(() => deaf.close());
+  deaf.nats.subscribe("$JX.>", { callback: () => undefined });
+  await deaf.nats.flush();
+  return { url, lost: lost.opened };
+}
+
+async function scrapeWithin(exporter: Exporter, seconds: number): Promise<Page> {
+  const headers = { "x-prometheus-scrape-timeout-seconds": `${seconds}` };
+  return read(await (await fetch(exporter.url, { headers })).text());
+}
+
+test("a scraper that waits for less time than another one has its answer in that time", async () => {
+  const image = shop.project.image({ methods: "rpc Refund(Request) returns (Response);" });
+  await shop.worker(serviceOf(image), { price: () => ({}), order: () => ({}), refund: () => ({}) });
+  const { url, lost } = await startLossyProxy(() => true);
+  const exporter = await start(["--descriptors", image], { NATS_URL: url });
+  const patient = scrapeWithin(exporter, 3_599).then(() => "patient", String);
+  await lost;
+  const hasty = scrapeWithin(exporter, 5);
+  expect(await Promise.race([patient, hasty.then(() => "hasty")])).toBe("hasty");
+  const page = await hasty;
+  expect(page.get("jetrpc_up")).toBe(1);
+  expect(calls(page)).toMatchObject({ queued: undefined });
+});
+
+test("what one scraper was too hasty for is looked for again for another one, and kept for both", async () => {
+  const image = shop.project.image({});
+  await shop.worker(serviceOf(image), { price: () => ({}), order: () => ({}) });
+  let isLost = true;
+  const { url } = await startLossyProxy(() => isLost);
+  const exporter = await start(["--descriptors", image, "--interval", "3600"], { NATS_URL: url });
+  expect(calls(await scrapeWithin(exporter, 3))).toMatchObject({ queued: undefined });
+  isLost = false;
+  expect(calls(await scrapeWithin(exporter, 120))).toMatchObject({ queued: 0 });
+  expect(calls(await scrapeWithin(exporter, 3))).toMatchObject({ queued: 0 });
 });
 
 test("a queue whose leader is being elected is Unavailable, and the rest is given", async () => {

@@ -28,17 +28,31 @@ const patienceMs = 5_000;
 /** How long a collection may take, in ms: Prometheus waits for 10 s by default. */
 const collectionMs = 8_000;
 
+/** Most collections at once: scrapes that wait for other times beyond that share one that is under way. */
+const maxCollections = 4;
+
 const kinds = ["create", "change", "destructive", "impossible"] as const;
 
-/** Collects metrics when it is scraped; scrapes at the same time share one collection. */
+/** What is found within some time. */
+interface Collection {
+  readonly limitMs: number;
+  /** By performance.now(). */
+  readonly endsAt: number;
+  readonly samples: Samples;
+  /** False when a part has failed, maybe for want of time. */
+  isWhole: boolean;
+}
+
+/** Collects metrics when it is scraped; scrapes at the same time that wait as long share one collection. */
 export class Exporter {
   private readonly monitors: readonly Monitor[];
   private readonly memory = { ages: new QueueAges(), totals: new Totals() };
   private readonly errors = new Map<string, { part: string; code: string; count: number }>();
   /** The last failure of each part. */
   private readonly failing = new Map<string, string>();
-  private latest: { readonly endedAt: number; readonly samples: Samples } | undefined;
-  private collecting: Promise<Samples> | undefined;
+  private latest: (Collection & { readonly endedAt: number }) | undefined;
+  /** By the time that they have. */
+  private readonly collecting = new Map<number, Promise<Samples>>();
   private connecting: Promise<Connection> | undefined;
   private connection: Connection | undefined;
 
@@ -56,25 +70,37 @@ export class Exporter {
    * `limitMs`: the rest is told.
    */
   async scrape(limitMs = collectionMs): Promise<Samples> {
-    const { latest } = this;
-    if (latest && performance.now() - latest.endedAt < this.options.intervalMs) {
+    const { latest, collecting } = this;
+    if (
+      latest &&
+      performance.now() - latest.endedAt < this.options.intervalMs &&
+      // What another scraper was in too great a hurry for may be found in the time of this one.
+      (latest.isWhole || latest.limitMs >= limitMs)
+    ) {
       return latest.samples;
     }
-    this.collecting ??= this.collect(performance.now() + limitMs).finally(() => {
-      this.collecting = undefined;
-    });
-    return await this.collecting;
+    const shared =
+      collecting.get(limitMs) ??
+      (collecting.size < maxCollections ? undefined : [...collecting.values()][0]);
+    if (shared) {
+      return await shared;
+    }
+    const own = this.collect(limitMs).finally(() => collecting.delete(limitMs));
+    collecting.set(limitMs, own);
+    return await own;
   }
 
   async close(): Promise<void> {
     await this.connection?.close();
   }
 
-  private async collect(endsAt: number): Promise<Samples> {
+  private async collect(limitMs: number): Promise<Samples> {
     const samples = new Samples();
+    const endsAt = performance.now() + limitMs;
+    const collection: Collection = { limitMs, endsAt, samples, isWhole: true };
     await Promise.all([
-      ...this.monitors.map((monitor) => this.collectMonitor(monitor, endsAt, samples)),
-      this.collectServices(endsAt, samples),
+      ...this.monitors.map((monitor) => this.collectMonitor(monitor, collection)),
+      this.collectServices(collection),
     ]);
     for (const { part, code, count } of this.errors.values()) {
       samples.counter(
@@ -84,13 +110,14 @@ export class Exporter {
         count,
       );
     }
-    this.latest = { endedAt: performance.now(), samples };
+    this.latest = { ...collection, endedAt: performance.now() };
     return samples;
   }
 
-  private async collectMonitor(monitor: Monitor, endsAt: number, samples: Samples): Promise<void> {
+  private async collectMonitor(monitor: Monitor, collection: Collection): Promise<void> {
+    const { samples } = collection;
     const part = `monitor ${monitor.label}`;
-    const isUp = await this.attempt(part, endsAt, samples, (own) => monitor.collect(own));
+    const isUp = await this.attempt(part, collection, (own) => monitor.collect(own));
     if (!isUp) {
       monitor.tellUnreachable(samples);
     }
@@ -102,16 +129,17 @@ export class Exporter {
     );
   }
 
-  private async collectServices(endsAt: number, samples: Samples): Promise<void> {
+  private async collectServices(collection: Collection): Promise<void> {
+    const { endsAt, samples } = collection;
     let connection: Connection | undefined;
-    const isUp = await this.attempt("connection", endsAt, samples, async () => {
+    const isUp = await this.attempt("connection", collection, async () => {
       connection = await this.open();
     });
     samples.gauge("jetrpc_up", "1 when the exporter is connected to NATS", {}, Number(isUp));
     if (connection) {
       const open = new JetStreamQueries(connection, endsAt);
       await Promise.all(
-        this.options.services.map((service) => this.collectService(open, service, endsAt, samples)),
+        this.options.services.map((service) => this.collectService(open, service, collection)),
       );
     }
   }
@@ -119,13 +147,12 @@ export class Exporter {
   private async collectService(
     jetStream: JetStreamQueries,
     service: DescService,
-    endsAt: number,
-    samples: Samples,
+    collection: Collection,
   ): Promise<void> {
     const binding = bindService(service);
     const { typeName } = service;
     const { connection } = jetStream;
-    const drift = this.attempt(`schema ${typeName}`, endsAt, samples, async (own) => {
+    const drift = this.attempt(`schema ${typeName}`, collection, async (own) => {
       const changes = await findDrift(connection, service);
       for (const kind of kinds) {
         own.gauge(
@@ -137,7 +164,7 @@ export class Exporter {
       }
     });
     let workers: ReadonlyMap<string, MethodWorkers> | undefined;
-    await this.attempt(`workers ${typeName}`, endsAt, samples, async (own) => {
+    await this.attempt(`workers ${typeName}`, collection, async (own) => {
       workers = await collectWorkers(connection, binding, own);
       for (const method of binding.methods.values()) {
         if (method.delivery === "direct") {
@@ -148,8 +175,7 @@ export class Exporter {
     if ([...binding.methods.values()].some(({ delivery }) => delivery === "durable")) {
       await this.attempt(
         `calls ${typeName}`,
-        endsAt,
-        samples,
+        collection,
         (own) => collectCalls(jetStream, binding, workers, this.memory, own),
         true,
       );
@@ -163,11 +189,11 @@ export class Exporter {
    */
   private async attempt(
     part: string,
-    endsAt: number,
-    samples: Samples,
+    collection: Collection,
     collect: (own: Samples) => Promise<void>,
     isDivisible = false,
   ): Promise<boolean> {
+    const { endsAt, samples } = collection;
     const begin = performance.now();
     const own = new Samples();
     let failure: ConnectError | undefined;
@@ -185,6 +211,9 @@ export class Exporter {
       { part },
       (performance.now() - begin) / 1000,
     );
+    if (failure) {
+      collection.isWhole = false;
+    }
     this.tell(part, failure);
     return failure === undefined;
   }

@@ -81,11 +81,15 @@ export class QueueAges {
     const marks = this.marks.get(name) ?? [];
     this.marks.set(name, marks);
     const last = marks.at(-1);
-    if (last && last.sequence > state.last_seq) {
+    const mark = { at: Date.parse(ts), sequence: state.last_seq };
+    if (last && last.at > mark.at) {
+      // Another collection has heard of a later state.
+      return marks;
+    }
+    if (last && last.sequence > mark.sequence) {
       // The stream was made again.
       marks.length = 0;
     }
-    const mark = { at: Date.parse(ts), sequence: state.last_seq };
     if (last?.sequence === mark.sequence && marks.length > 0) {
       marks[marks.length - 1] = mark;
     } else {
