@@ -34,6 +34,7 @@ const hasPrometheus = ["prometheus", "promtool", "prometheus-alertmanager", "amt
 interface Alert {
   readonly labels: Readonly<Record<string, string>>;
   readonly state: string;
+  readonly status?: { readonly inhibitedBy: readonly string[] };
 }
 
 /** Every expression of the dashboards. */
@@ -63,7 +64,7 @@ describe.skipIf(!hasPrometheus && !process.env["CI"])(
     const service: DescService = serviceOf(image);
     let ports: number[];
     let cluster: NatsCluster;
-    /** A server with TLS and a small store. */
+    /** A server with TLS, a small store and an account that has a limit. */
     let edge: NatsServer;
     let connection: Connection;
     let restartExporter: () => Promise<void>;
@@ -85,9 +86,13 @@ describe.skipIf(!hasPrometheus && !process.env["CI"])(
       makeCertificate(10);
       const tls = `tls { cert_file: "${temporary}/edge.pem", key_file: "${temporary}/edge-key.pem" }`;
       const store = `jetstream { max_file_store: 10MB }`;
+      const account = `EDGE {\njetstream { max_file: 10MB }\nusers: [{ user: edge, password: x }]\n}`;
+      const accounts = `accounts {\n${account}\n}\nno_auth_user: edge`;
       [cluster, edge] = await Promise.all([
         startNatsCluster({ config: "max_pending: 1MB" }),
-        startNats({ config: `server_name: edge\nhttp: "127.0.0.1:${monitor}"\n${tls}\n${store}` }),
+        startNats({
+          config: `server_name: edge\nhttp: "127.0.0.1:${monitor}"\n${tls}\n${store}\n${accounts}`,
+        }),
       ]);
       workersPort = other;
       const [first, second] = cluster.servers as unknown as { url: string; monitorUrl: string }[];
@@ -107,7 +112,7 @@ describe.skipIf(!hasPrometheus && !process.env["CI"])(
       edit("rules.yml", (text) =>
         text
           .replaceAll(/for: \w+$/gm, "for: 1s")
-          .replaceAll(/\[(5m|15m|1h)\]/g, "[20s]")
+          .replaceAll(/\[(5m|15m|1h)(:?)\]/g, "[20s$2]")
           .replaceAll("> 900", "> 5"),
       );
       edit("prometheus.yml", (text) =>
@@ -270,6 +275,36 @@ describe.skipIf(!hasPrometheus && !process.env["CI"])(
       }
     });
 
+    test("where a server is down, nobody is told of what follows from it, and of all else", async () => {
+      const url = `http://127.0.0.1:${ports[2]}/api/v2/alerts`;
+      const known = [...rules.matchAll(/alert: (\w+)$.*?severity: (\w+)/gms)];
+      const tell = (more: object) =>
+        fetch(url, {
+          method: "POST",
+          headers: { "Content-Type": "application/json" },
+          body: JSON.stringify(
+            known.map(([, alertname, severity]) => ({
+              labels: { alertname, severity, test: "inhibition" },
+              ...more,
+            })),
+          ),
+        });
+      const silent = async () => {
+        const answer = await fetch(`${url}?filter=test%3Dinhibition`);
+        const alerts = (await answer.json()) as Alert[];
+        expect(alerts).toHaveLength(known.length);
+        return alerts
+          .filter(({ status }) => status && status.inhibitedBy.length > 0)
+          .map(({ labels }) => labels["alertname"])
+          .sort();
+      };
+      await expect.poll(async () => (await tell({})).status, { timeout: 60_000 }).toBe(200);
+      await expect
+        .poll(() => silent().catch(String), { timeout: 60_000 })
+        .toEqual(["JetrpcScrapeErrors", "JetrpcSlowConsumers"]);
+      await tell({ endsAt: new Date().toISOString() });
+    });
+
     describe("each alert", () => {
       const all = () =>
         [...rules.matchAll(/alert: (\w+)/g)].map(([, name]) => name as string).sort();
@@ -366,6 +401,7 @@ describe.skipIf(!hasPrometheus && !process.env["CI"])(
           "JetrpcDeadLettersRise",
           "JetrpcSlotsTaken",
           "JetrpcStorageFull",
+          "JetrpcAccountFull",
           "JetrpcReplicaBehind",
           "JetrpcSlowConsumers",
           "JetrpcCertificateExpires",

@@ -45,6 +45,12 @@ export async function collectCalls(
     { service },
     totals.of(binding.stream, queue?.created, queue?.state.last_seq ?? 0),
   );
+  samples.counter(
+    "jetrpc_dead_letters_stored_total",
+    "Messages that the store of dead letters has ever had: letters, and texts of what handlers threw",
+    { service },
+    totals.of(binding.deadStream, dead?.created, dead?.state.last_seq ?? 0),
+  );
   const calls = (method: string, state: string, count: number) =>
     samples.gauge(
       "jetrpc_calls",
