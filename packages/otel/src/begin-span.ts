@@ -7,8 +7,9 @@ import {
   type Tracer,
   trace,
 } from "@opentelemetry/api";
+import { spanIn } from "./context-of-span.js";
 import { guarded } from "./guarded.js";
-import { UnsampledContext } from "./unsampled.js";
+import { UnsampledSpan } from "./unsampled.js";
 
 /** Who begins spans, and which. */
 export interface Beginning {
@@ -30,12 +31,21 @@ export function beginSpan(
   given: SpanContext | undefined,
 ): Span {
   const isUnkept =
-    newTraces !== undefined && (given ? !isSampled(given) : Math.random() >= newTraces);
+    newTraces !== undefined && (given ? !hasFlag(given) : Math.random() >= newTraces);
   const begun = isUnkept ? undefined : guarded(() => tracer.startSpan(name, options, parent));
-  return begun ?? trace.wrapSpanContext(given ?? new UnsampledContext());
+  if (begun) {
+    return begun;
+  }
+  // Where the SDK throws, what is below hangs at the span above.
+  const above = given ?? (isUnkept ? undefined : spanIn(parent));
+  return above ? trace.wrapSpanContext(above) : new UnsampledSpan();
 }
 
 /** True when the trace of a span is kept. */
-export function isSampled({ traceFlags }: SpanContext): boolean {
+export function isSampled(span: Span): boolean {
+  return !(span instanceof UnsampledSpan) && hasFlag(span.spanContext());
+}
+
+function hasFlag({ traceFlags }: SpanContext): boolean {
   return (traceFlags & TraceFlags.SAMPLED) !== 0;
 }

@@ -166,7 +166,7 @@ export class ConnectionObserver implements Observer {
       record(instruments.process, seconds, { ...process, ...failure }, own);
       return { ...failure, ...(outcome && { [Own.attemptOutcome]: outcome }) };
     };
-    const left = toNote(span.spanContext());
+    const left = isSampled(span) ? toNote(span.spanContext()) : undefined;
     const kind = { rpcMethod, report };
     return new SpanWatch(span, own, this.parts, kind, undefined, undefined, left);
   }
@@ -203,7 +203,7 @@ export class ConnectionObserver implements Observer {
 
   /** No trace context has to travel with a call that begins no trace, and is in none. */
   private isAlone(parent: Context, span: Span): boolean {
-    return this.parts.newTraces !== undefined && !isSampled(span.spanContext()) && !spanIn(parent);
+    return this.parts.newTraces !== undefined && !isSampled(span) && !spanIn(parent);
   }
 
   /** That of the caller's headers, as a gateway has it, unless what is active is of the same trace. */

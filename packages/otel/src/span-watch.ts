@@ -64,7 +64,7 @@ export class SpanWatch implements Watch {
   batch(watches: readonly Watch[]): Watch | undefined {
     return guarded(() => {
       const calls = watches.filter((each): each is SpanWatch => each instanceof SpanWatch);
-      const main = calls.find((call) => isSampled(call.span.spanContext())) ?? this;
+      const main = calls.find((call) => isSampled(call.span)) ?? this;
       const others = calls.filter((call) => call !== main);
       const { rpcMethod } = main.of;
       const options = {

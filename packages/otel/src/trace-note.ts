@@ -1,8 +1,8 @@
 import { type SpanContext, TraceFlags } from "@opentelemetry/api";
 
-/** The line that an attempt leaves for the next one: its span as a W3C `traceparent`. Undefined when nobody keeps the span. */
-export function toNote({ traceId, spanId, traceFlags }: SpanContext): string | undefined {
-  return traceFlags & TraceFlags.SAMPLED ? `00-${traceId}-${spanId}-01` : undefined;
+/** The line that an attempt leaves for the next one: its span, which is kept, as a W3C `traceparent`. */
+export function toNote({ traceId, spanId }: SpanContext): string {
+  return `00-${traceId}-${spanId}-01`;
 }
 
 /** The span that such a line names; undefined for any other: clients may write to logs. */

@@ -1,33 +1,64 @@
-import { type SpanContext, TraceFlags } from "@opentelemetry/api";
+import { type Span, type SpanContext, TraceFlags } from "@opentelemetry/api";
 
 /** Two hexadecimal digits for each byte: `toString(16)` of large numbers costs six times as much. */
 const digits = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, "0"));
 
 /**
- * The span context of a call whose trace is not kept: what its handler calls is not kept either. Its
- * ids are random in all parts, as samplers of other services that look at nothing else decide by
- * them. They are made when somebody asks, which few do: they cost more than the rest.
+ * The span of a call that is in no trace and begins none that is kept: what its handler calls is not kept
+ * either. Its ids are made when somebody asks for its context, which few do: they cost more than the rest.
+ * The context itself is a plain object, as loggers and propagators copy it by `{ ...spanContext }`.
  */
-export class UnsampledContext implements SpanContext {
-  readonly traceFlags = TraceFlags.NONE;
-  private made: { readonly traceId: string; readonly spanId: string } | undefined;
+export class UnsampledSpan implements Span {
+  private made: SpanContext | undefined;
 
-  get traceId(): string {
-    return this.ids.traceId;
-  }
-
-  get spanId(): string {
-    return this.ids.spanId;
-  }
-
-  private get ids() {
-    if (!this.made) {
-      // All zeros would be no id.
-      const spanId = word(random()) + word(random() | 1);
-      this.made = { traceId: word(random()) + word(random()) + spanId, spanId };
-    }
+  spanContext(): SpanContext {
+    this.made ??= makeContext();
     return this.made;
   }
+
+  isRecording(): boolean {
+    return false;
+  }
+
+  setAttribute(): this {
+    return this;
+  }
+
+  setAttributes(): this {
+    return this;
+  }
+
+  addEvent(): this {
+    return this;
+  }
+
+  addLink(): this {
+    return this;
+  }
+
+  addLinks(): this {
+    return this;
+  }
+
+  setStatus(): this {
+    return this;
+  }
+
+  updateName(): this {
+    return this;
+  }
+
+  recordException(): void {}
+
+  end(): void {}
+}
+
+/** Ids that are random in all parts: samplers of other services look at nothing else. */
+function makeContext(): SpanContext {
+  // All zeros would be no id.
+  const spanId = word(random()) + word(random() | 1);
+  const traceId = word(random()) + word(random()) + spanId;
+  return { traceId, spanId, traceFlags: TraceFlags.NONE };
 }
 
 /** 32 random bits. */

@@ -64,6 +64,7 @@ test.each([
   "00-00000000000000000000000000000000-0000000000000000-01",
   "ff-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
   `00-${"a".repeat(5_000)}`,
+  "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01-of-no-version",
 ])("a traceparent that is none begins a trace: %#", async (traceparent) => {
   await serve({ get: () => ({}) });
   const root = await nats.connect();
@@ -75,6 +76,32 @@ test.each([
   const [span] = await recorded.spans(1);
   expect([span?.kind, span?.parentSpanContext]).toEqual([SpanKind.SERVER, undefined]);
 });
+
+// W3C: a later version may say more; of what is too long or too much only the state is left out.
+test.each(["a=b", `a=${"b".repeat(600)}`, Array.from({ length: 40 }, (_, i) => `v${i}=x`).join()])(
+  "a traceparent of a later version goes on, whatever its tracestate: %#",
+  async (tracestate) => {
+    const told: (string | null)[] = [];
+    await serve({
+      get: (_, { requestHeader }) => {
+        told.push(requestHeader.get("traceparent"));
+        return {};
+      },
+    });
+    const client = await connect();
+    const traceId = "0af7651916cd43dd8448eb211c80319c";
+    const traceparent = `cc-${traceId}-b7ad6b7169203331-01-what-the-future-will-be-like`;
+    await client.get({}, { headers: { traceparent, tracestate } });
+    const spans = await recorded.spans(2);
+    for (const span of spans) {
+      expect(span.spanContext().traceId).toBe(traceId);
+      const state = span.spanContext().traceState?.serialize() ?? "";
+      expect([state.length <= 512, state.split(",").length <= 32]).toEqual([true, true]);
+    }
+    const caller = spans.find(({ kind }) => kind === SpanKind.CLIENT);
+    expect(told).toEqual([`00-${traceId}-${caller?.spanContext().spanId}-01`]);
+  },
+);
 
 // opentelemetry-go-contrib#6446, amqplib: spans of calls whose connection went away stayed open.
 test("a worker whose connection is closed leaves no span open", async () => {
@@ -220,6 +247,32 @@ test("a sampler that throws costs neither a call nor a count", async () => {
     ).toBe(true);
   }
   await until(async () => (await recorded.points("messaging.process.duration")).length === 1);
+});
+
+test("a processor that throws costs its spans: what is below hangs at the span above, and spans end", async () => {
+  await serve({ get: () => ({}), do: () => ({}) });
+  const app = recorded.tracers.getTracer("app").startSpan("app");
+  const ended: string[] = [];
+  for (const at of ["onStart", "onEnd"]) {
+    const processor = {
+      onStart: () => undefined,
+      onEnd: ({ name }: { name: string }) => ended.push(name),
+      forceFlush: async () => undefined,
+      shutdown: async () => undefined,
+      [at]: broken,
+    };
+    const tracerProvider = new BasicTracerProvider({ spanProcessors: [processor] });
+    const client = await connect({ tracerProvider });
+    await context.with(trace.setSpan(ROOT_CONTEXT, app), () => client.get({}));
+  }
+  app.end();
+  const served = (await recorded.spans(3)).filter(({ kind }) => kind === SpanKind.SERVER);
+  expect(served.map((span) => span.spanContext().traceId)).toEqual(
+    Array(2).fill(app.spanContext().traceId),
+  );
+  expect(ended).toEqual([]);
+  const points = await recorded.points("rpc.client.call.duration");
+  expect(points.map(({ count }) => count)).toEqual([2]);
 });
 
 // dd-trace-js#429: ids of a span that nobody made are zeros, by which a backend joins all lines.

@@ -23,7 +23,7 @@ import {
 import { expect, onTestFinished, test, vi } from "vitest";
 import { collect, failureOf, until } from "../../runtime/test/support.js";
 import { logFields, type TelemetryOptions } from "../src/index.js";
-import { UnsampledContext } from "../src/unsampled.js";
+import { UnsampledSpan } from "../src/unsampled.js";
 import { ownSpan, parentOf } from "./recorded.js";
 import { useTracedService } from "./traced-service.js";
 
@@ -214,6 +214,26 @@ test("handlers of calls without a trace log ids of their own", async () => {
     expect.stringMatching(/^[\da-f]{16}$/),
   ]);
   expect(ids[0]).not.toEqual(ids[1]);
+});
+
+// Loggers write a span context as JSON, and propagators copy it: getters would be lost.
+test("the context of a call without a trace has its ids in copies and as JSON", async () => {
+  const seen: unknown[] = [];
+  await serve(
+    {
+      get: () => {
+        const own = trace.getActiveSpan()?.spanContext();
+        const { trace_id: traceId, span_id: spanId } = logFields();
+        seen.push([{ traceId, spanId, traceFlags: TraceFlags.NONE }]);
+        seen.push([{ ...own }], [JSON.parse(JSON.stringify(own))], [structuredClone(own)]);
+        return {};
+      },
+    },
+    { newTraces: 0 },
+  );
+  await (await connect(0)).get({});
+  expect(seen).toHaveLength(4);
+  expect(new Set(seen.map((each) => JSON.stringify(each))).size).toBe(1);
 });
 
 const kept = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
@@ -410,7 +430,7 @@ test.each([undefined, 0, 1])(
 );
 
 test("ids of a trace that is not kept are valid, and tell a sampler that looks at them alone no more than others", () => {
-  const contexts = Array.from({ length: 2_000 }, () => new UnsampledContext());
+  const contexts = Array.from({ length: 2_000 }, () => new UnsampledSpan().spanContext());
   expect(contexts.every(isSpanContextValid)).toBe(true);
   expect(new Set(contexts.map(({ traceId }) => traceId)).size).toBe(2_000);
   const half = new TraceIdRatioBasedSampler(0.5);
@@ -427,7 +447,7 @@ test("ids of a trace that is not kept are valid, and tell a sampler that looks a
   }
   for (const least of [0, 1 - 2 ** -53]) {
     const random = vi.spyOn(Math, "random").mockReturnValue(least);
-    expect(isSpanContextValid(new UnsampledContext())).toBe(true);
+    expect(isSpanContextValid(new UnsampledSpan().spanContext())).toBe(true);
     random.mockRestore();
   }
 });
