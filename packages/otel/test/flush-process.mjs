@@ -1,5 +1,6 @@
 // A worker process as the README sets it up: it is told to stop while a call runs, and exports the
 // last spans and metrics before it ends.
+import { readFileSync } from "node:fs";
 import { telemetry } from "@jetrpc/otel";
 import { serve } from "@jetrpc/runtime/node";
 import { context, metrics, propagation, trace } from "@opentelemetry/api";
@@ -20,6 +21,10 @@ process.stdin.unref();
 // An exporter that takes its time, as the network does.
 const say = (lines) => (_, done) =>
   setTimeout(() => {
+    if (process.env["COLLECTOR"] === "away") {
+      done({ code: 1, error: new Error("the collector is away") });
+      return;
+    }
     for (const line of lines(_)) {
       console.log(line);
     }
@@ -48,7 +53,9 @@ trace.setGlobalTracerProvider(tracers);
 metrics.setGlobalMeterProvider(meters);
 propagation.setGlobalPropagator(new W3CTraceContextPropagator());
 context.setGlobalContextManager(new AsyncLocalStorageContextManager().enable());
-process.once("beforeExit", () => Promise.all([tracers.shutdown(), meters.shutdown()]));
+const sdk = { shutdown: () => Promise.all([tracers.shutdown(), meters.shutdown()]) };
+const readme = readFileSync(new URL("../README.md", import.meta.url), "utf8");
+new Function("sdk", /^process\.once.*$/m.exec(readme)[0])(sdk);
 
 await serve(
   TestService,
