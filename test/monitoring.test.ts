@@ -461,8 +461,12 @@ describe.skipIf(!hasPrometheus && !process.env["CI"])(
           .poll(() => alterStream(0).then(String, String), { interval: 1_000 })
           .toBe("undefined");
         const refund = () => ({});
-        const second = await startWorker(service, { refund } as never, connection);
-        open.push(() => second.drain());
+        const startSecond = async () => {
+          const second = await startWorker(service, { refund } as never, connection);
+          open.push(() => second.drain());
+        };
+        // Until that server knows that others lead by now, it tells the stream as it was.
+        await expect.poll(() => startSecond().then(String, String)).toBe("undefined");
         await edgeClient.nats.request("$JS.API.STREAM.PURGE.FULL", "{}");
         makeCertificate(90);
         process.kill(edge.pid, "SIGHUP");

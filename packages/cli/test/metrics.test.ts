@@ -262,7 +262,15 @@ test("dead letters are counted without what their handlers threw", async () => {
   const lost = await Promise.all([1, 2].map(() => client.order.submit({ text: "x" })));
   await Promise.allSettled(lost.map((call) => call.result()));
   const exporter = await start(["--descriptors", image], { NATS_URL: shop.server.url });
-  expect(calls(await exporter.scrape())).toMatchObject({ dead: 2 });
+  const stored = `jetrpc_dead_letters_stored_total{${service}}`;
+  const page = await exporter.scrape();
+  expect(calls(page)).toMatchObject({ dead: 2 });
+  expect(page.get(stored)).toBe(4);
+  // Those that have gone were there.
+  await shop.api("STREAM.PURGE.SHOP_DEAD");
+  const after = await exporter.scrape();
+  expect(calls(after)).toMatchObject({ dead: 0 });
+  expect(after.get(stored)).toBe(4);
 });
 
 test("a schema that the server or a worker has otherwise is told", async () => {
