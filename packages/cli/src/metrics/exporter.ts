@@ -28,7 +28,7 @@ const patienceMs = 5_000;
 /** How long a collection may take, in ms: Prometheus waits for 10 s by default. */
 const collectionMs = 8_000;
 
-/** Most collections at once: scrapes that wait for other times beyond that share one that is under way. */
+/** Most collections at once: scrapes that wait for other times beyond that share the shortest under way. */
 const maxCollections = 4;
 
 const kinds = ["create", "change", "destructive", "impossible"] as const;
@@ -81,7 +81,9 @@ export class Exporter {
     }
     const shared =
       collecting.get(limitMs) ??
-      (collecting.size < maxCollections ? undefined : [...collecting.values()][0]);
+      (collecting.size < maxCollections
+        ? undefined
+        : collecting.get(Math.min(...collecting.keys())));
     if (shared) {
       return await shared;
     }
