@@ -11,6 +11,7 @@ import type { CreateObserver } from "./link/observer.js";
 import { checkTimeoutMs } from "./link/timer.js";
 import { within } from "./link/within.js";
 import { type MessageLimitOptions, type MessageLimits, messageLimits } from "./message/codec.js";
+import { listOf } from "./message/interceptor-chain.js";
 import type { Sha256 } from "./message/sha256.js";
 import { latePayloads } from "./objects/late-payloads.js";
 import { anyOwner } from "./schema/call-id.js";
@@ -129,7 +130,8 @@ export interface Parts {
  * program that has one of them loads nothing of the other.
  *
  * Throws FailedPrecondition when the server is older than 2.12, and
- * InvalidArgument for an impossible owner, domain, limit or time-out.
+ * InvalidArgument for an impossible owner, domain, limit or time-out, and for what is no
+ * connection of the NATS client.
  */
 export function openConnection(
   nats: NatsConnection,
@@ -138,7 +140,8 @@ export function openConnection(
 ): Connection {
   checkServer(nats);
   const limits = messageLimits(options);
-  const { interceptors = [], defaultTimeoutMs, onWaiting } = options;
+  const { defaultTimeoutMs, onWaiting } = options;
+  const interceptors = listOf(options.interceptors);
   checkTimeoutMs(defaultTimeoutMs, "defaultTimeoutMs");
   const link = new Link(
     nats,
@@ -206,6 +209,12 @@ class LinkedConnection implements Connection {
 }
 
 function checkServer(nats: NatsConnection): void {
+  if (typeof (nats as NatsConnection | undefined)?.getServer !== "function") {
+    throw new ConnectError(
+      "this is no connection of the NATS client: connect() of @jetrpc/runtime/node makes one of an address",
+      Code.InvalidArgument,
+    );
+  }
   const version = nats.info?.version ?? "";
   const [major = 0, minor = 0] = version.split(".").map(Number);
   const [wantedMajor, wantedMinor] = oldestServer;

@@ -6,6 +6,7 @@ import type {
 } from "@bufbuild/protobuf";
 import { Code, ConnectError, type StreamResponse, type Transport } from "@connectrpc/connect";
 import type { ClientConnection } from "../client-connection.js";
+import { checkSignal } from "../link/timer.js";
 import { asStream } from "../message/interceptor-chain.js";
 import { bindingOf, type MethodBinding } from "../schema/binding.js";
 import type { CallOptions } from "./call-options.js";
@@ -100,6 +101,7 @@ class ResponseIterator implements AsyncIterableIterator<Message, undefined> {
     private readonly options: CallOptions,
   ) {
     const { signal, timeoutMs, headers, contextValues } = options;
+    checkSignal(signal);
     // Not AbortSignal.any(): a signal that lives long would keep something of every call.
     if (signal?.aborted) {
       this.abort();

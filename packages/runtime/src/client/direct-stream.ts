@@ -247,7 +247,8 @@ class ClientStream<I extends DescMessage, O extends DescMessage>
     this.outflow.begin(credit);
     this.opening?.close();
     if (this.desc.methodKind !== "server_streaming") {
-      this.sendRequests().catch((error) => this.leave(toConnectError(error)));
+      // Internal, as Connect has it over HTTP/2: what the caller's own generator threw.
+      this.sendRequests().catch((error) => this.leave(toConnectError(error, Code.Internal)));
     }
   }
 

@@ -1,7 +1,7 @@
 import { Code, ConnectError } from "@connectrpc/connect";
 import type { CallFollower } from "../ledger/following.js";
-import { checkTimeoutMs, startTimer } from "../link/timer.js";
-import { causedError } from "../message/caused-error.js";
+import { canceled } from "../link/pending-reply.js";
+import { checkSignal, checkTimeoutMs, startTimer } from "../link/timer.js";
 import type { WaitOptions } from "./call.js";
 
 /** Ends a follower's wait by signal or time. Returns a function that stops listening. */
@@ -11,22 +11,13 @@ export function limitWait(
   onTimeout?: (error: ConnectError) => void,
 ): () => void {
   const { signal, timeoutMs } = options;
-  if (!signal && timeoutMs === undefined) {
+  if (signal === undefined && timeoutMs === undefined) {
     return () => follower.close();
   }
   checkTimeoutMs(timeoutMs);
-  const abort = () => {
-    const reason: unknown = signal?.reason;
-    follower.stop(
-      reason instanceof ConnectError
-        ? reason
-        : causedError(
-            "the wait for the call was canceled; the call goes on",
-            Code.Canceled,
-            reason,
-          ),
-    );
-  };
+  checkSignal(signal);
+  const abort = () =>
+    follower.stop(canceled(signal, "the wait was canceled, and the call goes on"));
   if (signal?.aborted) {
     abort();
   }

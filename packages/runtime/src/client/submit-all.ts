@@ -1,4 +1,4 @@
-import { ConnectError } from "@connectrpc/connect";
+import { Code, ConnectError } from "@connectrpc/connect";
 import { Interruptible } from "../link/interruptible.js";
 
 /** Submissions that are under way at once; less where each may upload files. */
@@ -20,10 +20,11 @@ export function submitAll<T, C>(
   submit: (request: T, index: number) => Promise<C>,
   uploads: boolean,
 ): Interruptible<Submitted<C>> {
-  const source =
-    Symbol.asyncIterator in requests
-      ? requests[Symbol.asyncIterator]()
-      : requests[Symbol.iterator]();
+  const { [Symbol.asyncIterator]: each, [Symbol.iterator]: all = each } = Object(requests);
+  if (typeof all !== "function") {
+    throw new ConnectError("submitAll() takes an iterable of requests", Code.InvalidArgument);
+  }
+  const source: Iterator<T> | AsyncIterator<T> = (each ?? all).call(requests);
   const outcomes = submitEach(source, submit, uploads ? uploadWindow : window);
   return new Interruptible(outcomes, () => {
     // It may never give anything, and be asked for it all the same.

@@ -7,10 +7,11 @@ import type {
 import type { ContextValues, StreamResponse, Transport, UnaryResponse } from "@connectrpc/connect";
 import type { CallSettings } from "../connection.js";
 import type { Link } from "../link/link.js";
-import { checkTimeoutMs } from "../link/timer.js";
+import { checkSignal, checkTimeoutMs } from "../link/timer.js";
 import { watchMessages } from "../link/watched-messages.js";
 import { LateCode } from "../message/late-code.js";
 import { type HeadersInit, toHeaders } from "../message/metadata.js";
+import { checkRequests } from "../message/only-message.js";
 import { bindMethod, type MethodBinding } from "../schema/binding.js";
 import type { AnyMethod, Caller } from "./caller.js";
 import { DirectMethod } from "./direct-call.js";
@@ -49,9 +50,14 @@ export function createTransport(
     return method as unknown as DirectMethod<I, O>;
   }
 
-  /** The time-out of a call: the caller's, or that of the connection. */
-  function timeoutOf(binding: MethodBinding, timeoutMs: number | undefined): number | undefined {
+  /** The time-out of a call: the caller's, or that of the connection. Throws InvalidArgument. */
+  function timeoutOf(
+    binding: MethodBinding,
+    timeoutMs: number | undefined,
+    signal: AbortSignal | undefined,
+  ): number | undefined {
     checkTimeoutMs(timeoutMs);
+    checkSignal(signal);
     return timeoutMs ?? (binding.delivery === "direct" ? defaultTimeoutMs : undefined);
   }
 
@@ -96,7 +102,7 @@ export function createTransport(
   ): Promise<UnaryResponse<I, O>> {
     try {
       const binding = bindMethod(method);
-      const timeoutMs = timeoutOf(binding, givenMs);
+      const timeoutMs = timeoutOf(binding, givenMs, signal);
       const headers = header && toHeaders(header);
       const watch = link.observer?.calling?.(binding, headers);
       const call = { signal, timeoutMs, header: headers, contextValues, watch };
@@ -157,7 +163,8 @@ export function createTransport(
       contextValues?: ContextValues,
     ): Promise<StreamResponse<I, O>> {
       const binding = bindMethod(method);
-      const timeoutMs = timeoutOf(binding, givenMs);
+      checkRequests(method, input);
+      const timeoutMs = timeoutOf(binding, givenMs, signal);
       const headers = header && toHeaders(header);
       const watch = link.observer?.calling?.(binding, headers);
       const call = { signal, timeoutMs, header: headers, contextValues, watch };

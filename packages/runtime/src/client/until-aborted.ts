@@ -1,6 +1,6 @@
 import type { ConnectError } from "@connectrpc/connect";
 import { canceled } from "../link/pending-reply.js";
-import { startTimer } from "../link/timer.js";
+import { checkSignal, startTimer } from "../link/timer.js";
 
 /** The time that is left for work. */
 export interface Deadline {
@@ -21,9 +21,10 @@ export function untilAborted<T>(
   start: () => Promise<T>,
   deadline?: Deadline,
 ): Promise<T> {
-  if (!signal && !deadline) {
+  if (signal === undefined && !deadline) {
     return start();
   }
+  checkSignal(signal);
   return new Promise((resolve, reject) => {
     const abort = () => giveUp(canceled(signal));
     if (signal?.aborted) {

@@ -6,7 +6,7 @@ import type { Link } from "../link/link.js";
 import type { StoredMessage } from "../link/stored-message.js";
 import { openReader } from "../link/stream-reader.js";
 import { isStatus, statusOfHeaders } from "../message/status.js";
-import type { ServiceBinding } from "../schema/binding.js";
+import { durableMethods, type ServiceBinding } from "../schema/binding.js";
 import { type CallName, parseCallSubject } from "../schema/call-id.js";
 import { entrySubjectOf, methodNameOf, queueSubjectOfDue } from "../schema/call-subjects.js";
 import { attemptsOf, errorOf } from "./dead-letters.js";
@@ -100,9 +100,7 @@ function startTime(ms: number): Pick<FirstOf, "start_time"> {
 
 /** Up to where requests were given to workers: those after it wait. */
 export async function deliveredUpTo(link: Link, service: ServiceBinding): Promise<number> {
-  const queues = [...service.methods.values()]
-    .filter(({ delivery }) => delivery === "durable")
-    .flatMap((method) => method.queues);
+  const queues = durableMethods(service).flatMap((method) => method.queues);
   const infos = await Promise.all(
     queues.map(({ consumer }) => consumerInfo(link, service.stream, consumer)),
   );

@@ -3,6 +3,7 @@ import type { Msg } from "@nats-io/nats-core";
 import { Discovery, discoverySubject, type InfoReply, microName } from "../schema/micro-names.js";
 import { isNoResponders, type Link } from "./link.js";
 import { denial, type Reply } from "./mux.js";
+import { checkTimeoutMs } from "./timer.js";
 
 /** How long answers of workers are waited for, in ms. */
 export const defaultTimeoutMs = 500;
@@ -18,6 +19,7 @@ export function gather(
   take: (message: Msg) => boolean,
   quietMs = timeoutMs,
 ): Promise<void> {
+  checkTimeoutMs(timeoutMs);
   const endsAt = Date.now() + timeoutMs;
   return new Promise((resolve, reject) => {
     if (!link.connected) {

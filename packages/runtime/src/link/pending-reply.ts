@@ -4,6 +4,7 @@ import { causedError } from "../message/caused-error.js";
 import { neverRan, neverRanCopy, permanent } from "../message/error-marks.js";
 import { isHeartbeat } from "../message/frame.js";
 import { type HeaderBlock, headerSize } from "../message/header.js";
+import { isConnectError, textOf } from "../message/thrown.js";
 import type { Link } from "./link.js";
 import { denial, type Reply, type Route } from "./mux.js";
 import { silentBeats } from "./pulse.js";
@@ -44,12 +45,21 @@ interface WorkerRequest {
   readonly cancelSubject: string;
 }
 
-/** The error of a call whose caller's signal fired: what it was aborted with, or Canceled. */
-export function canceled(signal: AbortSignal | undefined): ConnectError {
+/**
+ * The error of a call whose caller's signal fired: what it was aborted with where that is a
+ * ConnectError, and otherwise Canceled, with the text of the reason.
+ */
+export function canceled(
+  signal: AbortSignal | undefined,
+  text = "the call was canceled",
+): ConnectError {
   const reason: unknown = signal?.reason;
-  return reason instanceof ConnectError
-    ? reason
-    : causedError("the call was canceled", Code.Canceled, reason);
+  if (isConnectError(reason)) {
+    return reason;
+  }
+  // One that was given none has an AbortError of the platform, which says no more.
+  const isGiven = signal?.aborted && (reason as Partial<Error> | null)?.name !== "AbortError";
+  return causedError(isGiven ? `${text}: ${textOf(reason)}` : text, Code.Canceled, reason);
 }
 
 /** A request that is younger than this is not asked for again, in ms: its reply may well be on its way. */

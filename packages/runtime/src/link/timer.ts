@@ -8,6 +8,14 @@ export function checkTimeoutMs(timeoutMs: number | undefined, name = "timeoutMs"
   }
 }
 
+/** Throws InvalidArgument for what is no signal: an AbortController, say. */
+export function checkSignal(signal: AbortSignal | undefined): void {
+  if (signal !== undefined && typeof signal?.addEventListener !== "function") {
+    const text = "signal is no AbortSignal: give the signal of the AbortController";
+    throw new ConnectError(text, Code.InvalidArgument);
+  }
+}
+
 /** The longest time that setTimeout takes, in ms: 24.8 days. It takes more for 1 ms. */
 const longestMs = 2 ** 31 - 1;
 

@@ -9,7 +9,7 @@ type Marked = { readonly [key: symbol]: unknown };
 
 /** Marks an error; one that cannot be changed is copied. */
 function mark(error: ConnectError, key: symbol, value: unknown): ConnectError {
-  const marked = Object.isExtensible(error) ? error : copy(error);
+  const marked = Object.isExtensible(error) ? error : copy(ConnectError.from(error));
   return Object.defineProperty(marked, key, { value, configurable: true });
 }
 

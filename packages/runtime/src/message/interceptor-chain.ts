@@ -1,10 +1,12 @@
 import type { DescMessage, MessageInitShape, MessageShape } from "@bufbuild/protobuf";
-import type {
-  Interceptor,
-  StreamRequest,
-  StreamResponse,
-  UnaryRequest,
-  UnaryResponse,
+import {
+  Code,
+  ConnectError,
+  type Interceptor,
+  type StreamRequest,
+  type StreamResponse,
+  type UnaryRequest,
+  type UnaryResponse,
 } from "@connectrpc/connect";
 import { normalize } from "./codec.js";
 
@@ -16,6 +18,16 @@ export type AnyResponse = UnaryResponse | StreamResponse;
 
 /** The function that an interceptor passes a request on to. */
 export type Next = (request: AnyRequest) => Promise<AnyResponse>;
+
+/** The option `interceptors`. Throws InvalidArgument for what is no list of functions. */
+export function listOf(interceptors: readonly Interceptor[] | undefined): readonly Interceptor[] {
+  const all = interceptors ?? [];
+  if (!Array.isArray(all) || all.some((each) => typeof each !== "function")) {
+    const text = "interceptors must be a list of functions: [interceptor]";
+    throw new ConnectError(text, Code.InvalidArgument);
+  }
+  return all;
+}
 
 /** Interceptors around the last step of a call, the first outermost. */
 export function chain(interceptors: readonly Interceptor[], last: Next): Next {

@@ -35,7 +35,7 @@ export class ReceivedHeaders {
       // The last part takes all that is left: one that may fail is tried for each of many digits.
       const [, code, description] = /^NATS\/1\.0 +(\d+)(.*)$/s.exec(text.slice(0, end)) ?? [];
       this.code = Number(code ?? 0);
-      this.description = description?.trim() ?? "";
+      this.description = description ? trim(description) : "";
     }
     let count = 0;
     // Of the line, or a later one: where there is none, it is looked for once.
@@ -48,7 +48,7 @@ export class ReceivedHeaders {
       }
       // A line without a colon is none.
       if (colon > start && colon < end) {
-        const wrong = this.add(text.slice(start, colon), text.slice(colon + 1, end).trim());
+        const wrong = this.add(text.slice(start, colon), trim(text.slice(colon + 1, end)));
         defect ??= wrong && `line ${count} of its headers has ${wrong}`;
       }
     }
@@ -109,6 +109,11 @@ export class ReceivedHeaders {
     this.values.push(value);
     return undefined;
   }
+}
+
+/** Without the spaces at its ends that `Headers` takes off: U+00A0 and others are of the value. */
+function trim(value: string): string {
+  return value.replace(/^[\t\n\r ]+|[\t\n\r ]+$/g, "");
 }
 
 function endOfLine(text: string, start: number): number {

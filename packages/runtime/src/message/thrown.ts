@@ -27,7 +27,7 @@ export function textOf(thrown: unknown): string {
 }
 
 /** ConnectError.from(), for what was thrown by others. Never throws. */
-export function toConnectError(thrown: unknown): ConnectError {
-  const otherwise = causedError(textOf(thrown), Code.Unknown, thrown);
-  return attempt(() => ConnectError.from(thrown), otherwise);
+export function toConnectError(thrown: unknown, code = Code.Unknown): ConnectError {
+  const otherwise = causedError(textOf(thrown), code, thrown);
+  return attempt(() => ConnectError.from(thrown, code), otherwise);
 }

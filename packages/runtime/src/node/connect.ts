@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import { Code } from "@connectrpc/connect";
+import { Code, ConnectError } from "@connectrpc/connect";
 import type { NodeConnectionOptions } from "@nats-io/transport-node";
 import {
   type Connection,
@@ -52,6 +52,11 @@ export async function connectWith(
   options: ConnectOptions = {},
 ): Promise<Connection> {
   const { nats: natsOptions = {}, env, ...connectionOptions } = options;
+  if (Object(options) !== options || Object(natsOptions) !== natsOptions || "servers" in options) {
+    const text =
+      'connect: give the address as nats: { servers: "nats://host:port" }, or in NATS_URL';
+    throw new ConnectError(text, Code.InvalidArgument);
+  }
   const environment = env ?? (await readEnvironment());
   const { inboxPrefix: given } = options;
   const settings = readSettings(environment, {

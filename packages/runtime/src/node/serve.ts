@@ -52,7 +52,7 @@ export async function serve<S extends DescService>(
   }
   const connection = options.connection ?? (await connectWith(undefined, { observer }));
   const closeOwn = async () => {
-    if (!options.connection) {
+    if (connection !== options.connection) {
       await connection.close();
     }
   };

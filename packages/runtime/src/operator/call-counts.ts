@@ -1,9 +1,11 @@
+import { Code, ConnectError } from "@connectrpc/connect";
 import { countPlace, endAt, type Place, rangeOf, readPlace } from "../ledger/call-places.js";
 import { countCalls, oldestQueued } from "../ledger/queues.js";
 import type { Link } from "../link/link.js";
 import type { CallOutcome } from "../link/observer.js";
+import { checkTimeoutMs } from "../link/timer.js";
 import { until } from "../link/until.js";
-import type { MethodBinding, ServiceBinding } from "../schema/binding.js";
+import { durableMethods, type MethodBinding, type ServiceBinding } from "../schema/binding.js";
 import { methodNameOf } from "../schema/call-subjects.js";
 
 /** How many calls of a method are in which state. */
@@ -56,16 +58,20 @@ const entriesAtOnce = 4096;
 /** What ended in a time, of one method. */
 type Tally = Record<CallOutcome | "accepted", number>;
 
-/** Counts the calls of the durable methods of a service. */
+/** Counts the calls of the durable methods of a service. Throws InvalidArgument for an impossible option. */
 export async function countAll(
   link: Link,
   service: ServiceBinding,
   { windowMs = 300_000, maxEntries = 20_000 }: CountOptions,
 ): Promise<CallCounts[]> {
+  checkTimeoutMs(windowMs, "windowMs");
+  if (!(maxEntries >= 1)) {
+    const text = `maxEntries is ${String(maxEntries)}, and must be a number of 1 or more`;
+    throw new ConnectError(text, Code.InvalidArgument);
+  }
   const now = link.clock.nowMs;
   const { tallies, sinceMs } = await readRecent(link, service, now - windowMs, maxEntries);
-  const durable = [...service.methods.values()].filter(({ delivery }) => delivery === "durable");
-  const counts = durable.map((method) =>
+  const counts = durableMethods(service).map((method) =>
     countMethod(link, method, tallies.get(method.desc.name), sinceMs),
   );
   const windowed = now - sinceMs;
@@ -85,7 +91,7 @@ async function readRecent(
   const tallies = new Map<string, Tally>();
   const range = await until(link, () => rangeOf(link, service, "log", undefined));
   const reader = range && readPlace(link, service, "log", {}, range);
-  let left = Math.max(1, maxEntries);
+  let left = maxEntries;
   let sinceMs = wantedMs;
   while (reader) {
     const entries = await until(link, () =>

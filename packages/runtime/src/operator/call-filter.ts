@@ -1,7 +1,7 @@
 import { Code, ConnectError } from "@connectrpc/connect";
 import type { CallPattern, Place, PlacedCall } from "../ledger/call-places.js";
 import type { CallStateName } from "../ledger/status-fold.js";
-import { methodNamed, type ServiceBinding } from "../schema/binding.js";
+import { durableMethods, type MethodBinding, type ServiceBinding } from "../schema/binding.js";
 import { checkCallId, checkOwner, nameCall } from "../schema/call-id.js";
 
 /** Which calls are wanted. Default: all. Each field that is given narrows it further. */
@@ -69,6 +69,9 @@ export class Selection {
   /** Throws InvalidArgument for what no call can be. */
   constructor(service: ServiceBinding, filter: CallFilter) {
     const { states, method, owner, callId, callIdPrefix = "", since, until, contains } = filter;
+    if (states !== undefined && !Array.isArray(states)) {
+      throw invalid('states must be a list, such as ["failed"]');
+    }
     const wrong = states?.find((state) => !callStates.includes(state));
     if (wrong !== undefined) {
       throw invalid(`there is no state "${wrong}": it is one of ${callStates.join(", ")}`);
@@ -119,13 +122,24 @@ export class Selection {
   }
 }
 
-/** The durable method with a name. Throws InvalidArgument. */
-export function durableMethod(service: ServiceBinding, name: string) {
-  const method = methodNamed(service, name) ?? service.methods.get(name);
-  if (method?.delivery !== "durable") {
-    throw invalid(`${service.desc.typeName} has no durable method ${name}`);
+/** The durable method with a name, as the .proto writes it or as the client does. Throws InvalidArgument. */
+export function durableMethod(service: ServiceBinding, name: string): MethodBinding {
+  const all = durableMethods(service);
+  const method = all.find(({ desc }) => desc.name === name || desc.localName === name);
+  if (!method) {
+    const names = all.map(({ desc }) => desc.name).join(", ") || "none";
+    throw invalid(`${service.desc.typeName} has no durable method "${name}": it has ${names}`);
   }
   return method;
+}
+
+/**
+ * The name of a method in the subjects of dead letters; that of one which the schema lacks is taken
+ * as it is. Throws InvalidArgument for what is no name.
+ */
+export function letterMethod(service: ServiceBinding, name: string): string {
+  const isStray = /^\w+$/.test(name) && !service.methods.has(name);
+  return isStray ? name : durableMethod(service, name).desc.name;
 }
 
 function tokensOf(callId: string): CallPattern {
@@ -144,10 +158,11 @@ function sessionOf(prefix: string): CallPattern {
 }
 
 function timeOf(what: string, time: Date | undefined): number | undefined {
-  if (time !== undefined && Number.isNaN(Number(time))) {
+  const ms = time === undefined ? undefined : Number(time);
+  if (Number.isNaN(ms)) {
     throw invalid(`${what} is no time`);
   }
-  return time && Number(time);
+  return ms;
 }
 
 function invalid(text: string): ConnectError {

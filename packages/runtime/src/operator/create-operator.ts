@@ -17,7 +17,7 @@ import type { Link } from "../link/link.js";
 import { until } from "../link/until.js";
 import { countWorkers } from "../link/workers.js";
 import { bindService } from "../schema/bind-service.js";
-import type { ServiceBinding } from "../schema/binding.js";
+import { durableMethods, type ServiceBinding } from "../schema/binding.js";
 import { anyOwner, checkOwner, nameCall } from "../schema/call-id.js";
 import { actAs, lookAs } from "./act-as.js";
 import {
@@ -31,6 +31,7 @@ import { type CallCounts, type CountOptions, countAll } from "./call-counts.js";
 import {
   type CallFilter,
   durableMethod,
+  letterMethod,
   openStates,
   type PageOptions,
   Selection,
@@ -75,7 +76,7 @@ export interface QueueInfo {
 export interface Operator extends CallOperator {
   /**
    * Calls that failed for good, the oldest first. Throws InvalidArgument for an owner or an id
-   * that no call can have.
+   * that no call can have, and for a method that the service lacks and that has no dead letter.
    */
   deadLetters(filter?: DeadLetterFilter): AsyncIterable<DeadLetter>;
   /**
@@ -134,13 +135,18 @@ class ServiceOperator implements Operator {
     filter: DeadLetterFilter,
   ): AsyncGenerator<DeadLetter, void, undefined> {
     const { link, service } = this;
-    const { method = "*", owner, callId } = filter;
-    const its = owner === undefined ? "*" : checkOwner(owner);
-    const call = callId === undefined ? `${its}.>` : nameCall(its, callId).suffix;
+    const { method, owner, callId } = filter;
+    // Of a method that the schema has no more there may be letters: see buryStrays().
+    const its = method === undefined ? "*" : letterMethod(service, method);
+    const whose = owner === undefined ? "*" : checkOwner(owner);
+    const call = callId === undefined ? `${whose}.>` : nameCall(whose, callId).suffix;
     for (let from = 1; ; ) {
-      const next = () => nextDeadLetter(link, service, `${method}.${call}`, from);
+      const next = () => nextDeadLetter(link, service, `${its}.${call}`, from);
       const stored = await lookAs("see dead letters", () => until(link, next));
       if (!stored) {
+        if (from === 1 && method !== undefined) {
+          durableMethod(service, method);
+        }
         return;
       }
       from = stored.sequence + 1;
@@ -207,11 +213,16 @@ class ServiceOperator implements Operator {
   ): Promise<BulkProgress> {
     const { link, service } = this;
     const states = act === "cancel" ? openStates : (["failed"] as const);
-    const wrong = filter.states?.find((state) => !states.includes(state as never));
+    if (!["cancel", "replay", "discard"].includes(act) || Object(filter) !== filter) {
+      const text = `there is no act "${act}" with this filter: cancel, replay or discard, and {} for all calls`;
+      throw new ConnectError(text, Code.InvalidArgument);
+    }
+    const wanted = filter.states?.length ? filter.states : states;
+    const selection = new Selection(service, { ...filter, states: wanted });
+    const wrong = selection.states.find((state) => !states.includes(state as never));
     if (wrong) {
       throw new ConnectError(`${act} has no use for calls that are ${wrong}`, Code.InvalidArgument);
     }
-    const selection = new Selection(service, { ...filter, states: filter.states ?? states });
     return await actAs(`${act} calls`, () =>
       actOnAll(link, service, selection, (placed) => this.actOn(act, placed), options),
     );
@@ -236,12 +247,12 @@ class ServiceOperator implements Operator {
   }
 
   async pause(method: string, until = forEver): Promise<void> {
-    if (!(until.getTime() > Date.now())) {
-      const text = `a pause ends later than now: ${until.toJSON()} is no such time`;
+    if (!(Number(until) > Date.now())) {
+      const text = `a pause ends later than now: ${String(until)} is no such time`;
       throw new ConnectError(text, Code.InvalidArgument);
     }
     const its = durableMethod(this.service, method);
-    await actAs("pause a method", () => pauseMethod(this.link, its, until));
+    await actAs("pause a method", () => pauseMethod(this.link, its, new Date(until)));
   }
 
   async resume(method: string): Promise<void> {
@@ -253,7 +264,7 @@ class ServiceOperator implements Operator {
     const { link, service } = this;
     const counts = await countWorkers(link, service);
     const infos: QueueInfo[] = [];
-    for (const method of [...service.methods.values()].filter((m) => m.delivery === "durable")) {
+    for (const method of durableMethods(service)) {
       const { queued, running, isPulled, pausedUntil } = await countCalls(link, method);
       const { name } = method.desc;
       const workers = counts.get(name) ?? Number(isPulled);

@@ -2,7 +2,7 @@ import { tracedSubject } from "../link/domain.js";
 import { inboxRoot } from "../link/inbox.js";
 import { queueGroup } from "../link/link.js";
 import { importedReply } from "../message/frame.js";
-import type { MethodBinding, ServiceBinding } from "../schema/binding.js";
+import { durableMethods, type MethodBinding, type ServiceBinding } from "../schema/binding.js";
 import { directSpace } from "../schema/direct-space.js";
 import { describeInfrastructure } from "../schema/infrastructure.js";
 import { discoverySubject, microName, type Verb } from "../schema/micro-names.js";
@@ -285,10 +285,6 @@ export function observer(service: ServiceBinding): Rights {
     ],
     subscribe: [],
   };
-}
-
-function durableMethods(service: ServiceBinding): MethodBinding[] {
-  return [...service.methods.values()].filter(({ delivery }) => delivery === "durable");
 }
 
 function inGroup(subject: string): string {

@@ -8,10 +8,11 @@ const sound = /* @__PURE__ */ new WeakSet<DescService>();
 /**
  * Tells where a service and its methods lie on NATS.
  *
- * Throws a ConnectError with Code.InvalidArgument when an option is
- * contradictory or impossible. The generator refuses such a .proto already.
+ * Throws a ConnectError with Code.InvalidArgument for what is no service, and when an option
+ * is contradictory or impossible. The generator refuses such a .proto already.
  */
 export function bindService(desc: DescService): ServiceBinding {
+  const binding = bindingOf(desc);
   if (!sound.has(desc)) {
     const problem = checkService(desc)[0];
     if (problem) {
@@ -22,5 +23,5 @@ export function bindService(desc: DescService): ServiceBinding {
     }
     sound.add(desc);
   }
-  return bindingOf(desc);
+  return binding;
 }

@@ -1,6 +1,6 @@
 import { type DescMethod, type DescService, getOption } from "@bufbuild/protobuf";
 import { type Duration, durationMs } from "@bufbuild/protobuf/wkt";
-import { Code } from "@connectrpc/connect";
+import { Code, ConnectError } from "@connectrpc/connect";
 import {
   method as methodOption,
   Resume,
@@ -119,11 +119,18 @@ const bindings = new WeakMap<DescService, ServiceBinding>();
 
 /**
  * Tells where a service and its methods lie on NATS. Its options are taken as they are: the
- * generator has checked them, and so have workers and operators, by `bindService()`.
+ * generator has checked them, and so have workers and operators, by `bindService()`. Throws
+ * InvalidArgument for what is no service.
  */
 export function bindingOf(desc: DescService): ServiceBinding {
   let binding = bindings.get(desc);
   if (!binding) {
+    if ((desc as DescService | undefined)?.kind !== "service") {
+      throw new ConnectError(
+        "this is no service: give what a generated package exports by its name, such as PdfService",
+        Code.InvalidArgument,
+      );
+    }
     binding = createBinding(desc);
     bindings.set(desc, binding);
   }
@@ -134,6 +141,11 @@ export function bindingOf(desc: DescService): ServiceBinding {
 export function bindMethod(desc: DescMethod): MethodBinding {
   // bindingOf() puts every method of the service into the map.
   return bindingOf(desc.parent).methods.get(desc.localName) as MethodBinding;
+}
+
+/** The durable methods of a service. */
+export function durableMethods({ methods }: ServiceBinding): MethodBinding[] {
+  return [...methods.values()].filter(({ delivery }) => delivery === "durable");
 }
 
 /** The method of a name as a .proto and subjects have it; undefined when the schema lacks it. */

@@ -28,7 +28,7 @@ export function checkCallId(callId: string): string {
   if (typeof callId !== "string" || !token.test(callId)) {
     const wrong = `${callId}`.match(/[^A-Za-z0-9_=+@:-]/u)?.[0];
     throw new ConnectError(
-      `call id ${JSON.stringify(callId)} must be 1 to 128 letters, digits or any of _ = + @ : -${wrong === undefined ? "" : `, without ${JSON.stringify(wrong)}`}`,
+      `call id ${typeof callId === "string" ? JSON.stringify(callId) : `of type ${typeof callId}`} must be 1 to 128 letters, digits or any of _ = + @ : -${wrong === undefined ? "" : `, without ${JSON.stringify(wrong)}`}`,
       Code.InvalidArgument,
     );
   }

@@ -1,5 +1,5 @@
 import { nanos } from "@nats-io/nats-core";
-import type { MethodBinding, Queue, ServiceBinding } from "./binding.js";
+import { durableMethods, type MethodBinding, type Queue, type ServiceBinding } from "./binding.js";
 import { bucketStream } from "./object-name.js";
 
 /**
@@ -62,7 +62,7 @@ const dueAckWaitMs = 5_000;
 
 /** Tells what a service needs, as its schema says. */
 export function describeInfrastructure(service: ServiceBinding): Infrastructure {
-  const durable = [...service.methods.values()].filter((m) => m.delivery === "durable");
+  const durable = durableMethods(service);
   const payloads = payloadStream(service);
   if (durable.length === 0) {
     return { streams: [], payloads, consumers: [] };

@@ -1,4 +1,5 @@
 import type { DescService } from "@bufbuild/protobuf";
+import { Code, ConnectError } from "@connectrpc/connect";
 
 /** Names of NATS micro (ADR-32) and the metadata that jetrpc adds to its replies. */
 export const Discovery = {
@@ -32,8 +33,17 @@ export function discoverySubject(verb: Verb, name?: string, id?: string): string
   return ["$SRV", verb, name, id].filter((token) => token !== undefined).join(".");
 }
 
-/** Name of a service in NATS micro, which allows no dots. */
+/**
+ * Name of a service in NATS micro, which allows no dots. Throws InvalidArgument for what is no
+ * full name of a service.
+ */
 export function microName(typeName: DescService["typeName"]): string {
+  if (typeof typeName !== "string" || !/^[a-z_]\w*(\.[a-z_]\w*)*$/i.test(typeName)) {
+    throw new ConnectError(
+      `${JSON.stringify(typeName)} is no name of a service: give its full name, such as pdf.v1.PdfService`,
+      Code.InvalidArgument,
+    );
+  }
   return typeName.replaceAll(".", "_");
 }
 

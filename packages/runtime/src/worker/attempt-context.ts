@@ -6,8 +6,6 @@ import { type DurableHandlerContext, LazyHandlerContext, type ProgressReport } f
 /** Shortest time between two reports of progress, in ms. */
 const progressIntervalMs = 250;
 
-const ended = new ConnectError("the call has ended", Code.Canceled);
-
 /** The attempt that a context is of. */
 export interface Attempt {
   readonly callId: string;
@@ -79,7 +77,7 @@ export class AttemptContext extends LazyHandlerContext implements DurableHandler
     this.hasEnded = true;
     clearTimeout(this.progressTimer);
     this.pending = undefined;
-    this.abort(ended);
+    this.abort();
   }
 }
 

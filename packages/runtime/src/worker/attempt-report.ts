@@ -67,7 +67,8 @@ export class AttemptReporter {
     const { running } = this;
     const { stats } = this.served;
     if ("error" in verdict) {
-      context?.abort(verdict.error);
+      // As in Connect, with what the handler threw.
+      context?.abort(verdict.kind === "expire" ? verdict.error : thrown);
     }
     switch (verdict.kind) {
       case "retry":

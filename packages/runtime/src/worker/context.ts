@@ -181,8 +181,11 @@ export class LazyHandlerContext implements HandlerContext {
     this.abort(new ConnectError("the deadline is over", Code.DeadlineExceeded));
   }
 
-  /** Fires the signal, at the end of every call. The first reason counts. */
-  abort(reason: unknown): void {
+  /**
+   * Fires the signal, at the end of every call; as in Connect with an AbortError when it has
+   * ended well, and otherwise with what ended it. The first reason counts.
+   */
+  abort(reason?: unknown): void {
     this.stopTimer?.();
     if (!this.isAborted) {
       this.isAborted = true;

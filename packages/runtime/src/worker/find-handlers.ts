@@ -2,7 +2,7 @@ import type { DescMethod, DescService } from "@bufbuild/protobuf";
 import { Code, ConnectError } from "@connectrpc/connect";
 import { bindService } from "../schema/bind-service.js";
 import type { MethodBinding } from "../schema/binding.js";
-import { checkHandlers, isPlain } from "../schema/handlers.js";
+import { checkHandlers, isPlain, methodNames } from "../schema/handlers.js";
 import type { AnyHandler } from "./handler.js";
 
 /**
@@ -32,7 +32,7 @@ export function findHandlers(
   }
   if (handlers.size === 0) {
     throw new ConnectError(
-      `the worker implements no method of ${service.typeName}: it needs at least one of ${service.methods.map((m) => m.localName).join(", ")}`,
+      `the worker implements no method of ${service.typeName}, which has ${methodNames(service)}`,
       Code.InvalidArgument,
     );
   }

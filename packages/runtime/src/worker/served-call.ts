@@ -1,5 +1,5 @@
 import type { DescMessage, MessageInitShape } from "@bufbuild/protobuf";
-import { Code, ConnectError } from "@connectrpc/connect";
+import type { ConnectError } from "@connectrpc/connect";
 import type { Msg } from "@nats-io/nats-core";
 import type { Link } from "../link/link.js";
 import type { Watch } from "../link/observer.js";
@@ -17,9 +17,6 @@ import { isThenable } from "./steps.js";
 import { watchedHandler } from "./watched-handler.js";
 
 const nothing = new Uint8Array(0);
-
-/** Why the signal of a call fires that has ended. */
-export const callEnded = new ConnectError("the call has ended", Code.Canceled);
 
 /** A direct call in a worker. */
 export interface ServedCall {
@@ -142,17 +139,18 @@ export class ServedUnaryCall implements ServedCall {
   private failed(thrown: unknown): void {
     if (!this.hasEnded) {
       this.fail(callerError(thrown, this.served, this.watch));
+      this.context.abort(thrown);
     }
   }
 
   private ended(): void {
     this.served.stats.ended(this.beganAt);
-    this.end(callEnded);
+    this.end();
   }
 
-  private end(reason: ConnectError): void {
+  private end(reason?: ConnectError): void {
     this.hasEnded = true;
-    this.watch?.end(reason === callEnded ? undefined : reason);
+    this.watch?.end(reason);
     this.context.abort(reason);
   }
 

@@ -12,11 +12,14 @@ import { addKind } from "../message/method-kind.js";
 import { encodeStatus } from "../message/status.js";
 import { directSpace } from "../schema/direct-space.js";
 import type { DirectHandlerContext } from "./context.js";
-import { callEnded, createContext, type ServedCall } from "./served-call.js";
+import { createContext, type ServedCall } from "./served-call.js";
 import { callerError, reportUnsent, type ServedMethod } from "./served-method.js";
 import { watchedHandler } from "./watched-handler.js";
 
 const nothing = new Uint8Array(0);
+
+/** Ends what is read or written after the end of the call. */
+const ended = new ConnectError("the call has ended", Code.Canceled);
 
 /** A streaming direct call: it stays with the worker that took its request. */
 export class ServedStream extends StreamSide<MessageShape<DescMessage>> implements ServedCall {
@@ -62,10 +65,11 @@ export class ServedStream extends StreamSide<MessageShape<DescMessage>> implemen
       await this.respond();
       await this.publishLast();
     } catch (thrown) {
+      this.context.abort(thrown);
       await this.fail(callerError(thrown, this.served, this.watch));
     } finally {
       this.served.stats.ended(beganAt);
-      this.end(callEnded);
+      this.end();
     }
   }
 
@@ -211,14 +215,14 @@ export class ServedStream extends StreamSide<MessageShape<DescMessage>> implemen
     }
   }
 
-  private end(reason: ConnectError): void {
+  private end(reason?: ConnectError): void {
     if (!this.hasEnded) {
       this.hasEnded = true;
-      this.watch?.end(reason === callEnded ? undefined : reason);
+      this.watch?.end(reason);
       this.peer = undefined;
       this.context.abort(reason);
-      this.outflow.fail(reason);
-      this.inflow.abort(reason);
+      this.outflow.fail(reason ?? ended);
+      this.inflow.abort(reason ?? ended);
     }
   }
 }
