@@ -279,8 +279,10 @@ describe("a list of calls", () => {
     await (await nats.client()).do.submit({ text: "y" });
     const wrong: CallFilter[] = [
       { states: ["done" as "failed"] },
+      { states: "failed" as never },
       { method: "Get" },
       { method: "Nothing" },
+      { method: "*" },
       { owner: "a.b" },
       { callId: "a b" },
       { callId: "a", callIdPrefix: "a" },
@@ -289,6 +291,14 @@ describe("a list of calls", () => {
     for (const filter of wrong) {
       expect(await failureOf(owner.listCalls(filter))).toMatchObject({
         code: Code.InvalidArgument,
+      });
+    }
+    const unknown = await failureOf(owner.listCalls({ method: "Doo" }));
+    expect(unknown.rawMessage).toContain('no durable method "Doo": it has Do, Limited,');
+    for (const option of ["windowMs", "maxEntries"]) {
+      expect(await failureOf(owner.countCalls({ [option]: Number.NaN }))).toMatchObject({
+        code: Code.InvalidArgument,
+        rawMessage: expect.stringMatching(`^${option} is NaN, and must be a number`),
       });
     }
     const { nextPageToken } = await owner.listCalls({}, { pageSize: 1 });

@@ -15,6 +15,7 @@ import { TestService } from "./gen/test/v1/test_pb.js";
 import { microSchemas } from "./micro-schemas.js";
 import {
   collect,
+  failureOf,
   gate,
   listedServices,
   patientDrain,
@@ -202,6 +203,19 @@ describe("describeService", () => {
       rawMessage: expect.stringContaining("no.such.Service"),
     });
   });
+});
+
+test.each(["a b", "*", ">", "", "a..b", undefined])("%j is no name of a service", async (name) => {
+  const connection = await nats.connect();
+  for (const ask of [checkHealth, describeService]) {
+    expect(await failureOf(ask(connection, name as string))).toMatchObject({
+      code: Code.InvalidArgument,
+      rawMessage: expect.stringContaining(`${JSON.stringify(name)} is no name of a service`),
+    });
+  }
+  const timeoutMs = Number.NaN;
+  const wait = await failureOf(checkHealth(connection, TestService.typeName, { timeoutMs }));
+  expect(wait.rawMessage).toContain("timeoutMs is NaN");
 });
 
 describe("checkHealth", () => {

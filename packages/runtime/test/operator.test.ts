@@ -145,9 +145,17 @@ describe("a dead letter", () => {
     expect(await names({ method: "Do" })).toEqual(["Do a one", "Do b one"]);
     expect(await names({ owner: "b", callId: "two" })).toEqual(["Picky b two"]);
     expect(await names({ callId: "one" })).toEqual(["Do a one", "Do b one"]);
+    expect(await names({ method: "picky" })).toEqual(["Picky b two"]);
+    expect(await names({ method: "Urgent" })).toEqual([]);
     // A wildcard would be the letters of others.
     for (const filter of [{ owner: "*" }, { owner: "b._" }, { callId: "*" }, { callId: "a b" }]) {
       expect(await failureOf(names(filter))).toMatchObject({ code: Code.InvalidArgument });
+    }
+    for (const method of ["*", ">", "Do.a", "Doo", "Get", "get", ""]) {
+      expect(await failureOf(names({ method }))).toMatchObject({
+        code: Code.InvalidArgument,
+        rawMessage: `test.v1.TestService has no durable method "${method}": it has Do, Limited, Count, Resume, Global, Urgent, Picky`,
+      });
     }
   });
 

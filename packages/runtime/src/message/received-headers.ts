@@ -111,9 +111,20 @@ export class ReceivedHeaders {
   }
 }
 
-/** Without the spaces at its ends that `Headers` takes off: U+00A0 and others are of the value. */
+/** All that `Headers` takes off at the ends of a value: U+00A0 and others are of the value. */
+const spaces = "\t\n\r ";
+
+/** A pattern would take the square of their number where many are in the middle. */
 function trim(value: string): string {
-  return value.replace(/^[\t\n\r ]+|[\t\n\r ]+$/g, "");
+  let start = 0;
+  let end = value.length;
+  while (start < end && spaces.includes(value[start] as string)) {
+    start++;
+  }
+  while (end > start && spaces.includes(value[end - 1] as string)) {
+    end--;
+  }
+  return value.slice(start, end);
 }
 
 function endOfLine(text: string, start: number): number {
