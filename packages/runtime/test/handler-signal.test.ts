@@ -117,7 +117,9 @@ test("what a generator of requests throws is the error that Connect makes of it"
   await nats.worker({
     ...handlers,
     async *chat(requests) {
-      yield* requests;
+      for await (const { text } of requests) {
+        yield { text };
+      }
     },
   });
   const { transport } = await nats.connect({ as: "client" });

@@ -189,8 +189,8 @@ test("a handler that the service lacks is refused", async () => {
 
 test("the progress of a direct call, which nobody can follow, is refused by its name", async () => {
   const worker = await nats.worker({
-    get: (_, context) => {
-      context.progress({ done: 1 });
+    get: (_, { progress }) => {
+      progress({ done: 1 });
       return {};
     },
   });

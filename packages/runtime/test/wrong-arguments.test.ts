@@ -40,7 +40,7 @@ const attempts: [string, string, (given: Given) => unknown][] = [
     [
       `startWorker(${service})`,
       "this is no service",
-      ({ connection }) => startWorker(wrong(service), {}, connection),
+      ({ connection }) => startWorker(wrong(service), wrong({}), connection),
     ],
     [
       `createOperator(${service})`,
@@ -195,10 +195,20 @@ test("permanent() of a text is an error that is not attempted again", async () =
   expect(runs).toBe(1);
 });
 
+const unreadable = new Proxy(
+  {},
+  {
+    get() {
+      throw new Error("not to be read");
+    },
+  },
+);
+
 test.each([
   ["a text", "stop", "the call was canceled: stop"],
   ["an Error", new Error("not needed"), "the call was canceled: not needed"],
   ["none", undefined, "the call was canceled"],
+  ["what cannot be read", unreadable, "the call was canceled: what was thrown has no text"],
 ])("a call that is aborted with %s tells it", async (_, reason, rawMessage) => {
   await nats.worker({ get: () => ({}), down: async function* () {} });
   const client = await nats.client();

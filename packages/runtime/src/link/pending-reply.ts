@@ -4,7 +4,7 @@ import { causedError } from "../message/caused-error.js";
 import { neverRan, neverRanCopy, permanent } from "../message/error-marks.js";
 import { isHeartbeat } from "../message/frame.js";
 import { type HeaderBlock, headerSize } from "../message/header.js";
-import { isConnectError, textOf } from "../message/thrown.js";
+import { attempt, isConnectError, textOf } from "../message/thrown.js";
 import type { Link } from "./link.js";
 import { denial, type Reply, type Route } from "./mux.js";
 import { silentBeats } from "./pulse.js";
@@ -58,7 +58,8 @@ export function canceled(
     return reason;
   }
   // One that was given none has an AbortError of the platform, which says no more.
-  const isGiven = signal?.aborted && (reason as Partial<Error> | null)?.name !== "AbortError";
+  const name = attempt(() => (reason as Error).name, undefined);
+  const isGiven = signal?.aborted && name !== "AbortError";
   return causedError(isGiven ? `${text}: ${textOf(reason)}` : text, Code.Canceled, reason);
 }
 

@@ -43,8 +43,8 @@ export class AttemptContext extends LazyHandlerContext implements DurableHandler
     return this.owner.number;
   }
 
-  /** Sends the first report at once and then at most one in each interval. */
-  progress(report: ProgressReport): void {
+  /** Sends the first report at once and then at most one in each interval. A handler may take it out of its context. */
+  readonly progress = (report: ProgressReport): void => {
     const pending = checkReport(report);
     if (this.hasEnded) {
       return;
@@ -56,7 +56,7 @@ export class AttemptContext extends LazyHandlerContext implements DurableHandler
     } else {
       this.progressTimer ??= setTimeout(() => this.flushProgress(), wait);
     }
-  }
+  };
 
   flushProgress(): void {
     clearTimeout(this.progressTimer);

@@ -212,10 +212,10 @@ export class DirectHandlerContext extends LazyHandlerContext implements DurableH
     return 0;
   }
 
-  progress(_report: ProgressReport): void {
-    throw new ConnectError(
-      `${this.method.toString()} is a direct method, whose progress nobody can follow: leave out progress(), or make it durable by (jetrpc.v1.method).delivery`,
-      Code.FailedPrecondition,
-    );
+  get progress(): (report: ProgressReport) => void {
+    const text = `${this.method.toString()} is a direct method, whose progress nobody can follow: leave out progress(), or make it durable by (jetrpc.v1.method).delivery`;
+    return () => {
+      throw new ConnectError(text, Code.FailedPrecondition);
+    };
   }
 }
