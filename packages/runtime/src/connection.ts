@@ -11,7 +11,7 @@ import type { CreateObserver } from "./link/observer.js";
 import { checkTimeoutMs } from "./link/timer.js";
 import { within } from "./link/within.js";
 import { type MessageLimitOptions, type MessageLimits, messageLimits } from "./message/codec.js";
-import { listOf } from "./message/interceptor-chain.js";
+import { checkInterceptors } from "./message/interceptor-chain.js";
 import type { Sha256 } from "./message/sha256.js";
 import { latePayloads } from "./objects/late-payloads.js";
 import { anyOwner } from "./schema/call-id.js";
@@ -140,8 +140,8 @@ export function openConnection(
 ): Connection {
   checkServer(nats);
   const limits = messageLimits(options);
-  const { defaultTimeoutMs, onWaiting } = options;
-  const interceptors = listOf(options.interceptors);
+  const { interceptors = [], defaultTimeoutMs, onWaiting } = options;
+  checkInterceptors(interceptors);
   checkTimeoutMs(defaultTimeoutMs, "defaultTimeoutMs");
   const link = new Link(
     nats,

@@ -113,6 +113,25 @@ describe("the signal of a handler", () => {
   });
 });
 
+test("a stream ends whose caller's onHeader() throws", async () => {
+  await nats.worker({
+    async *down(_request, context) {
+      watch(context);
+      for (;;) {
+        yield {};
+        await new Promise((resolve) => setTimeout(resolve, 5));
+      }
+    },
+  });
+  reasons.length = 0;
+  const onHeader = () => {
+    throw bug;
+  };
+  await expect(collect((await nats.client()).down({}, { onHeader }))).rejects.toBe(bug);
+  await until(() => reasons.length === 1);
+  expect(reasons[0]).toMatchObject({ code: Code.Canceled });
+});
+
 test("what a generator of requests throws is the error that Connect makes of it", async () => {
   await nats.worker({
     ...handlers,

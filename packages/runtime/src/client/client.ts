@@ -111,8 +111,11 @@ class ResponseIterator implements AsyncIterableIterator<Message, undefined> {
     this.messages = this.open(
       transport.stream(method, this.controller.signal, timeoutMs, headers, input, contextValues),
     );
-    // next() gives the error to whoever reads.
-    this.messages.catch(() => this.release());
+    // next() gives the error to whoever reads. It may be that of onHeader(), in a call that goes on.
+    this.messages.catch(() => {
+      this.release();
+      this.controller.abort();
+    });
   }
 
   [Symbol.asyncIterator](): this {

@@ -19,14 +19,12 @@ export type AnyResponse = UnaryResponse | StreamResponse;
 /** The function that an interceptor passes a request on to. */
 export type Next = (request: AnyRequest) => Promise<AnyResponse>;
 
-/** The option `interceptors`. Throws InvalidArgument for what is no list of functions. */
-export function listOf(interceptors: readonly Interceptor[] | undefined): readonly Interceptor[] {
-  const all = interceptors ?? [];
-  if (!Array.isArray(all) || all.some((each) => typeof each !== "function")) {
+/** Throws InvalidArgument for an option `interceptors` that is no list of functions. */
+export function checkInterceptors(interceptors: readonly Interceptor[] = []): void {
+  if (!Array.isArray(interceptors) || interceptors.some((each) => typeof each !== "function")) {
     const text = "interceptors must be a list of functions: [interceptor]";
     throw new ConnectError(text, Code.InvalidArgument);
   }
-  return all;
 }
 
 /** Interceptors around the last step of a call, the first outermost. */

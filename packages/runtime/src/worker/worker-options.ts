@@ -1,5 +1,6 @@
 import { Code, ConnectError, type Interceptor } from "@connectrpc/connect";
 import type { MessageLimitOptions } from "../message/codec.js";
+import { checkInterceptors } from "../message/interceptor-chain.js";
 import type { Logger } from "./logger.js";
 
 /** Options of a worker. */
@@ -37,12 +38,14 @@ export interface WorkerOptions extends MessageLimitOptions {
   logger?: Logger | undefined;
 }
 
-/** Throws InvalidArgument for a number that is impossible. */
+/** Throws InvalidArgument for an option that is impossible. */
 export function checkOptions({
   concurrency = 1,
   directConcurrency = 1,
   drainTimeoutMs = 0,
+  interceptors,
 }: WorkerOptions) {
+  checkInterceptors(interceptors);
   for (const [name, value] of Object.entries({ concurrency, directConcurrency })) {
     if (!Number.isSafeInteger(value) || value < 1) {
       throw impossible(name, value, "a whole number of 1 or more");

@@ -8,7 +8,6 @@ import { startTimer } from "../link/timer.js";
 import { within } from "../link/within.js";
 import { causedError } from "../message/caused-error.js";
 import { messageLimits } from "../message/codec.js";
-import { listOf } from "../message/interceptor-chain.js";
 import { bindService } from "../schema/bind-service.js";
 import type { ServiceBinding } from "../schema/binding.js";
 import { DirectResponder } from "./direct-responder.js";
@@ -177,8 +176,7 @@ class ServiceWorker implements Worker {
 
   async start(service: DescService, impl: object): Promise<void> {
     this.watchPulls(bindService(service));
-    const { answerUnimplemented = false } = this.options;
-    const interceptors = listOf(this.options.interceptors);
+    const { interceptors = [], answerUnimplemented = false } = this.options;
     const handlers = findHandlers(service, impl, answerUnimplemented);
     const durable = [...handlers.keys()].filter((method) => method.delivery === "durable");
     if (durable.length > 0) {
