@@ -179,7 +179,7 @@ describe("a durable unary call", () => {
 
   test("attach() refuses what is no call id", async () => {
     const client = await nats.client();
-    expect(() => client.do.attach(undefined as never)).toThrow(/call id undefined must be/);
+    expect(() => client.do.attach(undefined as never)).toThrow(/call id of type undefined must be/);
     expect(() => client.do.attach("a b")).toThrow(/call id "a b" must be/);
   });
 
