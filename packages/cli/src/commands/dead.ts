@@ -112,7 +112,12 @@ async function each(
   await withSession(options, async (connection, schema) => {
     const { operators, method, unknown } = meant(operatorsOf(connection, schema), options.method);
     for (const { service, operator } of operators) {
-      for await (const letter of operator.deadLetters({ method, owner, callId })) {
+      // One that the schema lacks is refused where no letter is of it, and another service may have some.
+      const its = unknown ? { owner, callId } : { method, owner, callId };
+      for await (const letter of operator.deadLetters(its)) {
+        if (unknown && letter.method !== method) {
+          continue;
+        }
         if (code !== undefined && codeName(letter.error.code) !== code) {
           continue;
         }
