@@ -81,7 +81,7 @@ export function health(parts: HealthParts): ServiceImpl<typeof Health> {
     if (service === "" || parts.isOwn(service)) {
       return ServingStatus.SERVING;
     }
-    if (!/^[A-Za-z_][\w.]{0,254}$/.test(service)) {
+    if (service.length > 255 || !/^[a-z_]\w*(\.[a-z_]\w*)*$/i.test(service)) {
       return ServingStatus.SERVICE_UNKNOWN;
     }
     const status = await ask(service);

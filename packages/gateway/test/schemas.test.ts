@@ -76,7 +76,7 @@ describe("health", () => {
     for (const service of ["", ...own]) {
       expect(await check(client, service)).toBe(ServingStatus.SERVING);
     }
-    for (const unknown of [name, "none.v1.None", "*", "a b", ">", "$SRV"]) {
+    for (const unknown of [name, "none.v1.None", "a..b", "a.", "*", "a b", ">", "$SRV"]) {
       await expect(check(client, unknown)).rejects.toMatchObject({ code: grpc.status.NOT_FOUND });
     }
     await nats.worker({ get: () => ({}) });
