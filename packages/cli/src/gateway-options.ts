@@ -161,9 +161,13 @@ function isToken(value: unknown): value is ApiToken {
     isOwner(owner) &&
     // A mistyped "methods" would be a right to call all.
     Object.keys(others).length === 0 &&
-    (methods === undefined ||
-      (Array.isArray(methods) && methods.every((each) => typeof each === "string")))
+    (methods === undefined || (Array.isArray(methods) && methods.every(isCallable)))
   );
+}
+
+/** True for what can be the full name of a service, `pdf.v1.PdfService`, or of a method, `pdf.v1.PdfService/Split`. */
+export function isCallable(name: unknown): name is string {
+  return typeof name === "string" && /^[a-z_]\w*(\.[a-z_]\w*)*(\/[a-z_]\w*)?$/i.test(name);
 }
 
 /** True for what may own durable calls: an owner is written as a call id is. */

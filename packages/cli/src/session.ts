@@ -1,8 +1,8 @@
-import type { Connection } from "@jetrpc/runtime";
+import { ConnectError, type Connection } from "@jetrpc/runtime";
 import { type ConnectOptions, connect } from "@jetrpc/runtime/node";
 import type { Command } from "commander";
 import { UsageError } from "./exit-code.js";
-import { givenEnv } from "./host.js";
+import { environment, givenEnv } from "./host.js";
 import {
   describedSchema,
   hasSchema,
@@ -60,13 +60,23 @@ export async function open(
       "--server takes no user, password or token, as every process of this machine could read it: use NATS_URL, NATS_TOKEN or the like",
     );
   }
-  return await connect({
-    env: givenEnv(),
-    ...(server && { nats: { servers: server.split(",") } }),
-    ...(domain && { domain }),
-    ...(owner && { owner }),
-    ...more,
-  });
+  try {
+    return await connect({
+      env: server ? { ...(await environment()), NATS_URL: server } : givenEnv(),
+      ...(domain && { domain }),
+      ...(owner && { owner }),
+      ...more,
+    });
+  } catch (error) {
+    throw server ? namingServer(error) : error;
+  }
+}
+
+/** The error of connecting, with the name of what gave the address. */
+function namingServer(error: unknown): ConnectError {
+  const { rawMessage, code, cause } = ConnectError.from(error);
+  const text = rawMessage.replaceAll("NATS_URL", "--server");
+  return new ConnectError(text, code, undefined, undefined, cause);
 }
 
 /** Runs something with a connection, which it closes. */

@@ -1,9 +1,10 @@
-import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { Code, ConnectError } from "@jetrpc/runtime";
 import { createUserKey, inboxPrefixOf, type User } from "@jetrpc/runtime/operator";
 import { nkeys } from "@nats-io/nats-core";
 import { UsageError } from "./exit-code.js";
+import { makeFolder } from "./make-folder.js";
 
 /**
  * The public key of a user. Its seed is in `<user>.env` of the folder, with what else
@@ -25,7 +26,7 @@ export function keyOf(folder: string, { name, grants, domain }: User): string {
     ...(domain === undefined ? [] : [`JETRPC_DOMAIN=${domain}`]),
   ];
   try {
-    mkdirSync(folder, { recursive: true, mode: 0o700 });
+    makeFolder(folder, 0o700);
   } catch (cause) {
     throw new UsageError(`--keys ${folder} cannot be a folder: ${(cause as Error).message}`);
   }
@@ -43,7 +44,8 @@ export function keyOf(folder: string, { name, grants, domain }: User): string {
 }
 
 function publicKeyIn(path: string): string {
-  const seed = /^NATS_NKEY_SEED=(SU\w+)$/m.exec(readFileSync(path, "utf8"))?.[1];
+  const text = statSync(path).isFile() ? readFileSync(path, "utf8") : "";
+  const seed = /^NATS_NKEY_SEED=(SU\w+)$/m.exec(text)?.[1];
   try {
     return nkeys.fromSeed(new TextEncoder().encode(seed)).getPublicKey();
   } catch {

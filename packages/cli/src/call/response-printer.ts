@@ -1,16 +1,18 @@
-import { existsSync, mkdirSync, statSync } from "node:fs";
-import { basename, extname, join } from "node:path";
+import { existsSync } from "node:fs";
+import { basename, dirname, extname, join } from "node:path";
 import { type DescMessage, type Message, type Registry, toJson } from "@bufbuild/protobuf";
-import type { Blob } from "@jetrpc/runtime";
+import { type Blob, Code, ConnectError } from "@jetrpc/runtime";
 import { saveBlob } from "@jetrpc/runtime/node";
 import { UsageError } from "../exit-code.js";
+import { isFolder, makeFolder } from "../make-folder.js";
 import { print } from "../output.js";
 import { mapLeaves } from "./json-leaves.js";
 import { blobsOf } from "./message-blobs.js";
 
 /**
  * Prints the responses of a call, each as JSON on a line. Their Blobs are saved first where
- * `output` says so, a file or a folder, and their JSON then has `file`, the path.
+ * `output` says so, a file or a folder, and their JSON then has `file`, the path. Throws UsageError
+ * for an output that cannot be: before the call is made, as its response would be lost.
  */
 export class ResponsePrinter {
   private saved = 0;
@@ -20,14 +22,18 @@ export class ResponsePrinter {
     private readonly registry: Registry,
     private readonly output?: string,
     private readonly write: (line: string) => void = print,
-  ) {}
+  ) {
+    if (output !== undefined) {
+      checkOutput(output);
+    }
+  }
 
   /** Errors: those of `saveBlob()`; UsageError for a second Blob where one file is named. */
   async print(message: Message): Promise<void> {
     const { schema, registry } = this;
     const paths = new Map<string, string>();
     for (const blob of this.output === undefined ? [] : blobsOf(schema, message)) {
-      if (this.saved > 0 && !isFolder(this.output as string)) {
+      if (this.saved > 0 && !meansFolder(this.output as string)) {
         throw new UsageError(
           `--output ${this.output} is one file, and the response has several Blobs: name a folder, ${this.output}/`,
         );
@@ -45,21 +51,37 @@ export class ResponsePrinter {
   }
 }
 
-/** Saves a Blob as a file, or in a folder, and returns the path. Errors: those of `saveBlob()`. */
+/**
+ * Saves a Blob as a file, or in a folder, and returns the path. Errors: those of `saveBlob()`;
+ * FailedPrecondition where nothing can be written.
+ */
 export async function saveTo(output: string, blob: Blob): Promise<string> {
   let path = output;
-  if (isFolder(output)) {
-    mkdirSync(output, { recursive: true });
-    path = freePath(output, safeName(blob.fileName));
+  try {
+    if (meansFolder(output)) {
+      makeFolder(output);
+      path = freePath(output, safeName(blob.fileName));
+    }
+    await saveBlob(blob, path);
+  } catch (cause) {
+    if (cause instanceof ConnectError) {
+      throw cause;
+    }
+    const text = `--output ${output} cannot be written: ${(cause as Error).message}`;
+    throw new ConnectError(text, Code.FailedPrecondition, undefined, undefined, cause);
   }
-  await saveBlob(blob, path);
   return path;
 }
 
-function isFolder(output: string): boolean {
-  return (
-    output.endsWith("/") || (statSync(output, { throwIfNoEntry: false })?.isDirectory() ?? false)
-  );
+function checkOutput(output: string): void {
+  const folder = meansFolder(output) ? output.replace(/(?<=.)\/+$/, "") : dirname(output);
+  if (existsSync(folder) ? !isFolder(folder) : !output.endsWith("/")) {
+    throw new UsageError(`--output ${output} cannot be written: there is no folder ${folder}`);
+  }
+}
+
+function meansFolder(output: string): boolean {
+  return output.endsWith("/") || isFolder(output);
 }
 
 /** The name of a file without folders: workers give it, and it may be anything. */

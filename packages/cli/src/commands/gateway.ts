@@ -2,11 +2,13 @@ import { once } from "node:events";
 import { Command } from "commander";
 import { askedToEnd } from "../asked-to-end.js";
 import { UsageError } from "../exit-code.js";
+import { findMethodNamed } from "../find-method.js";
 import {
   addGatewayOptions,
   type GatewayArguments,
   gatewayOptions,
   gatewaySecrets,
+  isCallable,
   isOwner,
   loadGateway,
 } from "../gateway-options.js";
@@ -20,10 +22,9 @@ interface Options extends SessionOptions, GatewayArguments {
   listen: string;
 }
 
-interface TokenOptions {
+interface TokenOptions extends SessionOptions {
   owner: string;
   method?: string[];
-  json?: boolean;
 }
 
 /** `jetrpc gateway`: an HTTP server in front of NATS. */
@@ -40,7 +41,7 @@ export function gatewayCommand(): Command {
       .description("make a token for a client, and its line for the file of --tokens")
       .requiredOption("--owner <name>", "whose durable calls the client's are")
       .option("--method <name>", "service or method that it may call; repeatable", collect)
-      // --json is an option of the command above.
+      // --json and --descriptors are options of the command above.
       .action((_options, command: Command) => token(command.optsWithGlobals())),
   );
 }
@@ -76,19 +77,43 @@ async function gateway(options: Options): Promise<void> {
   await running.drain();
 }
 
-async function token({ owner, method, json }: TokenOptions): Promise<void> {
+async function token(options: TokenOptions): Promise<void> {
+  const { owner, json } = options;
   if (!isOwner(owner)) {
     throw new UsageError(
       `--owner ${owner} must be 1 to 128 letters, digits or any of _ = + @ : -: no call could be made with the token`,
     );
   }
+  const methods = await callableOf(options);
   const { createApiToken, hashApiToken } = await loadGateway();
   const made = createApiToken();
-  const entry = { sha256: hashApiToken(made), owner, ...(method && { methods: method }) };
+  const entry = { sha256: hashApiToken(made), owner, ...(methods && { methods }) };
   if (json) {
     printJson({ token: made, entry });
     return;
   }
   print(`the client gets, once:  ${made}`);
   print(`the file of --tokens:   ${JSON.stringify(entry)}`);
+}
+
+/** What `--method` names, in full where a schema is named. Throws UsageError for what nobody could call. */
+async function callableOf(options: TokenOptions): Promise<string[] | undefined> {
+  const wrong = options.method?.find((name) => !isCallable(name));
+  if (wrong !== undefined) {
+    throw new UsageError(
+      `--method ${wrong} is no service and no method: write one like pdf.v1.PdfService, or pdf.v1.PdfService/Split`,
+    );
+  }
+  if (options.method === undefined || (await descriptorsOf(options)) === undefined) {
+    return options.method;
+  }
+  const { services } = await loadSchema(options, { anyService: true });
+  const all = services.flatMap((service) => service.methods);
+  return options.method.map((name) => {
+    if (services.some(({ typeName }) => typeName === name)) {
+      return name;
+    }
+    const { parent, name: own } = findMethodNamed(all, name, "service or method");
+    return `${parent.typeName}/${own}`;
+  });
 }

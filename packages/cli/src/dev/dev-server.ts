@@ -50,7 +50,9 @@ export async function findServer(options: FindOptions): Promise<DevServer> {
     );
   }
   if (place && place.port > 65_535) {
-    throw new UsageError(`NATS_URL names the port ${place.port}, and the last one is 65535`);
+    throw new UsageError(
+      `${isGiven ? "--server" : "NATS_URL"} names the port ${place.port}, and the last one is 65535`,
+    );
   }
   const own = !isGiven && place ? await startAt(place, options) : undefined;
   if (own) {

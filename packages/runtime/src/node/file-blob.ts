@@ -1,6 +1,6 @@
 import { randomUUID } from "node:crypto";
 import { createReadStream, createWriteStream } from "node:fs";
-import { rename, rm } from "node:fs/promises";
+import { rename, rm, stat } from "node:fs/promises";
 import { basename } from "node:path";
 import { pipeline } from "node:stream/promises";
 import { Code, ConnectError } from "@connectrpc/connect";
@@ -21,17 +21,17 @@ export function fileBlob(
 
 /**
  * Writes a Blob to a file. The file has its name only when it is complete and its
- * digest is right; until then it lies beside it.
+ * digest is right; until then it lies beside it. A pipe or a device, as `/dev/null`, is written to.
  *
  * Errors: those of {@link openBlob}, FailedPrecondition when the message has no
  * Blob, and what writing to the disk throws.
  */
 export async function saveBlob(blob: Blob | undefined, path: string): Promise<void> {
   if (!blob) {
-    throw new ConnectError(
-      "there is no Blob to save: the field is not set",
-      Code.FailedPrecondition,
-    );
+    throw new ConnectError("the field has no Blob to save", Code.FailedPrecondition);
+  }
+  if (!((await stat(path).catch(() => undefined))?.isFile() ?? true)) {
+    return await pipeline(openBlob(blob), createWriteStream(path));
   }
   const partial = `${path}.${randomUUID()}.partial`;
   try {

@@ -19,7 +19,7 @@ function explain(settings: Settings, address: string, cause: unknown): [Code, st
     const text = `the NATS server at ${address} refuses ${settings.credentials.describe()}: ${message}`;
     return [Code.Unauthenticated, text];
   }
-  const distrust = distrusted[code];
+  const distrust = distrusted[code]?.replace("NATS_URL", settings.source);
   if (distrust) {
     return [Code.Unauthenticated, `the certificate of the NATS server at ${address} ${distrust}`];
   }
@@ -37,25 +37,25 @@ function explain(settings: Settings, address: string, cause: unknown): [Code, st
       `the NATS server at ${address} offers no TLS, which tls:// or NATS_TLS_… demand: configure it there, or write nats:// and unset them`,
     ];
   }
-  return [Code.Unavailable, unavailable(address, cause, code)];
+  return [Code.Unavailable, unavailable(settings.source, address, cause, code)];
 }
 
-function unavailable(address: string, cause: unknown, code: string): string {
+function unavailable(source: string, address: string, cause: unknown, code: string): string {
   const text = cause instanceof Error ? cause.message : "";
   if (code === "ENOTFOUND" || code === "EAI_AGAIN") {
-    return `the name of the NATS server at ${address} does not resolve (${code}): correct NATS_URL`;
+    return `the name of the NATS server at ${address} does not resolve (${code}): correct ${source}`;
   }
   if (text === "connection refused") {
-    return `no NATS server answers at ${address}: start one, or set NATS_URL`;
+    return `no NATS server answers at ${address}: start one, or name another in ${source}`;
   }
   if (address.endsWith(":8222")) {
-    return `${address} is the monitoring port of a NATS server by default: name the port for clients in NATS_URL, 4222 by default`;
+    return `${address} is the monitoring port of a NATS server by default: name the port for clients in ${source}, 4222 by default`;
   }
   if (cause instanceof errors.TimeoutError) {
     return `what listens at ${address} does not greet as a NATS server does: is it one, and is it well?`;
   }
   if (text === "unexpected response from server") {
-    return `what listens at ${address} is no NATS server: correct NATS_URL`;
+    return `what listens at ${address} is no NATS server: correct ${source}`;
   }
   if (cause instanceof errors.AuthorizationError) {
     return `the NATS server at ${address} got the credentials too late (${text}): this machine or the network is slow; try again, or raise authorization.timeout there, 2 s by default`;

@@ -9,6 +9,8 @@ export interface Settings {
   /** For the NATS client. Nothing in them that may be printed is a secret of the environment. */
   readonly nats: NodeConnectionOptions & { readonly servers: string[] };
   readonly credentials: Credentials;
+  /** Where the addresses of the servers come from, for a message. */
+  readonly source: string;
   /** We can show a certificate to the server. */
   readonly hasCertificate: boolean;
 }
@@ -22,9 +24,8 @@ export function readSettings(
   { servers: given, port, user, pass, token, authenticator, tls, ...rest }: NodeConnectionOptions,
 ): Settings {
   const urls = given ?? (port ? `127.0.0.1:${port}` : undefined);
-  const servers = urls
-    ? parseServers([urls].flat(), "servers")
-    : parseServers(splitUrls(environment["NATS_URL"]), "NATS_URL");
+  const source = urls ? "servers" : "NATS_URL";
+  const servers = parseServers(urls ? [urls].flat() : splitUrls(environment["NATS_URL"]), source);
   const inOptions = token || user || authenticator ? { token, user, pass } : urls && servers.login;
   const credentials = inOptions
     ? optionCredentials(inOptions, authenticator)
@@ -49,6 +50,7 @@ export function readSettings(
       }),
     },
     credentials,
+    source,
     hasCertificate: Boolean(tlsOptions?.cert || tlsOptions?.certFile),
   };
 }
