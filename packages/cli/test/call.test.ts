@@ -1,8 +1,9 @@
-import { spawn } from "node:child_process";
+import { execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
-import { readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { createReadStream, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { text as textOf } from "node:stream/consumers";
 import { Code, ConnectError, openBlob } from "@jetrpc/runtime";
 import { fileBlob } from "@jetrpc/runtime/node";
 import { beforeAll, expect, test } from "vitest";
@@ -194,6 +195,8 @@ test.each([
   ["a header that is none", ["Look", "-H", "nothing"], "is no header"],
   ["a duration that is none", ["Look", "--timeout", "9"], "--timeout 9 is no duration"],
   ["a place for no response", ["Play", "--submit", "--output", "out/"], "--submit does not wait"],
+  ["a place that is not there", ["Cut", "--output", "/nowhere/film"], "is no folder /nowhere"],
+  ["a place in a file", ["Cut", "--output", `${import.meta.filename}/`], "there is no folder"],
   ["a Blob without a file", ["Cut", '{"film": {}}'], "film is a Blob: give its file"],
   [
     "a file that is not there",
@@ -224,6 +227,15 @@ test("Blobs come from files and go to files, and no worker chooses the folder", 
   });
   expect(readdirSync(out)).toEqual(["evil-2.txt", "evil.txt"]);
   expect(readFileSync(join(out, "evil-2.txt"), "utf8")).toBe("cut");
+  const pipe = join(folder, "pipe");
+  execFileSync("mkfifo", [pipe]);
+  const piped = textOf(createReadStream(pipe));
+  await call(["Cut", '{"title": "B"}', "--output", pipe]);
+  expect(await piped).toBe("cut");
+  expect(statSync(pipe).isFIFO()).toBe(true);
+  const nowhere = await call(["Cut", "{}", "--output", "/proc/nowhere/"]);
+  expect(nowhere).toMatchObject({ code: 1, stdout: "" });
+  expect(nowhere.stderr).toContain("--output /proc/nowhere/ cannot be written: ENOENT");
   const one = await call(["Cut", '{"title": "B"}', "--output", join(folder, "one.txt")]);
   expect(one).toMatchObject({ code: 2, stderr: expect.stringContaining("several Blobs") });
 });

@@ -194,6 +194,24 @@ test("the server is that of a .env file, too", async () => {
   expect(code).toBe(0);
 });
 
+test("an error about the server names what its address was given by", async () => {
+  const image = shop.project.image();
+  for (const [server, text] of [
+    ["nats://127.0.0.1:1", "start one, or name another in"],
+    ["http://127.0.0.1", "URL 1 of 1 has the scheme http://"],
+  ] as const) {
+    const args = ["queues", "--descriptors", image];
+    const byOption = await jetrpc([...args, "--server", server], {
+      env: { NATS_URL: shop.server.url },
+    });
+    const byVariable = await jetrpc(args, { env: { NATS_URL: server } });
+    expect(byVariable.stderr).toContain(text);
+    expect(byVariable.stderr).toContain("NATS_URL");
+    expect(byOption.stderr).toBe(byVariable.stderr.replace("NATS_URL", "--server"));
+    expect(byOption.code).toBe(byVariable.code);
+  }
+});
+
 test("no output holds a secret", async () => {
   const image = shop.project.image();
   const secret = "s3cr3t-of-the-test";

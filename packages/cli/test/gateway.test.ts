@@ -82,6 +82,22 @@ test("it serves the services of an image, to who has a token", async () => {
   expect((await price(url, { Authorization: `Bearer ${made.token}` })).status).toBe(200);
 });
 
+test("a token is for methods of the schema, where one is named: in full, and no other", async () => {
+  const image = shop.project.image();
+  const token = (...args: string[]) =>
+    run(["token", "--owner", "a", "--json", "--descriptors", image, ...args]);
+  const made = await token("--method", "Price", "--method", "shop.v1.ShopService");
+  expect(JSON.parse(made.stdout).entry.methods).toEqual([
+    "shop.v1.ShopService/Price",
+    "shop.v1.ShopService",
+  ]);
+  for (const name of ["shop.v1.ShopService/Nope", "ShopService", "bill.v1.BillService"]) {
+    const { code, stdout, stderr } = await token("--method", name);
+    expect({ code, stdout }).toEqual({ code: 2, stdout: "" });
+    expect(stderr).toContain(`is named ${name}: there are shop.v1.ShopService.Price`);
+  }
+});
+
 /** A JSON Web Token of ada. */
 function signed(secret: string, aud: string): string {
   const part = (json: object) => Buffer.from(JSON.stringify(json)).toString("base64url");
@@ -200,6 +216,9 @@ test.each([
   [["--listen", "0.0.0.0:0"], "is reached from other machines: say who may call, by --tokens"],
   [["--tokens", "none.json"], "cannot be read"],
   [["token", "--owner", "a b"], "must be 1 to 128 letters"],
+  [["token", "--owner", "a", "--method", "a b"], "--method a b is no service and no method"],
+  [["token", "--owner", "a", "--method", "/pdf.v1.PdfService/Split"], "is no service"],
+  [["token", "--owner", "a", "--method", "pdf.v1.PdfService/*"], "is no service"],
   [["--tokens", "a", "--jwks", "https://example.com"], "not both"],
   [["--issuer", "us"], "give --jwks"],
   [["--service", "shop.v1.ShopService"], "--descriptors"],
@@ -218,6 +237,7 @@ test("a file of tokens with a mistake is refused: it could be a right too much",
     { owner: "a" },
     { sha256, owner: "a b" },
     { sha256, owner: "a", methods: "x" },
+    { sha256, owner: "a", methods: ["a b"] },
     "x",
   ]) {
     writeFileSync(path, JSON.stringify([entry]));

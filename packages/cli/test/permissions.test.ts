@@ -1,4 +1,5 @@
-import { readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { execFileSync } from "node:child_process";
+import { mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { Code, createClient, type DurableUnaryMethod, startWorker } from "@jetrpc/runtime";
 import { connect } from "@jetrpc/runtime/node";
@@ -94,10 +95,23 @@ test.each([
   [["--users", "gone.json", "--json"], "gone.json cannot be read"],
   [["--role", "worker", "--format", "conf", "--json"], "--json and --format conf"],
   [["--role", "client", "--keys", "/dev/null"], "--keys /dev/null cannot be a folder"],
+  [["--role", "client", "--keys", "/proc/a/b"], "--keys /proc/a/b cannot be a folder"],
 ])("permissions %j says what is missing", async (args, text) => {
   const { stderr, code } = await shop.run(shop.project.image(), "permissions", ...args);
   expect(stderr).toContain(text);
   expect(code).toBe(2);
+});
+
+test("a key is read of a file only: a pipe would be waited for", async () => {
+  const keys = join(shop.project.folder, "odd-keys");
+  mkdirSync(join(keys, "folder.env"), { recursive: true });
+  execFileSync("mkfifo", [join(keys, "pipe.env")]);
+  for (const name of ["folder", "pipe"]) {
+    const args = ["permissions", "--role", "client", "--name", name, "--keys", keys];
+    const { code, stderr } = await shop.run(shop.project.image(), ...args);
+    expect(code).toBe(2);
+    expect(stderr).toContain(`${name}.env has no NATS_NKEY_SEED of a user`);
+  }
 });
 
 test("a file of users that is none is shown without what a terminal would obey", async () => {

@@ -6,7 +6,7 @@ import { askedToEnd } from "../asked-to-end.js";
 import { durationOf } from "../duration.js";
 import { host } from "../host.js";
 import { operatorsOf, type ServiceOperator } from "../operators.js";
-import { print, printJson, tableOf } from "../output.js";
+import { endOf, print, printJson, tableOf } from "../output.js";
 import { addSessionOptions, type SessionOptions, withSession } from "../session.js";
 
 interface Options extends SessionOptions {
@@ -130,14 +130,16 @@ const columns: readonly { title: string; rank: number; cell: (row: Row) => strin
   },
 ];
 
+/** Of a longer name of a method a narrow terminal shows the end: the figures count, too. */
+const longestName = 32;
+
 /** Without a width all of it; else names are shortened first, then columns are left out. */
 export function tableFor(rows: readonly Row[], width = Number.POSITIVE_INFINITY): string[] {
-  const draw = (most: number, nameOf: (row: Row) => string, limit?: number) => {
+  const draw = (most: number, nameOf: (row: Row) => string) => {
     const shown = columns.filter(({ rank }) => rank <= most);
     return tableOf(
       ["METHOD", ...shown.map(({ title }) => title)],
       rows.map((row) => [nameOf(row), ...shown.map(({ cell }) => cell(row))]),
-      limit,
     );
   };
   const fits = (lines: readonly string[]) => lines.every((line) => line.length <= width);
@@ -146,12 +148,14 @@ export function tableFor(rows: readonly Row[], width = Number.POSITIVE_INFINITY)
     return full;
   }
   for (let most = columns.length; most > 1; most--) {
-    const lines = draw(most, ({ method }) => method);
+    const lines = draw(most, ({ method }) => endOf(method, longestName));
     if (fits(lines)) {
       return lines;
     }
   }
-  return draw(1, ({ method }) => method, width);
+  const cells = Math.max("QUEUED".length, ...rows.map(({ queued }) => `${queued}`.length));
+  const names = Math.max(1, width - cells - 2);
+  return draw(1, ({ method }) => endOf(method, names)).map((line) => line.slice(0, width));
 }
 
 /** `43s`, `7m`, `3h`, `2d`. */
@@ -205,8 +209,7 @@ async function watch(operators: readonly ServiceOperator[], intervalMs: number):
         ...tableFor(rows, columns),
       ];
       stdout.write(
-        `\x1b[H${lines
-          .slice(0, height)
+        `\x1b[H${firstOf(lines, height, columns)
           .map((line) => `${line}\x1b[K`)
           .join("\r\n")}\x1b[J`,
       );
@@ -218,6 +221,14 @@ async function watch(operators: readonly ServiceOperator[], intervalMs: number):
     stdin.setRawMode?.(false);
     stdin.pause();
   }
+}
+
+/** The lines that a screen has room for; the last one tells how many more there are. */
+export function firstOf(lines: readonly string[], height: number, width: number): string[] {
+  const more = lines.length - height;
+  return more <= 0
+    ? [...lines]
+    : [...lines.slice(0, height - 1), `${more + 1} more, for a taller terminal`.slice(0, width)];
 }
 
 /** Nothing is seen where the server does not answer. */
