@@ -27,6 +27,11 @@ export function host(): Host {
   return hosts.getStore() ?? process;
 }
 
+/** True for a terminal that can move its cursor: `TERM=dumb`, as of an editor, shows what should do it. */
+export function isScreen({ isTTY }: Output): boolean {
+  return isTTY === true && host().env["TERM"] !== "dumb";
+}
+
 /** Has a function run on the host of the command that gives it away: a server calls it from elsewhere. */
 export function onHost<A extends unknown[], R>(work: (...args: A) => R): (...args: A) => R {
   const given = hosts.getStore();

@@ -42,7 +42,9 @@ export function mainOn(given: Host, args: readonly string[]): Promise<number> {
 async function run(args: readonly string[]): Promise<number> {
   const asJson = args.includes("--json");
   try {
-    await (await createProgram(args, asJson)).parseAsync(args, { from: "user" });
+    const program = await createProgram(args, asJson);
+    refuseUnknownHelp(program, args);
+    await program.parseAsync(args, { from: "user" });
     return ExitCode.ok;
   } catch (error) {
     if (error instanceof Exit) {
@@ -83,7 +85,7 @@ async function createProgram(args: readonly string[], asJson: boolean): Promise<
   for (const command of [program, ...descendants(program)]) {
     command.exitOverride().configureOutput({
       writeOut: (text) => host().stdout.write(text),
-      outputError: (text) => printError(toLine(text), "usage", asJson),
+      outputError: (text) => printError(unknownOf(command, text) ?? toLine(text), "usage", asJson),
     });
   }
   return program;
@@ -97,6 +99,31 @@ function refuseEmpty(command: Command): void {
       throw new UsageError(`${option.long} is empty: give it a value, or leave it out`);
     }
   }
+}
+
+/** `jetrpc help cals` would show the help of all, and not say why. */
+function refuseUnknownHelp(program: Command, args: readonly string[]): void {
+  const words = args.filter((arg) => !arg.startsWith("-"));
+  const at = words.indexOf("help");
+  const name = words[at + 1];
+  let of: Command | undefined = program;
+  for (const word of words.slice(0, Math.max(at, 0))) {
+    of = of?.commands.find((command) => command.name() === word);
+  }
+  const known = of?.commands.map((command) => command.name()) ?? [];
+  if (at >= 0 && name !== undefined && known.length > 0 && !["help", ...known].includes(name)) {
+    throw new UsageError(
+      `unknown command '${name}': see \`${["jetrpc", ...words.slice(0, at)].join(" ")} --help\``,
+    );
+  }
+}
+
+/** Commander says "too many arguments" of what was meant as a command of `jetrpc gateway`. */
+function unknownOf(command: Command, text: string): string | undefined {
+  const names = command.commands.map((each) => each.name());
+  return text.startsWith("error: too many arguments") && names.length > 0
+    ? `unknown command '${command.args[0]}' of ${command.name()}: there is ${names.join(", ")}`
+    : undefined;
 }
 
 /** The message of commander, which may add a line of its own. */

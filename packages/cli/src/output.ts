@@ -45,8 +45,8 @@ export function fitTable(
   const longest = Math.max(...titles.map(({ length }) => length));
   return rows.flatMap((row, index) => [
     ...(index > 0 ? [""] : []),
-    ...titles.map((title, column) =>
-      `${title.toLowerCase().padEnd(longest)}  ${row[column] ?? ""}`.trimEnd(),
+    ...titles.flatMap((title, column) =>
+      row[column] ? [`${title.toLowerCase().padEnd(longest)}  ${row[column]}`] : [],
     ),
   ]);
 }

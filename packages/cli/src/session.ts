@@ -44,6 +44,19 @@ export function addServerOptions(command: Command): Command {
     .option("--domain <name>", "JetStream domain of the streams (default: JETRPC_DOMAIN)");
 }
 
+/**
+ * Takes an option of which one value is meant. The last of two would win in silence, and where others
+ * are repeatable, as `--state`, people mean both. Throws UsageError.
+ */
+export function single(option: string): (value: string, previous?: string) => string {
+  return (value, previous) => {
+    if (previous !== undefined && previous !== value) {
+      throw new UsageError(`${option} is given twice, ${previous} and ${value}: give it once`);
+    }
+    return value;
+  };
+}
+
 /** Makes a list of an option that is given several times. */
 export function collect(value: string, previous: string[] = []): string[] {
   return [...previous, value];

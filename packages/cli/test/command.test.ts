@@ -8,6 +8,11 @@ const shop = useShop();
 
 test.each([
   ["an unknown command", ["nope"], "unknown command 'nope'"],
+  ["help for an unknown command", ["help", "cals"], "unknown command 'cals': see `jetrpc --help`"],
+  ["help for an unknown one of calls", ["calls", "help", "lst"], "see `jetrpc calls --help`"],
+  ["an unknown command of gateway", ["gateway", "tokn"], "'tokn' of gateway: there is token"],
+  ["a filter twice", ["calls", "discard", "--method", "A", "--method", "B"], "--method is given"],
+  ["a filter twice", ["dead", "replay", "--owner", "A", "--owner", "B"], "given twice, A and B"],
   ["a command that is not whole", ["pause"], "missing required argument 'method'"],
   ["an exit code without a dry run", ["apply", "--detailed-exitcode"], "--dry-run"],
   ["a time that is none", ["pause", "Order", "--until", "noon"], "is no time"],

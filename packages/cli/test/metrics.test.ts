@@ -15,7 +15,7 @@ import { afterEach, expect, onTestFinished, test } from "vitest";
 import { rawHeaders, storeRaw } from "../../runtime/test/raw-headers.js";
 import { gate } from "../../runtime/test/support.js";
 import { freePorts } from "../../testing/src/free-ports.js";
-import { type ShopClient, serviceOf, useShop } from "./support.js";
+import { linesOf, type ShopClient, serviceOf, useShop } from "./support.js";
 
 const shop = useShop();
 const bin = join(import.meta.dirname, "../bin/jetrpc.js");
@@ -680,6 +680,11 @@ test("--once prints them; its exit code says whether all could be collected", as
   expect(once, once.stderr).toMatchObject({
     code: 0,
     stdout: expect.stringMatching(/^jetrpc_up 1$/m),
+  });
+  const asJson = await shop.run(image, "metrics", "--once", "--json");
+  expect(linesOf(asJson)).toContainEqual({
+    ...{ name: "jetrpc_queue_paused", type: "gauge", value: 0 },
+    labels: { service: "shop.v1.ShopService", method: "Order" },
   });
   const [port] = await freePorts(1);
   const away = await shop.run(image, "metrics", "--once", "--server", `nats://127.0.0.1:${port}`);

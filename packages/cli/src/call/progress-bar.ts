@@ -1,5 +1,5 @@
 import type { Progress } from "@jetrpc/runtime";
-import { type Host, host } from "../host.js";
+import { type Host, host, isScreen } from "../host.js";
 import { oneLine } from "../output.js";
 
 const cells = 24;
@@ -12,7 +12,7 @@ export class ProgressBar {
 
   /** True when a person may see it. */
   get isShown(): boolean {
-    return this.to.isTTY ?? false;
+    return isScreen(this.to);
   }
 
   show(progress: Pick<Progress, "done" | "total" | "message">): void {

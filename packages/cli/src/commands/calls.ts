@@ -33,7 +33,14 @@ import { host } from "../host.js";
 import { durableMethods, operatorsOf, type ServiceOperator } from "../operators.js";
 import { oneLine, print, printJson, printLog, printTable } from "../output.js";
 import type { Schema } from "../schema.js";
-import { addSessionOptions, collect, open, type SessionOptions, withSession } from "../session.js";
+import {
+  addSessionOptions,
+  collect,
+  open,
+  type SessionOptions,
+  single,
+  withSession,
+} from "../session.js";
 
 interface FilterOptions extends SessionOptions {
   state?: CallStateName[];
@@ -142,13 +149,14 @@ function addFilter(command: Command): Command {
           return collect(value, previous);
         }),
       )
-      .option("--method <name>", "of this method only")
-      .option("--owner <owner>", "of this owner only")
-      .option("--id <call-id>", "with this id only")
-      .option("--prefix <text>", "whose id begins so")
+      .option("--method <name>", "of this method only", single("--method"))
+      .option("--owner <owner>", "of this owner only", single("--owner"))
+      .option("--id <call-id>", "with this id only", single("--id"))
+      .option("--prefix <text>", "whose id begins so", single("--prefix"))
       .option(
         "--contains <text>",
         "with this text in request, result, error or id: reads them all, newest first",
+        single("--contains"),
       )
       .option("--since <time>", "that ended or came then or later: a time, or 1h for the last hour")
       .option("--until <time>", "that ended or came before then"),

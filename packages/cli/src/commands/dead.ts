@@ -12,7 +12,7 @@ import { timeOf } from "../duration.js";
 import { UsageError } from "../exit-code.js";
 import { findMethod, operatorsOf, type ServiceOperator } from "../operators.js";
 import { oneLine, print, printJson, printTable } from "../output.js";
-import { addSessionOptions, type SessionOptions, withSession } from "../session.js";
+import { addSessionOptions, type SessionOptions, single, withSession } from "../session.js";
 
 interface Options extends SessionOptions, DeadLetterFilter {
   all?: boolean;
@@ -66,9 +66,9 @@ function verb(name: string, description: string): Command {
     new Command(name)
       .description(description)
       .argument("[call-id]", "with this call id only")
-      .option("--method <name>", "of this method only")
-      .option("--owner <owner>", "of this owner only")
-      .option("--call-id <id>", "the same as the argument")
+      .option("--method <name>", "of this method only", single("--method"))
+      .option("--owner <owner>", "of this owner only", single("--owner"))
+      .option("--call-id <id>", "the same as the argument", single("--call-id"))
       .addOption(new Option("--code <code>", "that failed with this code only").choices(codes)),
   );
 }

@@ -41,7 +41,12 @@ async function metrics(options: Options): Promise<void> {
     log,
   });
   if (options.once) {
-    host().stdout.write(await (await exporter.scrape()).text("prometheus"));
+    const samples = await exporter.scrape();
+    if (options.json) {
+      samples.toJson().forEach(printJson);
+    } else {
+      host().stdout.write(await samples.text("prometheus"));
+    }
     await exporter.close();
     if (!exporter.isWell) {
       throw new Exit(ExitCode.failed);

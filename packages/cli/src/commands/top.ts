@@ -4,7 +4,7 @@ import type { CallCounts } from "@jetrpc/runtime/operator";
 import { Command } from "commander";
 import { askedToEnd } from "../asked-to-end.js";
 import { durationOf } from "../duration.js";
-import { host } from "../host.js";
+import { host, isScreen } from "../host.js";
 import { operatorsOf, type ServiceOperator } from "../operators.js";
 import { endOf, print, printJson, tableOf } from "../output.js";
 import { addSessionOptions, type SessionOptions, withSession } from "../session.js";
@@ -49,7 +49,7 @@ async function top(options: Options): Promise<void> {
   const intervalMs = durationOf(options.interval, "--interval");
   await withSession(options, async (connection, schema) => {
     const operators = operatorsOf(connection, schema);
-    const isLive = !options.once && !options.json && host().stdout.isTTY;
+    const isLive = !options.once && !options.json && isScreen(host().stdout);
     if (isLive) {
       await watch(operators, intervalMs);
       return;

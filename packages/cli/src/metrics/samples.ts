@@ -32,6 +32,13 @@ export class Samples {
     }
   }
 
+  /** Each as an object. */
+  toJson(): { name: string; type: Metric["type"]; labels: Labels; value: number }[] {
+    return [...this.metrics].flatMap(([name, { type, series }]) =>
+      series.map(([labels, value]) => ({ name, type, labels, value })),
+    );
+  }
+
   /** The page that is scraped; it is written once. */
   text(format: Format): Promise<string> {
     let text = this.texts.get(format);
