@@ -180,10 +180,17 @@ async function listNames(connection: Connection): Promise<string[]> {
 
 function readImage(path: string): Uint8Array {
   try {
-    return readFileSync(path);
-  } catch {
+    const image = readFileSync(path);
+    if (image.length > 0) {
+      return image;
+    }
+  } catch (cause) {
+    if ((cause as NodeJS.ErrnoException).code !== "ENOENT") {
+      throw new UsageError(`${path} cannot be read: ${(cause as Error).message}`);
+    }
     throw new UsageError(`${path} cannot be read: make it with \`buf build -o ${path}\``);
   }
+  throw new UsageError(`${path} is empty: make it anew with \`buf build -o ${path}\``);
 }
 
 async function buildImage(hasOptions: boolean): Promise<Uint8Array> {

@@ -159,6 +159,19 @@ jetrpc: shop/v1/shop.proto:10:34: max_attempts -1 must be 1 or more
 `);
 });
 
+test("a folder and an empty file are no image, and it is said", async () => {
+  const empty = join(shop.project.folder, "empty.binpb");
+  writeFileSync(empty, "");
+  for (const [path, text] of [
+    [shop.project.folder, "cannot be read: EISDIR"],
+    [empty, "empty.binpb is empty: make it anew with `buf build"],
+  ] as const) {
+    const { code, stderr } = await shop.run(path, "apply");
+    expect(code).toBe(2);
+    expect(stderr).toContain(text);
+  }
+});
+
 test("what is no image is refused", async () => {
   const path = join(shop.project.folder, "no-image.binpb");
   writeFileSync(path, "this is no descriptor");

@@ -37,7 +37,7 @@ export function createRepository({ folder, name, manager, hasWeb }: Repository):
   const fill = (text: string) => inWordsOf(manager, text.replaceAll("{{name}}", name));
   let manifest: Manifest | undefined;
   const readme: string[] = [];
-  mkdirSync(folder, { recursive: true });
+  makeFolder(folder);
   for (const template of templates) {
     for (const path of filesIn(template)) {
       const text = readFileSync(join(template, path), "utf8");
@@ -74,11 +74,34 @@ export function isFree(folder: string): boolean {
 export function workspacesAbove(folder: string): string | undefined {
   for (let at = dirname(folder); at !== dirname(at); at = dirname(at)) {
     const manifest = join(at, "package.json");
-    if (existsSync(manifest) && /"workspaces"\s*:/.test(readFileSync(manifest, "utf8"))) {
+    if (/"workspaces"\s*:/.test(textOf(manifest))) {
       return at;
     }
   }
   return undefined;
+}
+
+/** The text of a file; empty where there is none, or where it is for others to read. */
+function textOf(path: string): string {
+  try {
+    return readFileSync(path, "utf8");
+  } catch {
+    return "";
+  }
+}
+
+/**
+ * Makes a folder, and those above it, where they are absent. By itself, Node tries for ever where a
+ * folder is there and lets nothing be made in it, as /proc.
+ */
+function makeFolder(path: string): void {
+  const above = dirname(path);
+  if (!existsSync(above)) {
+    makeFolder(above);
+  }
+  if (!existsSync(path)) {
+    mkdirSync(path);
+  }
 }
 
 /** Paths of all files below a folder. */
@@ -90,7 +113,7 @@ function filesIn(folder: string): string[] {
 }
 
 function write(path: string, text: string): void {
-  mkdirSync(dirname(path), { recursive: true });
+  makeFolder(dirname(path));
   writeFileSync(path, text);
 }
 

@@ -46,7 +46,10 @@ export async function main(args: readonly string[]): Promise<number> {
   } catch (error) {
     const { code, message } = error as NodeJS.ErrnoException;
     if (error instanceof UsageError || code?.startsWith("ERR_PARSE_ARGS")) {
-      console.error(`create-jetrpc: ${message}`);
+      // Node goes on about arguments that begin with "-".
+      const [what] = message.split(". ", 1);
+      const isUsage = error instanceof UsageError;
+      console.error(`create-jetrpc: ${isUsage ? message : `${what}: see --help`}`);
       return 2;
     }
     console.error(`create-jetrpc: the repository could not be written: ${message}`);

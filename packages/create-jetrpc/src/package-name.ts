@@ -15,6 +15,9 @@ export function nameProblem(name: string): string | undefined {
   }
   const better = name
     .toLowerCase()
+    // ü is u and two dots.
+    .normalize("NFKD")
+    .replaceAll(/\p{M}+/gu, "")
     .replaceAll(/[^a-z0-9._~-]+/g, "-")
     .replaceAll(/^[._-]+|[._-]+$/g, "")
     .slice(0, longest);

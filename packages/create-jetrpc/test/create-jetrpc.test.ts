@@ -117,7 +117,7 @@ test.each([
   [[], "name the folder: `npm create jetrpc my-app`"],
   [["My App"], '"My App" is no name for npm: take my-app, as the folder\'s name or by --name'],
   [["a", "b"], "one folder is made at a time: a, b were given"],
-  [["a", "--react"], "Unknown option '--react'"],
+  [["a", "--react"], "Unknown option '--react': see --help\n"],
 ])("%j is refused, and nothing is made", (args, text) => {
   expect(create(args)).toMatchObject({ status: 2, stderr: expect.stringContaining(text) });
   expect(readdirSync(home)).toEqual([]);
@@ -155,6 +155,20 @@ test("names are those that npm takes", () => {
   ]) {
     expect(nameProblem(name), name).toContain("is no name for npm");
   }
+  expect(nameProblem("Über Ünï")).toContain("take uber-uni");
+});
+
+test.runIf(existsSync("/proc/self"))("a place where no folder can be made is an error", () => {
+  const { status, stderr } = create(["/proc/shop/my-app"]);
+  expect({ status, stderr }).toEqual({
+    status: 1,
+    stderr: expect.stringContaining("could not be written: ENOENT"),
+  });
+});
+
+test("a package.json above that cannot be read does not matter", () => {
+  mkdirSync(join(home, "package.json"));
+  expect(create(["my-app"])).toMatchObject({ status: 0, stderr: "" });
 });
 
 test("what it makes has no error of types", { timeout: 600_000 }, async () => {

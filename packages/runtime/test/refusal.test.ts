@@ -495,8 +495,19 @@ async function withoutJetStream(): Promise<string> {
   return join(folder, "nats-server");
 }
 
+test("servers that the program names are not said to be in NATS_URL", async () => {
+  for (const [servers, text] of [
+    ["127.0.0.1:1", "start one, or name another in servers"],
+    ["nowhere.invalid", "correct servers"],
+  ] as const) {
+    await expect(environment.connect({}, { nats: { servers } })).rejects.toMatchObject({
+      rawMessage: expect.stringContaining(text),
+    });
+  }
+});
+
 test("the monitoring port is named", () => {
-  const settings = {} as Settings;
+  const settings = { source: "NATS_URL" } as Settings;
   const { code, rawMessage } = refusal(
     settings,
     "nats.example.com:8222",
