@@ -37,6 +37,7 @@ describe("hostile protos", { timeout: 180_000 }, () => {
       ["gen/else/empty/package.json", "@acme/else-empty-client"],
       ["gen/else/where/package.json", "@acme/else-where-client"],
       ["gen/new/package.json", "@acme/new-client"],
+      ["gen/newest/package.json", "@acme/newest-client"],
       ["gen/old/package.json", "@acme/old-client"],
       ["gen/package.json", "@acme/client"],
       ["gen/shop/package.json", "@acme/shop-client"],
@@ -237,7 +238,7 @@ import { bindService } from "@jetrpc/runtime/schema";
 
 const require = createRequire(import.meta.url);
 const found = { exports: {} };
-for (const name of ["words", "casts", "a/b/c", "clash", "above/proto/v1", "shop", "shop/v1"]) {
+for (const name of ["words", "newest", "casts", "a/b/c", "clash", "above/proto/v1", "shop", "shop/v1"]) {
   const esm = await import(\`./gen/\${name}/dist/\${name}/index.js\`);
   const cjs = require(\`./gen/\${name}/dist/\${name}/index.cjs\`);
   found.exports[name] = { esm: Object.keys(esm).sort(), cjs: Object.keys(cjs).sort() };
