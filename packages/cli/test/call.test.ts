@@ -1,12 +1,22 @@
 import { execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
-import { createReadStream, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import {
+  closeSync,
+  constants,
+  createReadStream,
+  openSync,
+  readdirSync,
+  readFileSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { text as textOf } from "node:stream/consumers";
 import { Code, ConnectError, openBlob } from "@jetrpc/runtime";
 import { fileBlob } from "@jetrpc/runtime/node";
 import { beforeAll, expect, test } from "vitest";
+import { until } from "../../runtime/test/support.js";
 import { jetrpc, linesOf, serviceOf, useShop } from "./support.js";
 
 const shop = useShop();
@@ -238,6 +248,30 @@ test("Blobs come from files and go to files, and no worker chooses the folder", 
   expect(nowhere.stderr).toContain("--output /proc/nowhere/ cannot be written: ENOENT");
   const one = await call(["Cut", '{"title": "B"}', "--output", join(folder, "one.txt")]);
   expect(one).toMatchObject({ code: 2, stderr: expect.stringContaining("several Blobs") });
+});
+
+test("Ctrl-C ends the wait for a pipe that is named as a file", async () => {
+  const pipe = join(shop.project.folder, "requests");
+  execFileSync("mkfifo", [pipe]);
+  const bin = join(import.meta.dirname, "../bin/jetrpc.js");
+  const args = [bin, "call", "Look", `@${pipe}`, "--descriptors", image];
+  const child = spawn(process.execPath, args, {
+    cwd: tmpdir(),
+    env: { PATH: process.env["PATH"], NATS_URL: shop.server.url },
+    stdio: "ignore",
+  });
+  const ended = once(child, "exit");
+  // It can be opened when somebody reads from it.
+  let writer: number | undefined;
+  await until(() => {
+    try {
+      writer = openSync(pipe, constants.O_WRONLY | constants.O_NONBLOCK);
+    } catch {}
+    return writer !== undefined;
+  });
+  child.kill("SIGINT");
+  expect((await ended)[1]).toBe("SIGINT");
+  closeSync(writer as number);
 });
 
 test("a call is submitted, with an id, for later, and with a priority", async () => {

@@ -30,7 +30,8 @@ interface Text {
  * value for a method that takes one message, and one a line for the others. Without an argument it
  * is an empty message, or stdin.
  *
- * Throws UsageError for what is no request of the method, while it is read.
+ * Throws UsageError for a file that cannot be read: before there is a call. What is no request of
+ * the method is thrown while it is read.
  */
 export function readRequests(
   { input, methodKind }: DescMethod,
@@ -42,7 +43,10 @@ export function readRequests(
     throw new UsageError("the method takes one message: give one request, in quotes");
   }
   const given = args.length > 0 ? args : [isStream ? "-" : "{}"];
-  return decodeAll(input, textsOf(given, isStream), registry);
+  const files = new Map(
+    given.filter((arg) => arg.startsWith("@")).map((arg) => [arg, readText(arg.slice(1))]),
+  );
+  return decodeAll(input, textsOf(given, files, isStream), registry);
 }
 
 async function* decodeAll(
@@ -55,12 +59,16 @@ async function* decodeAll(
   }
 }
 
-async function* textsOf(args: readonly string[], isStream: boolean): AsyncGenerator<Text> {
+async function* textsOf(
+  args: readonly string[],
+  files: ReadonlyMap<string, string>,
+  isStream: boolean,
+): AsyncGenerator<Text> {
   for (const [index, arg] of args.entries()) {
     if (arg === "-") {
       yield* textsOfStdin(isStream);
-    } else if (arg.startsWith("@")) {
-      yield* textsOfFile(arg.slice(1), isStream);
+    } else if (files.has(arg)) {
+      yield* textsOfFile(arg.slice(1), files.get(arg) ?? "", isStream);
     } else {
       yield { json: arg, mayNameFiles: true, where: `request ${index + 1}` };
     }
@@ -81,8 +89,7 @@ async function* textsOfStdin(isStream: boolean): AsyncGenerator<Text> {
   }
 }
 
-function* textsOfFile(path: string, isStream: boolean): Generator<Text> {
-  const text = readText(path);
+function* textsOfFile(path: string, text: string, isStream: boolean): Generator<Text> {
   const mayNameFiles = true;
   if (!isStream || isJson(text)) {
     yield { json: text, mayNameFiles, where: path };

@@ -65,7 +65,6 @@ async function call(name: string, requests: string[], options: Options): Promise
     throw new UsageError("--output is of the response, and --submit does not wait for it");
   }
   const bar = new ProgressBar();
-  const isEnding = askedToEnd();
   await withSession(
     options,
     async (connection, { services, registry }) => {
@@ -74,8 +73,10 @@ async function call(name: string, requests: string[], options: Options): Promise
       const printer = new ResponsePrinter(method.output, registry, options.output, (line) =>
         bar.aside(() => print(line)),
       );
-      const run = { connection, method, registry, printer, bar, isEnding, options };
       const input = new Requests(readRequests(method, requests, registry));
+      // From here on: nothing hears a signal while a pipe that is named as a file is waited for.
+      const isEnding = askedToEnd();
+      const run = { connection, method, registry, printer, bar, isEnding, options };
       try {
         await (bindMethod(method).delivery === "durable"
           ? callDurable(run, await input.only())
