@@ -1,4 +1,7 @@
+import { PassThrough } from "node:stream";
 import { expect, test } from "vitest";
+import { ProgressBar } from "../src/call/progress-bar.js";
+import { runOn } from "../src/host.js";
 import { fitTable, tableOf } from "../src/output.js";
 
 const callId = "oJm5eDxbJRWJpGEzThtdWF.0";
@@ -54,6 +57,19 @@ test("ids of workers are whole in any terminal, too", () => {
   for (let width = 1; width < 300; width++) {
     expect(fitTable(workers, [cells], width).join("\n")).toContain(id);
   }
+});
+
+test("a terminal that cannot move its cursor gets no bar", async () => {
+  const shown = (TERM: string) => {
+    const stderr = Object.assign(new PassThrough(), { isTTY: true });
+    const on = { stdin: process.stdin, stdout: new PassThrough(), stderr, env: { TERM } };
+    return runOn(on, async () => {
+      new ProgressBar().show({ done: 1, total: 2, message: "" });
+      return String(stderr.read() ?? "");
+    });
+  };
+  expect(await shown("xterm")).toContain("1 of 2");
+  expect(await shown("dumb")).toBe("");
 });
 
 test("a table may have more rows than a function takes arguments", () => {

@@ -7,6 +7,7 @@ import { join } from "node:path";
 import { connect } from "@jetrpc/runtime/node";
 import { afterEach, expect, test } from "vitest";
 import { freePorts } from "../../testing/src/free-ports.js";
+import { findServer } from "../src/dev/dev-server.js";
 import { jetrpc } from "./support.js";
 
 const bin = join(import.meta.dirname, "../bin/jetrpc.js");
@@ -120,4 +121,14 @@ test.each([
 ])("what is no port is refused: %j", async (args, text) => {
   const { code, stderr } = await jetrpc(args);
   expect({ code, stderr }).toEqual({ code: 2, stderr: `jetrpc: ${text}\n` });
+});
+
+test("a port that `jetrpc dev` cannot use is named by what gave it", async () => {
+  for (const [isGiven, name] of [
+    [true, "--server"],
+    [false, "NATS_URL"],
+  ] as const) {
+    const options = { url: "127.0.0.1:99999", isGiven, store: undefined, say: () => {} };
+    await expect(findServer(options)).rejects.toThrow(`${name} names the port 99999`);
+  }
 });
