@@ -27,7 +27,9 @@ test.each([
   const unanswered = new Set<string>();
   let last = 0;
   let isOver = false;
+  let isDeleted = false;
   const write = async (writer: number) => {
+    let failures = 0;
     for (let index = 0; !isOver; index++) {
       const subject = `log.${writer}.${index}`;
       // A message to a stream that is being deleted may never be answered.
@@ -39,6 +41,10 @@ test.each([
         unanswered.add(subject);
       }
       if (ack?.seq === undefined || ack.error) {
+        // At a high load nothing was stored, twice, in the stream that had taken its place.
+        if (isDeleted && ++failures % 10 === 0) {
+          await nats.request("$JS.API.STREAM.DELETE.LOG").catch(() => undefined);
+        }
         await create().catch(() => undefined);
       } else {
         // The answer to its first message may be the one that is late.
@@ -58,7 +64,8 @@ test.each([
   while (deleted.size === 0) {
     deleted = await deleteStream([server], "LOG");
   }
-  await expect.poll(() => stored.length, patience).toBe(2);
+  isDeleted = true;
+  await expect.poll(() => stored.length, patience).toBeGreaterThan(1);
   isOver = true;
   await writing;
   const unknown = [...deleted].filter((subject) => !stored[0]?.has(subject));
